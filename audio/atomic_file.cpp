@@ -1,0 +1,130 @@
+#include "audio/atomic_file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cassert>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "audio/error.h"
+
+namespace melflow {
+namespace {
+
+std::filesystem::path folder_of(const std::filesystem::path& target) {
+  return target.has_parent_path() ? target.parent_path() : std::filesystem::path(".");
+}
+
+[[noreturn]] void fail_exists(const std::filesystem::path& target) {
+  throw Error(Exit::cannot_create, target.string() + ": exists already; give --force to replace it");
+}
+
+[[noreturn]] void fail_io(const std::filesystem::path& target, int code) {
+  std::string message = target.string() + ": cannot be written: " + std::strerror(code);
+  if (code == ENOSPC || code == EDQUOT || code == EFBIG) message += "; make room or write elsewhere";
+  throw Error(Exit::io_error, message);
+}
+
+/// A rename would put an ordinary file in the place of a device or a folder (think of /dev/null), so neither is a
+/// target.
+void check_target(const std::filesystem::path& target, AtomicFile::Existing existing) {
+  if (!target.has_filename()) {
+    throw Error(Exit::cannot_create, target.string() + ": names no file; give a path that ends in a file name");
+  }
+  struct stat status {};
+  if (::stat(target.c_str(), &status) != 0) {
+    // A link that points nowhere is a name in use, too.
+    if (existing == AtomicFile::Existing::refuse && ::lstat(target.c_str(), &status) == 0) fail_exists(target);
+    return;
+  }
+  if (S_ISDIR(status.st_mode)) {
+    throw Error(Exit::cannot_create, target.string() + ": is a folder; name a file in it");
+  }
+  if (!S_ISREG(status.st_mode)) {
+    throw Error(Exit::cannot_create, target.string() + ": is not an ordinary file; use - to write to standard output");
+  }
+  if (existing == AtomicFile::Existing::refuse) fail_exists(target);
+}
+
+/// Renames so that a file that appeared under the name meanwhile is kept. 0 or errno.
+int rename_without_replacing(const char* from, const char* to) {
+  if (::renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0) return 0;
+  if (errno != EINVAL && errno != ENOSYS) return errno;
+  // The file system does not know the flag: a hard link refuses an existing name just as well.
+  if (::link(from, to) != 0) return errno;
+  ::unlink(from);
+  return 0;
+}
+
+/// Makes the rename itself last. Some file systems cannot sync a folder; that is no reason to fail.
+void sync_folder(const std::filesystem::path& folder) {
+  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0) return;
+  ::fsync(descriptor);
+  ::close(descriptor);
+}
+
+}  // namespace
+
+AtomicFile::AtomicFile(std::filesystem::path target, Existing existing)
+    : target_(std::move(target)), existing_(existing) {
+  check_target(target_, existing_);
+  static std::atomic<unsigned> count{0};
+  do {
+    // A short name of its own, because target's name plus a suffix may be too long for the file system.
+    temporary_ =
+        folder_of(target_) / (".melflow-" + std::to_string(::getpid()) + "-" + std::to_string(count++) + ".tmp");
+    descriptor_ = ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  } while (descriptor_ < 0 && (errno == EEXIST || errno == EINTR));
+  if (descriptor_ < 0) {
+    const int code = errno;
+    throw Error(Exit::cannot_create, target_.string() + ": cannot be created: " + std::strerror(code) +
+                                         "; the folder must exist and be writable");
+  }
+}
+
+AtomicFile::~AtomicFile() {
+  if (descriptor_ < 0) return;
+  ::close(descriptor_);
+  ::unlink(temporary_.c_str());
+}
+
+void AtomicFile::write(std::span<const std::byte> bytes) {
+  assert(descriptor_ >= 0 && "write after commit");
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(descriptor_, bytes.data(), bytes.size());
+    if (written < 0) {
+      if (errno == EINTR) continue;
+      fail_io(target_, errno);
+    }
+    bytes = bytes.subspan(static_cast<size_t>(written));
+  }
+}
+
+void AtomicFile::commit() {
+  assert(descriptor_ >= 0 && "commit twice");
+  while (::fsync(descriptor_) != 0) {
+    if (errno == EINTR) continue;
+    fail_io(target_, errno);
+  }
+  int code = 0;
+  if (existing_ == Existing::refuse) {
+    code = rename_without_replacing(temporary_.c_str(), target_.c_str());
+  } else {
+    code = ::rename(temporary_.c_str(), target_.c_str()) == 0 ? 0 : errno;
+  }
+  if (code == EEXIST) fail_exists(target_);
+  if (code != 0) fail_io(target_, code);
+  // From here on the file is in place under its name, and there is nothing left to clean up.
+  const int closed = ::close(std::exchange(descriptor_, -1));
+  if (closed != 0 && errno != EINTR) fail_io(target_, errno);
+  sync_folder(folder_of(target_));
+}
+
+}  // namespace melflow

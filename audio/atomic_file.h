@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <span>
+
+namespace melflow {
+
+/// A file that appears under its name only when it is whole: written beside the target, flushed to the disk and
+/// renamed by commit(). Destroyed before commit() it leaves nothing behind. Never overwrites unless told to.
+class AtomicFile {
+ public:
+  enum class Existing { refuse, replace };
+
+  /// Throws Error{cannot_create} where the target exists (and may not be replaced) or its folder cannot be written.
+  AtomicFile(std::filesystem::path target, Existing existing);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  /// Appends all bytes; throws Error{io_error} (a full disk, a quota) that names the target.
+  void write(std::span<const std::byte> bytes);
+  /// The descriptor behind it, for libraries that write by themselves (libsndfile).
+  int descriptor() const { return descriptor_; }
+  const std::filesystem::path& target() const { return target_; }
+
+  /// fsync, rename, fsync of the folder. Throws Error{io_error, cannot_create}.
+  void commit();
+
+ private:
+  std::filesystem::path target_, temporary_;
+  Existing existing_;
+  int descriptor_ = -1;
+};
+
+}  // namespace melflow

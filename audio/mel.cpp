@@ -1,0 +1,151 @@
+#include "audio/mel.h"
+
+#include <algorithm>
+#include <cmath>
+#include <complex>
+#include <limits>
+#include <string>
+
+#include "audio/cpu_clones.h"
+#include "audio/error.h"
+#include "audio/fast_log.h"
+#include "audio/fft.h"
+
+namespace melflow::audio {
+namespace {
+
+/// Frames that are taken through filterbank and logarithm together: one SIMD lane each (a whole AVX-512 register).
+constexpr int kLanes = 16;
+
+/// The part of a filterbank row that is not zero.
+struct Band {
+  int first_bin = 0;
+  int length = 0;
+  int first_weight = 0;  ///< in the one array of all weights
+};
+
+/// |spectrum[k]| for one frame; re and im alternate in memory. Single precision is enough from the square on.
+MELFLOW_CPU_CLONES void magnitudes(const double* __restrict spectrum, double epsilon, int bins, float* __restrict out) {
+  for (int k = 0; k < bins; ++k) {
+    const double re = spectrum[2 * k], im = spectrum[2 * k + 1];
+    out[k] = static_cast<float>(re * re + im * im + epsilon);
+  }
+  for (int k = 0; k < bins; ++k) out[k] = std::sqrt(out[k]);
+}
+
+/// [kLanes, stride] → [bins, kLanes], so that the filterbank needs no sum across lanes.
+MELFLOW_CPU_CLONES void transpose(const float* __restrict rows, int stride, int bins, float* __restrict out) {
+  for (int k = 0; k < bins; ++k) {
+    for (int lane = 0; lane < kLanes; ++lane) out[k * kLanes + lane] = rows[lane * stride + k];
+  }
+}
+
+/// Half a group's lanes. A vector type, because the compiler turns an array of sums into shuffles.
+using HalfLanes [[gnu::vector_size(kLanes / 2 * sizeof(float)), gnu::aligned(alignof(float)), gnu::may_alias]] = float;
+
+/// out[lane] = Σ_k weight[k]·magnitude[k][lane] for one band.
+MELFLOW_CPU_CLONES void sum_band(const float* magnitude, const float* weight, int length, float* out) {
+  const auto* halves = reinterpret_cast<const HalfLanes*>(magnitude);
+  HalfLanes low = {}, high = {};
+  for (int k = 0; k < length; ++k) {
+    low += weight[k] * halves[2 * k];
+    high += weight[k] * halves[2 * k + 1];
+  }
+  reinterpret_cast<HalfLanes*>(out)[0] = low;
+  reinterpret_cast<HalfLanes*>(out)[1] = high;
+}
+
+/// values = ln(max(values, floor))
+MELFLOW_CPU_CLONES void log_in_place(float* values, int n, float floor) {
+  for (int i = 0; i < n; ++i) values[i] = fast_log(values[i] > floor ? values[i] : floor);
+}
+
+}  // namespace
+
+struct MelExtractor::Impl {
+  explicit Impl(const MelOptions& recipe)
+      : options((recipe.validate(), recipe)),
+        framing(recipe.stft()),
+        window(hann_window(recipe.win_length)),
+        fft(recipe.n_fft),
+        bins(fft.bins()),
+        stride((bins + kLanes - 1) / kLanes * kLanes) {
+    const std::vector<double> dense = mel_filterbank(options);
+    for (int m = 0; m < options.n_mels; ++m) {
+      const auto row = std::span(dense).subspan(static_cast<size_t>(m) * bins, static_cast<size_t>(bins));
+      const auto positive = [](double w) { return w > 0.0; };
+      const auto first = std::ranges::find_if(row, positive);
+      const auto last = std::find_if(row.rbegin(), std::make_reverse_iterator(first), positive).base();
+      bands.push_back(
+          {static_cast<int>(first - row.begin()), static_cast<int>(last - first), static_cast<int>(weights.size())});
+      for (auto w = first; w != last; ++w) weights.push_back(static_cast<float>(*w));
+    }
+    rows.resize(static_cast<size_t>(kLanes) * stride);
+    columns.resize(rows.size());
+    sums.resize(static_cast<size_t>(options.n_mels) * kLanes);
+  }
+
+  /// Log-mels of frames [first, first + count), count ≤ kLanes, into values [n_mels, frames].
+  void group(std::span<const float> samples, int first, int count, Mel& mel) {
+    for (int lane = 0; lane < count; ++lane) {
+      load_frame(framing, samples, window, first + lane, fft.real());
+      fft.forward();
+      magnitudes(reinterpret_cast<const double*>(fft.spectrum().data()), options.magnitude_epsilon, bins,
+                 rows.data() + static_cast<ptrdiff_t>(lane) * stride);
+    }
+    transpose(rows.data(), stride, bins, columns.data());
+    for (size_t m = 0; m < bands.size(); ++m) {
+      sum_band(columns.data() + static_cast<ptrdiff_t>(bands[m].first_bin) * kLanes,
+               weights.data() + bands[m].first_weight, bands[m].length, sums.data() + m * kLanes);
+    }
+    log_in_place(sums.data(), options.n_mels * kLanes, static_cast<float>(options.log_floor));
+    for (int m = 0; m < options.n_mels; ++m) {
+      std::copy_n(sums.data() + static_cast<ptrdiff_t>(m) * kLanes, count,
+                  mel.values.data() + static_cast<ptrdiff_t>(m) * mel.frames + first);
+    }
+  }
+
+  MelOptions options;
+  StftOptions framing;
+  std::vector<double> window;  ///< [win_length]
+  RealFft fft;
+  int bins, stride;
+  std::vector<Band> bands;     ///< [n_mels]
+  std::vector<float> weights;  ///< all bands' one after the other
+  std::vector<float> rows;     ///< magnitudes [kLanes, stride]
+  std::vector<float> columns;  ///< magnitudes [bins, kLanes]
+  std::vector<float> sums;     ///< mels, then log-mels [n_mels, kLanes]
+};
+
+MelExtractor::MelExtractor(const MelOptions& options) : impl_(std::make_unique<Impl>(options)) {}
+MelExtractor::~MelExtractor() = default;
+MelExtractor::MelExtractor(MelExtractor&&) noexcept = default;
+MelExtractor& MelExtractor::operator=(MelExtractor&&) noexcept = default;
+
+const MelOptions& MelExtractor::options() const { return impl_->options; }
+
+Mel MelExtractor::operator()(const Waveform& waveform) {
+  const MelOptions& options = impl_->options;
+  if (waveform.sample_rate != options.sample_rate) {
+    throw Error(Exit::bad_data, "the sound has " + std::to_string(waveform.sample_rate) + " Hz, the mel recipe " +
+                                    std::to_string(options.sample_rate) + " Hz; resample it first");
+  }
+  const auto samples = static_cast<int64_t>(waveform.samples.size());
+  const int64_t frames = impl_->framing.frames(samples);
+  if (frames == 0 || frames > std::numeric_limits<int>::max()) {
+    throw Error(Exit::bad_data, "the sound has " + std::to_string(samples) + " samples, too " +
+                                    (frames == 0 ? "few" : "many") + " for a mel; more than " +
+                                    std::to_string(impl_->framing.pad_length()) + " are needed");
+  }
+  Mel mel;
+  mel.n_mels = options.n_mels;
+  mel.frames = static_cast<int>(frames);
+  mel.values.resize(static_cast<size_t>(mel.n_mels) * static_cast<size_t>(mel.frames));
+  mel.recipe = options;
+  for (int first = 0; first < mel.frames; first += kLanes) {
+    impl_->group(waveform.samples, first, std::min(kLanes, mel.frames - first), mel);
+  }
+  return mel;
+}
+
+}  // namespace melflow::audio

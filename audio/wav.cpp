@@ -1,0 +1,234 @@
+#include "audio/wav.h"
+
+#include <fcntl.h>
+#include <sndfile.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <cerrno>
+#include <cmath>
+#include <cstring>
+#include <new>
+#include <utility>
+
+#include "audio/error.h"
+#include "audio/resample.h"
+
+namespace melflow::audio {
+namespace {
+
+struct CloseSndfile {
+  void operator()(SNDFILE* file) const { sf_close(file); }
+};
+using Sndfile = std::unique_ptr<SNDFILE, CloseSndfile>;
+
+struct OpenAudio {
+  Sndfile file;
+  SF_INFO info{};
+};
+
+[[noreturn]] void fail_bad(const std::filesystem::path& path, const std::string& what) {
+  throw Error(Exit::bad_data, path.string() + ": " + what);
+}
+
+/// An ordinary file, opened for reading. A pipe or a device could block for ever, so neither is opened.
+int open_ordinary_file(const std::filesystem::path& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  if (descriptor < 0) {
+    throw Error(Exit::no_input, path.string() + ": cannot be read: " + std::strerror(errno));
+  }
+  struct stat status {};
+  const bool known = ::fstat(descriptor, &status) == 0;
+  if (known && S_ISREG(status.st_mode) && status.st_size > 0) return descriptor;
+  ::close(descriptor);
+  if (known && S_ISREG(status.st_mode)) fail_bad(path, "is empty (0 bytes); give an audio file");
+  throw Error(Exit::no_input, path.string() + (S_ISDIR(status.st_mode) ? ": is a folder; name the files in it"
+                                                                       : ": is not an ordinary file; copy it to one"));
+}
+
+OpenAudio open_audio(const std::filesystem::path& path) {
+  constexpr int kMostChannels = 1024, kHighestRate = 10'000'000;
+  OpenAudio audio;
+  // libsndfile closes the descriptor, also where it fails.
+  audio.file.reset(sf_open_fd(open_ordinary_file(path), SFM_READ, &audio.info, SF_TRUE));
+  if (!audio.file) {
+    fail_bad(path, std::string("is not audio that can be read: ") + sf_strerror(nullptr) +
+                       " Give WAV, FLAC, AIFF, Ogg or MP3.");
+  }
+  if (audio.info.channels < 1 || audio.info.channels > kMostChannels) {
+    fail_bad(path, "claims " + std::to_string(audio.info.channels) + " channels; 1 to 1024 are possible");
+  }
+  if (audio.info.samplerate < 1 || audio.info.samplerate > kHighestRate) {
+    fail_bad(path, "claims a sample rate of " + std::to_string(audio.info.samplerate) +
+                       " Hz; convert it to a usual one or say --assume-rate");
+  }
+  return audio;
+}
+
+std::string format_name(SNDFILE* file, int format) {
+  SF_FORMAT_INFO major{}, minor{};
+  major.format = format & SF_FORMAT_TYPEMASK;
+  minor.format = format & SF_FORMAT_SUBMASK;
+  sf_command(file, SFC_GET_FORMAT_INFO, &major, sizeof major);
+  sf_command(file, SFC_GET_FORMAT_INFO, &minor, sizeof minor);
+  std::string name = major.name != nullptr ? major.name : "unknown";
+  if (minor.name != nullptr) name += std::string(", ") + minor.name;
+  return name;
+}
+
+[[noreturn]] void fail_long(const std::filesystem::path& path, int64_t most) {
+  fail_bad(path, "is longer than " + std::to_string(most) + " samples; cut it into pieces");
+}
+
+/// All frames, channels averaged. Grows with what the file delivers, whatever its header says.
+std::vector<float> read_mono(const std::filesystem::path& path, OpenAudio& audio, int64_t most) {
+  constexpr int64_t kBlockSamples = 1 << 16;
+  const auto channels = static_cast<size_t>(audio.info.channels);
+  std::vector<float> block(std::max(static_cast<size_t>(kBlockSamples), channels));
+  const auto block_frames = static_cast<sf_count_t>(block.size() / channels);
+  std::vector<float> samples;
+  for (;;) {
+    const sf_count_t frames = sf_readf_float(audio.file.get(), block.data(), block_frames);
+    if (frames <= 0 || frames > block_frames) break;
+    if (static_cast<int64_t>(samples.size()) + frames > most) fail_long(path, most);
+    for (size_t i = 0; i < static_cast<size_t>(frames); ++i) {
+      double sum = 0.0;
+      for (size_t channel = 0; channel < channels; ++channel) sum += block[i * channels + channel];
+      const auto mean = static_cast<float>(sum / static_cast<double>(channels));
+      if (!std::isfinite(mean)) {
+        fail_bad(path, "sample " + std::to_string(samples.size()) + " is not a finite number; repair or re-export it");
+      }
+      samples.push_back(mean);
+    }
+  }
+  return samples;
+}
+
+std::vector<float> to_rate(const std::filesystem::path& path, std::vector<float> samples, int from, int to,
+                           int64_t most) {
+  constexpr int64_t kLargestRatio = 256;
+  if (from > kLargestRatio * to || to > kLargestRatio * from) {
+    fail_bad(path, "has " + std::to_string(from) + " Hz, too far from the " + std::to_string(to) +
+                       " Hz that are wanted; say --assume-rate if the file is wrong");
+  }
+  if (static_cast<double>(samples.size()) * to / from > static_cast<double>(most)) fail_long(path, most);
+  return resample(samples, from, to);
+}
+
+/// A growing block of memory that libsndfile takes for a file, so that every failure to write is seen by AtomicFile.
+struct MemoryFile {
+  std::vector<std::byte> bytes;
+  size_t position = 0;
+
+  static MemoryFile& of(void* self) { return *static_cast<MemoryFile*>(self); }
+  static sf_count_t length(void* self) { return static_cast<sf_count_t>(of(self).bytes.size()); }
+  static sf_count_t tell(void* self) { return static_cast<sf_count_t>(of(self).position); }
+  static sf_count_t seek(sf_count_t offset, int whence, void* self) {
+    const sf_count_t base = whence == SEEK_SET ? 0 : whence == SEEK_CUR ? tell(self) : length(self);
+    of(self).position = static_cast<size_t>(std::max<sf_count_t>(0, base + offset));
+    return tell(self);
+  }
+  static sf_count_t read(void* target, sf_count_t count, void* self) {
+    MemoryFile& file = of(self);
+    const size_t left = file.position < file.bytes.size() ? file.bytes.size() - file.position : 0;
+    const size_t taken = std::min(static_cast<size_t>(count), left);
+    if (taken > 0) std::memcpy(target, file.bytes.data() + file.position, taken);
+    file.position += taken;
+    return static_cast<sf_count_t>(taken);
+  }
+  static sf_count_t write(const void* source, sf_count_t count, void* self) {
+    MemoryFile& file = of(self);
+    const auto size = static_cast<size_t>(count);
+    file.bytes.resize(std::max(file.bytes.size(), file.position + size));
+    if (size > 0) std::memcpy(file.bytes.data() + file.position, source, size);
+    file.position += size;
+    return count;
+  }
+};
+
+std::vector<std::byte> encode_flac(const std::filesystem::path& path, const Waveform& waveform, Encoding encoding) {
+  MemoryFile memory;
+  SF_VIRTUAL_IO io{&MemoryFile::length, &MemoryFile::seek, &MemoryFile::read, &MemoryFile::write, &MemoryFile::tell};
+  SF_INFO info{};
+  info.samplerate = waveform.sample_rate;
+  info.channels = 1;
+  info.format = SF_FORMAT_FLAC | (encoding == Encoding::pcm16 ? SF_FORMAT_PCM_16 : SF_FORMAT_PCM_24);
+  Sndfile file(sf_open_virtual(&io, SFM_WRITE, &info, &memory));
+  if (!file) throw Error(Exit::cannot_create, path.string() + ": cannot be written as FLAC: " + sf_strerror(nullptr));
+  // Whole numbers of our own rounding in the upper bits of int32, where libsndfile looks for them.
+  const std::vector<std::byte> pcm = encode_pcm(waveform.samples, encoding);
+  const size_t width = encoding == Encoding::pcm16 ? 2 : 3;
+  std::vector<int32_t> numbers(waveform.samples.size());
+  for (size_t i = 0; i < numbers.size(); ++i) {
+    std::memcpy(reinterpret_cast<std::byte*>(&numbers[i]) + (4 - width), pcm.data() + i * width, width);
+  }
+  const auto frames = static_cast<sf_count_t>(numbers.size());
+  const bool written = sf_writef_int(file.get(), numbers.data(), frames) == frames;
+  if (!written || sf_close(file.release()) != 0) {
+    throw Error(Exit::internal, path.string() + ": the FLAC encoder failed");
+  }
+  return std::move(memory.bytes);
+}
+
+}  // namespace
+
+AudioInfo audio_info(const std::filesystem::path& path) {
+  const OpenAudio audio = open_audio(path);
+  return {audio.info.samplerate, audio.info.channels, audio.info.frames,
+          format_name(audio.file.get(), audio.info.format)};
+}
+
+Waveform read_audio(const std::filesystem::path& path, const ReadOptions& options) {
+  OpenAudio audio = open_audio(path);
+  // A stream of unknown length carries the largest number there is.
+  const bool length_known = audio.info.frames != SF_COUNT_MAX;
+  if (length_known && audio.info.frames > options.max_frames) fail_long(path, options.max_frames);
+  Waveform waveform;
+  waveform.sample_rate = options.assume_rate > 0 ? options.assume_rate : audio.info.samplerate;
+  try {
+    waveform.samples = read_mono(path, audio, options.max_frames);
+    if (waveform.samples.empty()) fail_bad(path, "holds no samples; give a longer recording");
+    if (options.sample_rate > 0 && options.sample_rate != waveform.sample_rate) {
+      waveform.samples =
+          to_rate(path, std::move(waveform.samples), waveform.sample_rate, options.sample_rate, options.max_frames);
+      waveform.sample_rate = options.sample_rate;
+      if (waveform.samples.empty()) fail_bad(path, "holds no samples at that rate; give a longer recording");
+    }
+  } catch (const std::bad_alloc&) {
+    fail_bad(path, "is too long for the memory of this machine; cut it into pieces");
+  }
+  return waveform;
+}
+
+void write_audio(const std::filesystem::path& path, const Waveform& waveform, Encoding encoding,
+                 AtomicFile::Existing existing) {
+  std::string extension = path.extension().string();
+  std::ranges::transform(extension, extension.begin(), [](unsigned char c) { return std::tolower(c); });
+  const bool flac = extension == ".flac", raw = extension == ".raw" || extension == ".pcm";
+  if (!flac && !raw && extension != ".wav") {
+    throw Error(Exit::usage,
+                path.string() + ": the ending names no format that can be written; use .wav, .flac or .raw");
+  }
+  if (flac && encoding == Encoding::float32) {
+    throw Error(Exit::usage, path.string() + ": FLAC holds no float32; use .wav, or --encoding pcm16 or pcm24");
+  }
+  AtomicFile file(path, existing);
+  if (flac) {
+    file.write(encode_flac(path, waveform, encoding));
+  } else {
+    if (!raw) file.write(wav_header(waveform.sample_rate, encoding, static_cast<int64_t>(waveform.samples.size())));
+    constexpr size_t kBlock = 1 << 16;
+    for (size_t first = 0; first < waveform.samples.size(); first += kBlock) {
+      const size_t count = std::min(kBlock, waveform.samples.size() - first);
+      file.write(encode_pcm(std::span(waveform.samples).subspan(first, count), encoding));
+    }
+    const bool odd = encoding == Encoding::pcm24 && waveform.samples.size() % 2 != 0;
+    if (!raw && odd) file.write(std::array{std::byte{0}});
+  }
+  file.commit();
+}
+
+}  // namespace melflow::audio

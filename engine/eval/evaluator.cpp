@@ -1,0 +1,187 @@
+#include "engine/eval/evaluator.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include <torch/torch.h>
+#include <nlohmann/json.hpp>
+
+#include "audio/griffin_lim.h"
+#include "audio/quality.h"
+#include "engine/eval/pesq.h"
+#include "engine/eval/score.h"
+#include "engine/synth/synthesizer.h"
+#include "engine/tensors.h"
+
+namespace melflow::engine {
+namespace {
+
+using nlohmann::json;
+using Clock = std::chrono::steady_clock;
+
+void require_finite(const audio::Waveform& sound, const std::string& name) {
+  if (std::all_of(sound.samples.begin(), sound.samples.end(), [](float s) { return std::isfinite(s); })) return;
+  throw Error(Exit::bad_data, name + ": the voice made NaN or infinity of it");
+}
+
+/// Runs `make` and answers its sound; `rate` becomes the seconds of it per second of computing.
+template <typename Make>
+audio::Waveform timed(double& rate, const Make& make) {
+  const auto start = Clock::now();
+  auto sound = make();
+  rate = sound.seconds() / std::chrono::duration<double>(Clock::now() - start).count();
+  return sound;
+}
+
+/// Two sounds, cut to the shorter.
+void add_pair(PesqRun& pesq, audio::Waveform reference, audio::Waveform degraded) {
+  const auto samples = std::min(reference.samples.size(), degraded.samples.size());
+  reference.samples.resize(samples);
+  degraded.samples.resize(samples);
+  pesq.add(reference, degraded);
+}
+
+EvalItem evaluate_one(Synthesizer& synthesizer, const std::filesystem::path& path, const EvalOptions& options,
+                      PesqRun& pesq) {
+  const auto& voice = synthesizer.voice();
+  const auto hop = voice.model->hop_length(), group = voice.model->group_size();
+  auto recording = read_recording(path, voice);
+  EvalItem item;
+  item.path = path;
+  item.seconds = recording.sound.seconds();
+  item.gain = recording.gain;
+
+  double voice_rate = 0, floor_rate = 0;
+  item.synthesis = timed(voice_rate, [&] { return synthesizer(recording.mel, Noise(options.seed)); });
+  require_finite(item.synthesis, path.string());
+  item.voice = measure(recording.sound, item.synthesis, voice.mel, group);
+  item.voice.real_time_factor = voice_rate;
+  auto likelihood = score(*voice.model, whole_frames(recording.sound, hop), mel_tensor(recording.mel));
+  item.voice.nats_per_sample = likelihood.nats_per_sample;
+  item.per_frame = std::move(likelihood.per_frame);
+
+  item.floor_synthesis = timed(floor_rate, [&] {
+    return audio::griffin_lim(recording.mel, voice.mel,
+                              {.iterations = options.griffin_lim_iterations, .seed = options.seed});
+  });
+  item.griffin_lim = measure(recording.sound, item.floor_synthesis, voice.mel, group);
+  item.griffin_lim.real_time_factor = floor_rate;
+
+  add_pair(pesq, recording.sound, item.synthesis);
+  add_pair(pesq, recording.sound, item.floor_synthesis);
+  item.recording = std::move(recording.sound);
+  return item;
+}
+
+/// What a first call costs (caches, threads, a GPU's start) belongs to no recording: a second of silence pays for it.
+void warm_up(Synthesizer& synthesizer) {
+  const auto& recipe = synthesizer.voice().mel;
+  audio::Mel mel{recipe.n_mels, recipe.sample_rate / recipe.hop_length + 1, {}, recipe};
+  mel.values.assign(static_cast<size_t>(mel.n_mels) * mel.frames, static_cast<float>(std::log(recipe.log_floor)));
+  synthesizer(mel, Noise(0));
+}
+
+void take_pesq(Evaluation& out, const PesqRun::Result& result) {
+  out.pesq_absent = result.absent;
+  for (size_t i = 0; i < out.items.size(); ++i) {
+    out.items[i].voice.pesq = result.scores[2 * i];
+    out.items[i].griffin_lim.pesq = result.scores[2 * i + 1];
+  }
+}
+
+json measures_json(const Measures& measures) {
+  json out;
+  for (const auto& [key, value, better] : kMeasures) {
+    if (std::isfinite(measures.*value)) {
+      out[key] = measures.*value;
+    } else {
+      out[key] = nullptr;
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+Measures measure(const audio::Waveform& recording, const audio::Waveform& synthesis, const audio::MelOptions& recipe,
+                 int64_t group_size) {
+  const auto quality = audio::compare(recording, synthesis, recipe, static_cast<int>(std::max<int64_t>(group_size, 2)));
+  Measures out;
+  out.log_stft = quality.log_stft;
+  out.spectral_convergence = quality.spectral_convergence;
+  out.mel_l1 = quality.mel_l1;
+  out.voicing_f1 = quality.voicing_f1;
+  out.pitch_error_cents = quality.pitch_error_cents;
+  out.hum_db = quality.hum_db;
+  return out;
+}
+
+Measures Evaluation::mean(Measures EvalItem::*part) const {
+  Measures out;
+  for (const auto& [key, value, better] : kMeasures) {
+    double sum = 0, count = 0;
+    for (const auto& item : items) {
+      if (!std::isfinite((item.*part).*value)) continue;
+      sum += (item.*part).*value;
+      ++count;
+    }
+    if (count > 0) out.*value = sum / count;
+  }
+  return out;
+}
+
+Evaluation evaluate(Voice voice, std::span<const std::filesystem::path> recordings, const EvalOptions& options,
+                    const std::function<bool()>& stop, const std::function<void(size_t, size_t)>& report) {
+  Evaluation out;
+  out.voice = voice.name;
+  out.mel = voice.mel;
+  out.denoise = options.denoise;
+  out.seed = options.seed;
+  Synthesizer synthesizer(std::move(voice),
+                          {.sigma = options.sigma, .denoise = options.denoise, .device = options.device});
+  out.sigma = synthesizer.sigma();
+  warm_up(synthesizer);
+  PesqRun pesq;
+  for (size_t i = 0; i < recordings.size() && !stop(); ++i) {
+    report(i, recordings.size());
+    try {
+      auto item = evaluate_one(synthesizer, recordings[i], options, pesq);
+      if (out.items.size() >= options.keep_sounds) item.recording = item.synthesis = item.floor_synthesis = {};
+      out.items.push_back(std::move(item));
+    } catch (const Error& e) {
+      const std::string name = recordings[i].string(), text = e.what();
+      out.failures.push_back({text.starts_with(name) ? text : name + ": " + text, e.code()});
+    }
+  }
+  report(recordings.size(), recordings.size());
+  if (!out.items.empty() && !stop()) take_pesq(out, pesq.finish(stop));
+  return out;
+}
+
+json to_json(const Evaluation& evaluation) {
+  json out = measures_json(evaluation.mean(&EvalItem::voice));
+  out["griffin_lim"] = measures_json(evaluation.mean(&EvalItem::griffin_lim));
+  out["voice"] = evaluation.voice;
+  out["sigma"] = evaluation.sigma;
+  out["denoise"] = evaluation.denoise;
+  out["seed"] = evaluation.seed;
+  if (!evaluation.pesq_absent.empty()) out["pesq_absent"] = evaluation.pesq_absent;
+  double seconds = 0;
+  auto& recordings = out["recordings"] = json::array();
+  for (const auto& item : evaluation.items) {
+    auto one = measures_json(item.voice);
+    one["griffin_lim"] = measures_json(item.griffin_lim);
+    one["path"] = item.path.string();
+    one["seconds"] = item.seconds;
+    one["gain"] = item.gain;
+    recordings.push_back(std::move(one));
+    seconds += item.seconds;
+  }
+  out["seconds"] = seconds;
+  auto& failed = out["failed"] = json::array();
+  for (const auto& failure : evaluation.failures) failed.push_back(failure.message);
+  return out;
+}
+
+}  // namespace melflow::engine

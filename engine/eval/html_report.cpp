@@ -1,0 +1,179 @@
+#include "engine/eval/html_report.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <span>
+
+#include "audio/mel.h"
+#include "audio/wav.h"
+#include "engine/files/picture.h"
+
+namespace melflow::engine {
+namespace {
+
+constexpr const char* kHead = R"html(<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>melflow eval</title><style>
+:root { color-scheme: light dark; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 64rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; margin: 1rem 0; }
+th, td { padding: .2rem .8rem; border-bottom: 1px solid #8884; text-align: right; }
+th:first-child, td:first-child { text-align: left; }
+section { border-top: 1px solid #8888; margin-top: 2rem; }
+h2 { font-size: 1.1rem; overflow-wrap: anywhere; }
+img, svg { max-width: 100%; height: auto; display: block; margin: .6rem 0; }
+.players { display: flex; flex-wrap: wrap; gap: 1rem; } figure { margin: 0; }
+polyline { fill: none; stroke: #2a7ae2; stroke-width: 1.5; vector-effect: non-scaling-stroke; }
+text { font: 12px sans-serif; fill: currentColor; }
+</style></head><body>
+)html";
+
+std::string escaped(const std::string& text) {
+  std::string out;
+  for (const char c : text) {
+    switch (c) {
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      default:
+        out += c;
+    }
+  }
+  return out;
+}
+
+std::string base64(std::span<const std::byte> bytes) {
+  static constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string out;
+  out.reserve((bytes.size() + 2) / 3 * 4);
+  for (size_t i = 0; i < bytes.size(); i += 3) {
+    const size_t here = std::min<size_t>(3, bytes.size() - i);
+    uint32_t bits = 0;
+    for (size_t j = 0; j < 3; ++j) bits = bits << 8 | (j < here ? std::to_integer<uint32_t>(bytes[i + j]) : 0u);
+    for (size_t j = 0; j < 4; ++j) out += j <= here ? kDigits[bits >> (18 - 6 * j) & 63] : '=';
+  }
+  return out;
+}
+
+std::string number(double value, int digits = 4) {
+  if (!std::isfinite(value)) return "–";
+  char text[64];
+  std::snprintf(text, sizeof text, "%.*f", digits, value);
+  return text;
+}
+
+std::string row(const MeasureName& name, const Measures& voice, const Measures& floor) {
+  return std::string("<tr><td>") + name.key + "</td><td>" + number(voice.*name.value) + "</td><td>" +
+         number(floor.*name.value) + "</td><td>" + name.better + "</td></tr>\n";
+}
+
+std::string table(const Measures& voice, const Measures& floor) {
+  std::string out = "<table><tr><th>measure</th><th>voice</th><th>Griffin-Lim</th><th>better</th></tr>\n";
+  for (const auto& name : kMeasures) out += row(name, voice, floor);
+  return out + "</table>\n";
+}
+
+std::string recordings_table(const Evaluation& evaluation) {
+  std::string out = "<details><summary>Every recording</summary><table><tr><th>recording</th><th>seconds</th>";
+  for (const auto& name : kMeasures) out += std::string("<th>") + name.key + "</th>";
+  out += "</tr>\n";
+  for (const auto& item : evaluation.items) {
+    out += "<tr><td>" + escaped(item.path.filename().string()) + "</td><td>" + number(item.seconds, 1) + "</td>";
+    for (const auto& name : kMeasures) out += "<td>" + number(item.voice.*name.value, 3) + "</td>";
+    out += "</tr>\n";
+  }
+  return out + "</table></details>\n";
+}
+
+std::string player(const char* label, const audio::Waveform& sound) {
+  auto bytes = audio::wav_header(sound.sample_rate, audio::Encoding::pcm16, static_cast<int64_t>(sound.samples.size()));
+  const auto pcm = audio::encode_pcm(sound.samples, audio::Encoding::pcm16);
+  bytes.insert(bytes.end(), pcm.begin(), pcm.end());
+  return std::string("<figure><figcaption>") + label +
+         "</figcaption><audio controls preload=\"metadata\" src=\"data:audio/wav;base64," + base64(bytes) +
+         "\"></audio></figure>\n";
+}
+
+/// The likelihood over time; no more points than a screen has columns, each the mean of its frames.
+std::string likelihood_line(const std::vector<float>& nats, double seconds) {
+  constexpr size_t kMostPoints = 1000;
+  constexpr int kWidth = 1000, kHeight = 140;
+  if (nats.empty()) return "";
+  const size_t points = std::min(nats.size(), kMostPoints);
+  std::vector<double> y(points);
+  for (size_t i = 0; i < points; ++i) {
+    const size_t first = i * nats.size() / points, last = std::max(first + 1, (i + 1) * nats.size() / points);
+    double sum = 0;
+    for (size_t f = first; f < last; ++f) sum += nats[f];
+    y[i] = sum / static_cast<double>(last - first);
+  }
+  const auto [low, high] = std::minmax_element(y.begin(), y.end());
+  const double span = std::max(*high - *low, 1e-9);
+  std::string line;
+  for (size_t i = 0; i < points; ++i) {
+    const double x = points > 1 ? kWidth * static_cast<double>(i) / static_cast<double>(points - 1) : 0.0;
+    line += number(x, 1) + "," + number(20 + (kHeight - 40) * (*high - y[i]) / span, 1) + " ";
+  }
+  char head[160];
+  std::snprintf(head, sizeof head, "<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"nats per sample over time\">",
+                kWidth, kHeight);
+  return std::string(head) + "<polyline points=\"" + line + "\"/><text x=\"2\" y=\"12\">" + number(*high, 2) +
+         " nats per sample (the higher, the less the voice expected it)</text><text x=\"2\" y=\"136\">" +
+         number(*low, 2) + "</text><text x=\"998\" y=\"136\" text-anchor=\"end\">" + number(seconds, 1) +
+         " s</text></svg>\n";
+}
+
+std::string section(const EvalItem& item, audio::MelExtractor& extract) {
+  const auto picture = files::png_bytes(files::spectrogram_pair(extract(item.recording), extract(item.synthesis)));
+  return "<section><h2>" + escaped(item.path.filename().string()) + "</h2>\n<div class=\"players\">" +
+         player("recording", item.recording) + player("voice", item.synthesis) +
+         player("Griffin-Lim", item.floor_synthesis) + "</div>\n" +
+         "<img alt=\"mel of the recording above, of the synthesis below\" src=\"data:image/png;base64," +
+         base64(picture) + "\">\n" + likelihood_line(item.per_frame, item.seconds) +
+         "<details><summary>Measures</summary>" + table(item.voice, item.griffin_lim) + "</details></section>\n";
+}
+
+}  // namespace
+
+std::string html_report(const Evaluation& evaluation) {
+  double seconds = 0;
+  for (const auto& item : evaluation.items) seconds += item.seconds;
+  std::string out = kHead;
+  out += "<h1>" + escaped(std::filesystem::path(evaluation.voice).filename().string()) + "</h1>\n<p>" +
+         std::to_string(evaluation.items.size()) + " recordings, " + number(seconds, 1) + " s; sigma " +
+         number(evaluation.sigma, 3) + ", denoiser " + number(evaluation.denoise, 3) + ", seed " +
+         std::to_string(evaluation.seed) +
+         ". Each was synthesised from its own mel; Griffin-Lim from the same mel is the floor to beat.</p>\n";
+  if (!evaluation.pesq_absent.empty()) out += "<p>No PESQ: " + escaped(evaluation.pesq_absent) + ".</p>\n";
+  out += table(evaluation.mean(&EvalItem::voice), evaluation.mean(&EvalItem::griffin_lim));
+  out += recordings_table(evaluation);
+  if (!evaluation.failures.empty()) {
+    out += "<p>Failed:</p><ul>\n";
+    for (const auto& failure : evaluation.failures) out += "<li>" + escaped(failure.message) + "</li>\n";
+    out += "</ul>\n";
+  }
+  audio::MelExtractor extract(evaluation.mel);
+  size_t shown = 0;
+  for (const auto& item : evaluation.items) {
+    if (item.recording.samples.empty()) continue;
+    out += section(item, extract);
+    ++shown;
+  }
+  if (shown < evaluation.items.size()) {
+    out +=
+        "<p>Sounds and pictures of the first " + std::to_string(shown) + " recordings; the table above has all.</p>\n";
+  }
+  return out + "</body></html>\n";
+}
+
+}  // namespace melflow::engine

@@ -1,0 +1,111 @@
+#include "engine/eval/score.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include <torch/torch.h>
+
+#include "audio/error.h"
+#include "audio/wav.h"
+#include "engine/files/mel_file.h"
+#include "engine/tensors.h"
+#include "engine/train/trainer.h"
+
+namespace melflow::engine {
+namespace {
+
+const double kHalfLog2Pi = 0.5 * std::log(2 * std::numbers::pi);
+
+double mean_square(std::span<const float> samples) {
+  double sum = 0;
+  for (const float s : samples) sum += static_cast<double>(s) * s;
+  return samples.empty() ? 0.0 : sum / static_cast<double>(samples.size());
+}
+
+audio::Waveform read_at_rate(const std::filesystem::path& path, const Voice& voice, int least) {
+  auto sound = audio::read_audio(path, {.sample_rate = voice.mel.sample_rate});
+  if (sound.samples.size() < static_cast<size_t>(least)) {
+    throw Error(Exit::bad_data, path.string() + ": only " + std::to_string(sound.samples.size()) + " samples at " +
+                                    std::to_string(voice.mel.sample_rate) + " Hz; at least " + std::to_string(least) +
+                                    " are needed");
+  }
+  return sound;
+}
+
+/// The groups of frames [begin, end) only: value [1, group, groups], local [1, groups]; log_det is left out.
+models::Mapped score_tile(models::Vocoder& model, const torch::Tensor& x, const torch::Tensor& mel, int64_t begin,
+                          int64_t end) {
+  const auto hop = model.hop_length(), groups = hop / model.group_size();
+  const auto reach = model.reach();
+  const auto first = std::max<int64_t>(0, begin - reach.history_frames - model.warmup_frames());
+  const auto last = std::min(x.size(1) / hop, end + reach.lookahead_frames);
+  const auto last_of_mel = last == x.size(1) / hop ? mel.size(2) : last;  // what lies behind the end is seen, too
+  const auto device = model.parameters().at(0).device();
+  const auto mapped = model.forward(x.narrow(1, first * hop, (last - first) * hop).to(device),
+                                    mel.narrow(2, first, last_of_mel - first).to(device));
+  const auto skipped = (begin - first) * groups, count = (end - begin) * groups;
+  return {mapped.value.narrow(2, skipped, count), {}, mapped.local.narrow(1, skipped, count)};
+}
+
+}  // namespace
+
+bool is_silent(std::span<const float> samples) { return mean_square(samples) < 1e-8; }
+
+Score score(models::Vocoder& model, const torch::Tensor& x, const torch::Tensor& mel, int64_t tile_frames) {
+  torch::NoGradGuard no_grad;
+  const auto hop = model.hop_length(), groups = hop / model.group_size(),
+             frames = x.size(-1) / hop;  // of a frame; of x
+  TORCH_CHECK(x.dim() == 2 && x.size(0) == 1 && frames > 0 && x.size(1) % hop == 0, "score: x is ", x.sizes(),
+              ", not [1, a multiple of ", hop, "]");
+  TORCH_CHECK(mel.dim() == 3 && mel.size(0) == 1 && mel.size(2) >= frames, "score: mel is ", mel.sizes(), " for x ",
+              x.sizes());
+  std::vector<torch::Tensor> z, nats;
+  for (int64_t begin = 0; begin < frames; begin += tile_frames) {
+    const auto tile = score_tile(model, x, mel, begin, std::min(begin + tile_frames, frames));
+    z.push_back(tile.value[0].to(torch::kCPU, torch::kFloat32));
+    // The sums run over millions of samples: in double.
+    const models::Mapped exact{tile.value.to(torch::kFloat64), tile.log_det, tile.local.to(torch::kFloat64)};
+    nats.push_back(nats_by_group(exact, model.group_size())[0].to(torch::kCPU));
+  }
+  const auto by_frame = torch::cat(nats).view({frames, groups}).mean(1);
+  Score result;
+  result.loss = by_frame.mean().item<double>();
+  result.nats_per_sample = result.loss + kHalfLog2Pi;
+  result.per_frame = tensor_vector(by_frame + kHalfLog2Pi);
+  result.z = torch::cat(z, 1).contiguous();
+  return result;
+}
+
+torch::Tensor whole_frames(const audio::Waveform& sound, int64_t hop_length) {
+  const auto samples = static_cast<int64_t>(sound.samples.size()) / hop_length * hop_length;
+  return vector_tensor(std::span(sound.samples).first(static_cast<size_t>(samples))).unsqueeze(0);
+}
+
+Recording read_recording(const std::filesystem::path& path, const Voice& voice, Loudness loudness) {
+  Recording out{read_at_rate(path, voice, std::max(voice.mel.n_fft, voice.mel.hop_length)), {}, 1.0};
+  if (loudness == Loudness::of_voice && voice.level > 0) {
+    if (is_silent(out.sound.samples)) {
+      throw Error(Exit::bad_data, path.string() + ": is silent, it cannot be brought to the voice's level");
+    }
+    out.gain = voice.level / std::sqrt(mean_square(out.sound.samples));
+    for (auto& s : out.sound.samples) s = static_cast<float>(s * out.gain);
+  }
+  out.mel = audio::MelExtractor(voice.mel)(out.sound);
+  return out;
+}
+
+Recording read_recording(const std::filesystem::path& path, const Voice& voice, const std::filesystem::path& mel) {
+  Recording out{read_at_rate(path, voice, voice.mel.hop_length), files::read_mel(mel, voice.mel.n_mels), 1.0};
+  require_same_recipe(out.mel, voice, mel.string());
+  const auto frames = static_cast<int64_t>(out.sound.samples.size()) / voice.mel.hop_length;
+  // A centred mel has one frame more than the recording fills; some programs pad by one more.
+  if (out.mel.frames < frames || out.mel.frames > frames + 2) {
+    throw Error(Exit::bad_data, mel.string() + ": has " + std::to_string(out.mel.frames) + " frames, but " +
+                                    path.string() + " fills " + std::to_string(frames) +
+                                    "; is it the mel of this recording?");
+  }
+  return out;
+}
+
+}  // namespace melflow::engine

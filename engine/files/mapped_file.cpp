@@ -1,0 +1,80 @@
+#include "engine/files/mapped_file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "audio/error.h"
+
+namespace melflow::files {
+namespace {
+
+constexpr off_t kMaxFileBytes = off_t{8} << 30;
+
+class Descriptor {
+ public:
+  explicit Descriptor(int value) : value_(value) {}
+  ~Descriptor() {
+    if (value_ >= 0) ::close(value_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return value_; }
+
+ private:
+  int value_;
+};
+
+std::string kind_of(mode_t mode) {
+  if (S_ISDIR(mode)) return "a folder";
+  if (S_ISFIFO(mode)) return "a pipe";
+  if (S_ISSOCK(mode)) return "a socket";
+  return "a device";
+}
+
+}  // namespace
+
+MappedFile::MappedFile(const std::filesystem::path& path) {
+  const std::string name = path.string();
+  // O_NONBLOCK: opening a pipe that nobody writes to must not wait for ever.
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
+  if (file.get() < 0) {
+    throw Error(Exit::no_input, name + ": cannot be opened: " + std::strerror(errno) + "; check the path");
+  }
+  struct stat status {};
+  if (::fstat(file.get(), &status) != 0) {
+    throw Error(Exit::no_input, name + ": cannot be examined: " + std::strerror(errno));
+  }
+  if (!S_ISREG(status.st_mode)) {
+    throw Error(Exit::no_input, name + ": is " + kind_of(status.st_mode) + ", not a file; name a regular file");
+  }
+  if (status.st_size == 0) throw Error(Exit::bad_data, name + ": is empty; write or fetch it again");
+  if (status.st_size > kMaxFileBytes) {
+    throw Error(Exit::bad_data, name + ": is larger than 8 GiB, the most that is read; split it");
+  }
+  const auto size = static_cast<size_t>(status.st_size);
+  void* mapped = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.get(), 0);
+  if (mapped == MAP_FAILED) {
+    throw Error(Exit::no_input, name + ": cannot be mapped into memory: " + std::strerror(errno));
+  }
+  bytes_ = {static_cast<const std::byte*>(mapped), size};
+}
+
+MappedFile::~MappedFile() {
+  if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(bytes_, other.bytes_);
+  return *this;
+}
+
+}  // namespace melflow::files

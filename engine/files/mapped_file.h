@@ -1,0 +1,26 @@
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <span>
+
+namespace melflow::files {
+
+/// A regular file mapped read-only for as long as this lives. Folders, pipes and devices are refused without waiting
+/// for them; so are empty files, and files above 8 GiB. Our own writers rename and never truncate in place, so
+/// replacing a mapped file with them is safe.
+class MappedFile {
+ public:
+  /// Throws Error{no_input} for a missing, unreadable or special file, Error{bad_data} for an empty or enormous one.
+  explicit MappedFile(const std::filesystem::path& path);
+  ~MappedFile();
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&& other) noexcept;
+
+  std::span<const std::byte> bytes() const { return bytes_; }
+
+ private:
+  std::span<const std::byte> bytes_;
+};
+
+}  // namespace melflow::files

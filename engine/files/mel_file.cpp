@@ -1,0 +1,204 @@
+#include "engine/files/mel_file.h"
+
+#include <cmath>
+#include <cstring>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string_view>
+
+#include "audio/error.h"
+#include "engine/files/mapped_file.h"
+#include "engine/files/npy.h"
+#include "engine/files/safetensors.h"
+#include "engine/files/shown_name.h"
+
+namespace melflow::files {
+namespace {
+
+using nlohmann::json;
+constexpr int64_t kMaxFrames = int64_t{1} << 20;  // 3.4 hours at 86 frames a second
+constexpr int64_t kMaxMels = 4096;
+constexpr const char* kTensorName = "mel";
+constexpr const char* kRecipeKey = "mel_recipe";
+
+[[noreturn]] void refuse(const std::string& name, const std::string& what) {
+  throw Error(Exit::bad_data, name + ": " + what);
+}
+
+std::string shape_text(const std::vector<int64_t>& shape) {
+  std::string text = "[";
+  for (size_t axis = 0; axis < shape.size(); ++axis) text += (axis > 0 ? ", " : "") + std::to_string(shape[axis]);
+  return text + "]";
+}
+
+/// [n_mels, frames] or [1, n_mels, frames] → the two sizes, with every limit checked before anything is allocated.
+std::pair<int, int> sizes_of(const std::vector<int64_t>& shape, int expected_mels, const std::string& name) {
+  const bool batched = shape.size() == 3 && shape[0] == 1;
+  if (shape.size() != 2 && !batched) {
+    refuse(name, "an array of shape " + shape_text(shape) + " is no mel; give [n_mels, frames]");
+  }
+  const int64_t mels = shape[shape.size() - 2], frames = shape[shape.size() - 1];
+  if (mels == 0 || frames == 0) refuse(name, "the mel is empty (shape " + shape_text(shape) + "); compute it again");
+  const bool transposed =
+      expected_mels > 0 ? mels != expected_mels && frames == expected_mels : mels > kMaxMels && frames <= kMaxMels;
+  if (transposed) {
+    refuse(name, "the array is transposed: [frames, n_mels] = " + shape_text(shape) + "; save array.T instead");
+  }
+  if (expected_mels > 0 && mels != expected_mels) {
+    refuse(name, "it has " + std::to_string(mels) + " mels, and " + std::to_string(expected_mels) +
+                     " are needed; compute it with the voice's recipe");
+  }
+  if (mels > kMaxMels) refuse(name, "it has " + std::to_string(mels) + " mels, more than 4096; check the array");
+  if (frames > kMaxFrames) refuse(name, "it has " + std::to_string(frames) + " frames, more than 2^20; split it");
+  return {static_cast<int>(mels), static_cast<int>(frames)};
+}
+
+void require_finite(const audio::Mel& mel, const std::string& name) {
+  for (size_t i = 0; i < mel.values.size(); ++i) {
+    if (std::isfinite(mel.values[i])) continue;
+    const auto frames = static_cast<size_t>(mel.frames);
+    refuse(name, std::string(std::isnan(mel.values[i]) ? "NaN" : "infinity") + " at mel " + std::to_string(i / frames) +
+                     ", frame " + std::to_string(i % frames) + "; compute the mel again");
+  }
+}
+
+audio::Mel mel_from_npy(std::span<const std::byte> bytes, const std::string& name, int expected_mels) {
+  NpyArray array = parse_npy(bytes, name);
+  const auto [mels, frames] = sizes_of(array.shape, expected_mels, name);
+  return {mels, frames, std::move(array.values), std::nullopt};
+}
+
+audio::Mel mel_from_safetensors(std::span<const std::byte> bytes, const std::string& name, int expected_mels) {
+  const SafetensorsContent content = parse_safetensors(bytes, name);
+  const auto found = content.tensors.find(kTensorName);
+  if (found == content.tensors.end()) {
+    refuse(name, content.tensors.empty()
+                     ? "it holds no tensor; give a mel file"
+                     : "it holds no tensor 'mel' (but " + shown_name(content.tensors.begin()->first) +
+                           "); is this a voice rather than a mel?");
+  }
+  const auto [mels, frames] = sizes_of(found->second.shape, expected_mels, name);
+  audio::Mel mel{mels, frames, as_float32(found->second, name + ": tensor 'mel'"), std::nullopt};
+  if (const auto recipe = content.metadata.find(kRecipeKey); recipe != content.metadata.end()) {
+    mel.recipe = recipe_from_json(recipe->second, name);
+    if (mel.recipe->n_mels != mels) {
+      refuse(name, "its recipe says " + std::to_string(mel.recipe->n_mels) + " mels, its array has " +
+                       std::to_string(mels) + "; compute it again");
+    }
+  }
+  return mel;
+}
+
+/// A flat JSON object as (key, text); numbers keep the digits that were written.
+class FlatObject : public nlohmann::json_sax<json> {
+ public:
+  std::vector<std::pair<std::string, std::string>> fields;
+  std::string problem;
+
+  bool start_object(size_t) override { return depth_++ == 0 || wrong("holds an object within the object"); }
+  bool end_object() override { return true; }
+  bool key(std::string& text) override {
+    if (!seen_.insert(text).second) return wrong("names " + shown_name(text) + " twice");
+    fields.emplace_back(text, "");
+    return true;
+  }
+  bool null() override { return wrong("holds null"); }
+  bool boolean(bool value) override { return put(value ? "true" : "false"); }
+  bool number_integer(int64_t value) override { return put(std::to_string(value)); }
+  bool number_unsigned(uint64_t value) override { return put(std::to_string(value)); }
+  bool number_float(double, const std::string& digits) override { return put(digits); }
+  bool string(std::string& text) override { return put(text); }
+  bool binary(json::binary_t&) override { return wrong("holds binary data"); }
+  bool start_array(size_t) override { return wrong("holds a list"); }
+  bool end_array() override { return true; }
+  bool parse_error(size_t, const std::string&, const nlohmann::detail::exception&) override {
+    return wrong("is not JSON");
+  }
+
+ private:
+  bool put(const std::string& text) {
+    if (fields.empty()) return wrong("is not an object");
+    fields.back().second = text;
+    return true;
+  }
+  bool wrong(const std::string& what) {
+    if (problem.empty()) problem = what;
+    return false;
+  }
+  int depth_ = 0;
+  std::set<std::string> seen_;
+};
+
+}  // namespace
+
+audio::Mel parse_mel(std::span<const std::byte> bytes, const std::string& name, int expected_mels) {
+  constexpr std::string_view kNpyMagic("\x93NUMPY", 6);
+  constexpr size_t kHeaderStart = 8;  // where a safetensors file has its '{'
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  audio::Mel mel;
+  if (text.starts_with(kNpyMagic)) {
+    mel = mel_from_npy(bytes, name, expected_mels);
+  } else if (text.size() > kHeaderStart && text[kHeaderStart] == '{') {
+    mel = mel_from_safetensors(bytes, name, expected_mels);
+  } else {
+    refuse(name, "it is neither .npy nor .safetensors; make a mel with `melflow mel` or numpy.save");
+  }
+  require_finite(mel, name);
+  return mel;
+}
+
+audio::Mel read_mel(const std::filesystem::path& path, int expected_mels) {
+  const MappedFile file(path);
+  return parse_mel(file.bytes(), path.string(), expected_mels);
+}
+
+void write_mel(const std::filesystem::path& path, const audio::Mel& mel, AtomicFile::Existing existing) {
+  const std::vector<int64_t> shape = {mel.n_mels, mel.frames};
+  if (mel.values.size() != static_cast<size_t>(mel.n_mels) * static_cast<size_t>(mel.frames)) {
+    throw Error(Exit::internal, path.string() + ": the mel's sizes do not agree with its values");
+  }
+  if (path.extension() == ".npy") return write_npy(path, shape, mel.values, existing);
+  if (path.extension() != ".safetensors") {
+    throw Error(Exit::usage, path.string() + ": a mel is written as .npy or .safetensors; choose one of the two names");
+  }
+  std::map<std::string, std::string> metadata;
+  if (mel.recipe) metadata[kRecipeKey] = recipe_as_json(*mel.recipe);
+  write_safetensors(path, {{kTensorName, {Dtype::f32, shape, std::as_bytes(std::span(mel.values))}}}, metadata,
+                    existing);
+}
+
+std::string recipe_as_json(const audio::MelOptions& options) {
+  std::string text = "{";
+  for (const auto& [key, value] : audio::mel_options_as_text(options)) {
+    // Numbers and truth values stand as JSON has them, digit for digit; names are quoted.
+    const json literal = json::parse(value, nullptr, /*allow_exceptions=*/false);
+    const bool bare = literal.is_number() || literal.is_boolean();
+    text += (text.size() > 1 ? "," : "") + json(key).dump() + ":" + (bare ? value : json(value).dump());
+  }
+  return text + "}";
+}
+
+audio::MelOptions recipe_from_json(const std::string& text, const std::string& name) {
+  FlatObject object;
+  json::sax_parse(text, &object);
+  if (!object.problem.empty()) refuse(name, "its mel recipe " + object.problem + "; make the file again");
+  audio::MelOptions options;
+  std::set<std::string> given;
+  try {
+    for (const auto& [key, value] : object.fields) {
+      audio::set_mel_option(options, key, value);
+      given.insert(key);
+    }
+    for (const auto& [key, value] : audio::mel_options_as_text(options)) {
+      // A recipe that says only half would be completed by guesses, and a wrong guess is noise.
+      if (!given.contains(key)) throw Error(Exit::config, key + " is missing");
+    }
+    options.validate();
+  } catch (const Error& error) {
+    refuse(name, std::string("its mel recipe is wrong: ") + error.what());
+  }
+  return options;
+}
+
+}  // namespace melflow::files

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "audio/atomic_file.h"
+
+namespace melflow::files {
+
+/// A NumPy array as float32, C order.
+struct NpyArray {
+  std::vector<int64_t> shape;
+  std::vector<float> values;
+};
+
+/// Parses .npy versions 1 to 3: '<f2', '<f4', '<f8', '>f…', bool and integers, either order. `name` is for messages.
+/// Nothing is evaluated; an object array is refused; nothing is allocated before the size in the header is
+/// known to agree with the bytes that are there. Throws Error{bad_data}.
+NpyArray parse_npy(std::span<const std::byte> bytes, const std::string& name);
+NpyArray read_npy(const std::filesystem::path& path);
+
+/// '<f4', C order, version 1.0.
+std::vector<std::byte> npy_bytes(std::span<const int64_t> shape, std::span<const float> values);
+void write_npy(const std::filesystem::path& path, std::span<const int64_t> shape, std::span<const float> values,
+               AtomicFile::Existing existing);
+
+}  // namespace melflow::files

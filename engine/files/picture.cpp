@@ -1,0 +1,169 @@
+#include "engine/files/picture.h"
+
+#include <png.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <string>
+#include <string_view>
+
+#include "audio/error.h"
+
+namespace melflow::files {
+namespace {
+
+using Colour = std::array<uint8_t, 3>;
+constexpr Colour kInk = {40, 40, 40};
+constexpr int kMargin = 12;      // pixels around and between panels
+constexpr int kAxis = 18;        // pixels below a panel for its ticks and numbers
+constexpr int kLabel = 40;       // pixels left of a panel for its edge frequencies
+constexpr int kRowsPerMel = 3;   // pixels
+constexpr int kMaxWidth = 4096;  // pixels of a panel; longer mels are drawn by the loudest frame of each pixel
+constexpr float kRange = 9.21f;  // nepers (ln units), 80 dB: what lies further below the peak is drawn black
+
+/// Nine stops of matplotlib's magma (van der Walt and Smith), joined by straight lines.
+Colour magma(float loudness) {
+  constexpr Colour kStops[] = {{0, 0, 4},      {28, 16, 68},   {79, 18, 123},   {129, 37, 129}, {181, 54, 122},
+                               {229, 80, 100}, {251, 135, 97}, {254, 194, 135}, {252, 253, 191}};
+  const float at = std::clamp(loudness, 0.0f, 1.0f) * 8.0f;
+  const auto below = std::min(static_cast<size_t>(at), size_t{7});
+  const float part = at - static_cast<float>(below);
+  Colour colour;
+  for (size_t c = 0; c < 3; ++c) {
+    const float low = kStops[below][c], high = kStops[below + 1][c];
+    colour[c] = static_cast<uint8_t>(std::lround(low + part * (high - low)));
+  }
+  return colour;
+}
+
+class Canvas {
+ public:
+  Canvas(int width, int height) {
+    image_ = {width, height, std::vector<uint8_t>(static_cast<size_t>(width) * static_cast<size_t>(height) * 3, 255)};
+  }
+  void put(int x, int y, const Colour& colour) {
+    if (x < 0 || y < 0 || x >= image_.width || y >= image_.height) return;
+    const size_t at = (static_cast<size_t>(y) * static_cast<size_t>(image_.width) + static_cast<size_t>(x)) * 3;
+    std::copy(colour.begin(), colour.end(), image_.pixels.begin() + static_cast<std::ptrdiff_t>(at));
+  }
+  /// Digits of 3 × 5 dots, each dot two pixels wide and high. Returns nothing; what is outside is not drawn.
+  void number(int x, int y, int value) {
+    constexpr uint16_t kDigits[] = {075557, 026227, 071747, 071717, 055711, 074717, 074757, 071111, 075757, 075717};
+    constexpr int kDot = 2, kAdvance = 4 * kDot;
+    for (const char digit : std::to_string(value)) {
+      const uint16_t dots = digit == '-' ? uint16_t{000700} : kDigits[digit - '0'];
+      for (int i = 0; i < 15; ++i) {
+        if (!((dots >> (14 - i)) & 1)) continue;
+        for (int p = 0; p < kDot * kDot; ++p) put(x + i % 3 * kDot + p % kDot, y + i / 3 * kDot + p / kDot, kInk);
+      }
+      x += kAdvance;
+    }
+  }
+  Image take() { return std::move(image_); }
+
+ private:
+  Image image_;
+};
+
+void require_drawable(const audio::Mel& mel) {
+  const bool sized = mel.n_mels > 0 && mel.frames > 0 &&
+                     mel.values.size() == static_cast<size_t>(mel.n_mels) * static_cast<size_t>(mel.frames);
+  if (!sized) throw Error(Exit::bad_data, "an empty mel cannot be drawn; give one with at least one frame");
+}
+
+float peak_of(const audio::Mel& mel) {
+  float peak = std::numeric_limits<float>::lowest();
+  for (const float value : mel.values) {
+    if (std::isfinite(value)) peak = std::max(peak, value);
+  }
+  return peak;
+}
+
+int frames_per_pixel(int frames) { return (frames + kMaxWidth - 1) / kMaxWidth; }
+int panel_width(int frames) { return (frames + frames_per_pixel(frames) - 1) / frames_per_pixel(frames); }
+int panel_height(const audio::Mel& mel) { return mel.n_mels * kRowsPerMel; }
+
+/// The panel's top left corner is (left, top); `step` frames share a pixel column.
+void draw_panel(Canvas& canvas, const audio::Mel& mel, int left, int top, float peak, int step) {
+  const int bottom = top + panel_height(mel) - 1;
+  for (int m = 0; m < mel.n_mels; ++m) {
+    const float* row = mel.values.data() + static_cast<ptrdiff_t>(m) * mel.frames;
+    for (int frame = 0; frame < mel.frames; frame += step) {
+      const float loudest = *std::max_element(row + frame, row + std::min(frame + step, mel.frames));
+      const float loudness = std::isfinite(loudest) ? 1.0f + (loudest - peak) / kRange : 0.0f;
+      const Colour colour = magma(loudness);
+      for (int i = 0; i < kRowsPerMel; ++i) canvas.put(left + frame / step, bottom - m * kRowsPerMel - i, colour);
+    }
+  }
+  canvas.number(kMargin, top, mel.recipe ? static_cast<int>(std::lround(mel.recipe->f_max)) : mel.n_mels - 1);
+  canvas.number(kMargin, bottom - 9, mel.recipe ? static_cast<int>(std::lround(mel.recipe->f_min)) : 0);
+}
+
+/// Ticks each second, or each 100 frames; numbers only where they have room.
+void draw_time(Canvas& canvas, const audio::Mel& mel, int left, int y, int frames, int step) {
+  constexpr int kNumberRoom = 48;  // pixels
+  const bool timed = mel.recipe && mel.recipe->hop_length > 0 && mel.recipe->sample_rate > 0;
+  const double frames_per_tick = timed ? static_cast<double>(mel.recipe->sample_rate) / mel.recipe->hop_length : 100.0;
+  const double pixels = frames_per_tick / step;
+  const int every = std::max(1, static_cast<int>(std::ceil(kNumberRoom / pixels)));
+  for (int tick = 0; tick * every * pixels < panel_width(frames); ++tick) {
+    const int x = left + static_cast<int>(tick * every * pixels);
+    for (int i = 0; i < 4; ++i) canvas.put(x, y + i, kInk);
+    canvas.number(x + 2, y + 6, timed ? tick * every : tick * every * 100);
+  }
+}
+
+}  // namespace
+
+Image spectrogram_picture(const audio::Mel& mel) {
+  require_drawable(mel);
+  const int left = kMargin + kLabel, top = kMargin;
+  Canvas canvas(left + panel_width(mel.frames) + kMargin, top + panel_height(mel) + kAxis + kMargin);
+  const int step = frames_per_pixel(mel.frames);
+  draw_panel(canvas, mel, left, top, peak_of(mel), step);
+  draw_time(canvas, mel, left, top + panel_height(mel), mel.frames, step);
+  return canvas.take();
+}
+
+Image spectrogram_pair(const audio::Mel& reference, const audio::Mel& synthesis) {
+  require_drawable(reference);
+  require_drawable(synthesis);
+  const int frames = std::max(reference.frames, synthesis.frames);
+  const int left = kMargin + kLabel, top = kMargin, second = top + panel_height(reference) + kMargin;
+  Canvas canvas(left + panel_width(frames) + kMargin, second + panel_height(synthesis) + kAxis + kMargin);
+  const float peak = std::max(peak_of(reference), peak_of(synthesis));
+  const int step = frames_per_pixel(frames);
+  draw_panel(canvas, reference, left, top, peak, step);
+  draw_panel(canvas, synthesis, left, second, peak, step);
+  draw_time(canvas, synthesis, left, second + panel_height(synthesis), frames, step);
+  return canvas.take();
+}
+
+std::vector<std::byte> png_bytes(const Image& image) {
+  const bool sized = image.width > 0 && image.height > 0 &&
+                     image.pixels.size() == static_cast<size_t>(image.width) * static_cast<size_t>(image.height) * 3;
+  if (!sized) throw Error(Exit::internal, "png_bytes: the image's sizes and pixels disagree");
+  png_image control{};
+  control.version = PNG_IMAGE_VERSION;
+  control.width = static_cast<png_uint_32>(image.width);
+  control.height = static_cast<png_uint_32>(image.height);
+  control.format = PNG_FORMAT_RGB;
+  std::vector<std::byte> bytes(PNG_IMAGE_PNG_SIZE_MAX(control));
+  png_alloc_size_t size = bytes.size();
+  const int written = png_image_write_to_memory(&control, bytes.data(), &size, /*convert_to_8_bit=*/0,
+                                                image.pixels.data(), /*row_stride=*/0, /*colormap=*/nullptr);
+  if (!written) throw Error(Exit::internal, std::string("png_bytes: libpng: ") + control.message);
+  bytes.resize(size);
+  return bytes;
+}
+
+void write_png(const std::filesystem::path& path, const Image& image, AtomicFile::Existing existing) {
+  const std::vector<std::byte> bytes = png_bytes(image);
+  AtomicFile file(path, existing);
+  file.write(bytes);
+  file.commit();
+}
+
+}  // namespace melflow::files

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <vector>
+
+#include "audio/atomic_file.h"
+#include "audio/mel.h"
+
+namespace melflow::files {
+
+/// RGB, 8 bits each; the first row is the top one.
+struct Image {
+  int width = 0;
+  int height = 0;
+  std::vector<uint8_t> pixels;  ///< [height, width, 3]
+};
+
+/// A mel as a picture: time to the right, low frequency at the bottom, from dark (quiet) to bright (loud) over the
+/// loudest 80 dB, with a plain margin, a tick each second (each 100 frames where the recipe is unknown) and the
+/// frequencies of the edges in Hz (mel numbers where unknown). Throws Error{bad_data} for an empty mel.
+Image spectrogram_picture(const audio::Mel& mel);
+
+/// Two mels on one colour scale and one time axis: the reference above, what was synthesised from it below.
+Image spectrogram_pair(const audio::Mel& reference, const audio::Mel& synthesis);
+
+/// The picture as a PNG file in memory. Throws Error{internal} where sizes and pixels disagree.
+std::vector<std::byte> png_bytes(const Image& image);
+void write_png(const std::filesystem::path& path, const Image& image, AtomicFile::Existing existing);
+
+}  // namespace melflow::files

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <map>
+#include <string>
+
+#include <torch/types.h>
+
+#include "models/waveglow.h"
+
+namespace melflow::engine {
+
+/// Tensors under NVIDIA's names (waveglow.state_dict(): upsample, WN.k.…, convinv.k.conv.weight) → under ours, with
+/// the configuration read off the shapes. Throws Error{bad_data} that names what is missing or does not fit.
+struct ImportedWaveGlow {
+  models::WaveGlowOptions options;
+  std::map<std::string, torch::Tensor> tensors;
+};
+ImportedWaveGlow import_waveglow(const std::map<std::string, torch::Tensor>& nvidia, const std::string& name);
+
+/// Whether a table of tensor names looks like NVIDIA's.
+bool looks_like_nvidia(const std::map<std::string, torch::Tensor>& tensors);
+
+}  // namespace melflow::engine

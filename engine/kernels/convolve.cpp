@@ -1,0 +1,30 @@
+#include "engine/kernels/convolve.h"
+
+#include <algorithm>
+
+#include "audio/cpu_clones.h"
+
+namespace melflow::engine {
+
+MELFLOW_CPU_CLONES
+void convolve_into(const float* __restrict taps, size_t first_tap, size_t last_tap, const float* __restrict signal,
+                   float* __restrict out, size_t count) {
+  for (size_t k = first_tap; k < last_tap; ++k) {
+    const float a = taps[k];
+    const float* shifted = signal - k;
+    for (size_t t = 0; t < count; ++t) out[t] += a * shifted[t];
+  }
+}
+
+MELFLOW_CPU_CLONES
+void correlate(const float* __restrict now, const float* __restrict then, size_t length, size_t lags,
+               float* __restrict out) {
+  std::fill(out, out + lags, 0.0f);
+  const float* start = then - (lags - 1);
+  for (size_t j = 0; j < length; ++j) {
+    const float v = now[j];
+    for (size_t i = 0; i < lags; ++i) out[i] += v * start[j + i];
+  }
+}
+
+}  // namespace melflow::engine

@@ -1,0 +1,15 @@
+#pragma once
+
+#include <cstddef>
+
+namespace melflow::engine {
+
+/// out[t] += Σ_k taps[k]·signal[t - k] for first_tap ≤ k < last_tap, 0 ≤ t < count. `signal` points at t = 0 and has
+/// last_tap - 1 samples before it. Each sum runs over k in order.
+void convolve_into(const float* taps, size_t first_tap, size_t last_tap, const float* signal, float* out, size_t count);
+
+/// out[lags - 1 - l] = Σ_{j<length} now[j]·then[j - l] for 0 ≤ l < lags: the lags come out in reverse, which is how
+/// they lie in memory. `then` has lags - 1 samples before it.
+void correlate(const float* now, const float* then, size_t length, size_t lags, float* out);
+
+}  // namespace melflow::engine

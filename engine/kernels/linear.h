@@ -1,0 +1,27 @@
+#pragma once
+
+#include <span>
+#include <vector>
+
+namespace melflow::engine {
+
+/// y = W x + b for one vector at a time, where the weights, not the arithmetic, are what has to be moved: packed once
+/// into panels of outputs that are read from end to end. The oracle is torch::nn::Linear.
+class PackedLinear {
+ public:
+  PackedLinear() = default;
+  /// weight [outputs, inputs], row-major; bias [outputs] or empty.
+  PackedLinear(std::span<const float> weight, std::span<const float> bias, int inputs, int outputs);
+
+  int inputs() const { return inputs_; }
+  int outputs() const { return outputs_; }
+  /// x [inputs] → y [outputs]; they must not overlap.
+  void operator()(std::span<const float> x, std::span<float> y) const;
+
+ private:
+  int inputs_ = 0, outputs_ = 0;
+  std::vector<float> panels_;  // [panels, inputs, kPanel]
+  std::vector<float> bias_;    // [panels·kPanel]
+};
+
+}  // namespace melflow::engine

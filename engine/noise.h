@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include <torch/types.h>
+
+#include "engine/files/npy.h"
+
+namespace melflow::engine {
+
+/// Four uniform 32-bit numbers from a counter and a key: Philox4x32-10 (Salmon et al., SC'11).
+struct Philox {
+  uint32_t v[4];
+};
+Philox philox(uint64_t counter_low, uint64_t counter_high, uint64_t key);
+
+/// A standard normal number as a pure function of (seed, channel, group): chunks, threads, devices and seeking agree.
+float normal_at(uint64_t seed, int64_t channel, int64_t group);
+
+/// The noise of one utterance: drawn by position from a seed, or taken from a file.
+class Noise {
+ public:
+  explicit Noise(uint64_t seed) : seed_(seed) {}
+  /// `z` is [channels, groups]. Throws Error{bad_data} that names `name` where it is not.
+  Noise(files::NpyArray z, std::string name);
+
+  /// Rows `channels`, groups [first, first + count): [1, channels, count] float32, before sigma.
+  /// Throws Error{bad_data} where a file holds other or fewer numbers.
+  torch::Tensor slice(int64_t channels, int64_t first, int64_t count) const;
+
+ private:
+  uint64_t seed_ = 0;
+  std::optional<files::NpyArray> z_;
+  std::string name_;
+};
+
+}  // namespace melflow::engine

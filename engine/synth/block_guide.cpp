@@ -1,0 +1,156 @@
+#include "engine/synth/block_guide.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace melflow::engine {
+namespace {
+
+using models::BlockFlow;
+
+constexpr int kFft = BlockFlow::kFft, kBins = kFft / 2 + 1;
+constexpr auto kLookahead = static_cast<size_t>(BlockFlow::kLookahead);
+
+float silu(float x) { return x / (1.0f + std::exp(-x)); }
+
+void lerp(std::span<const float> a, std::span<const float> b, float weight, std::span<float> out) {
+  for (size_t i = 0; i < out.size(); ++i) out[i] = a[i] + weight * (b[i] - a[i]);
+}
+
+/// Half the logarithm of the mean power over the bands.
+float level_of(std::span<const float> frame) {
+  double sum = 0;
+  for (const float m : frame) sum += std::exp(2.0 * m);
+  return static_cast<float>(0.5 * std::log(sum / static_cast<double>(frame.size()) + BlockFlow::kLevelFloor));
+}
+
+}  // namespace
+
+BlockGuides::BlockGuides(std::shared_ptr<const BlockWeights> weights)
+    : weights_(std::move(weights)), fft_(kFft), inputs_(weights_->encoder.size()) {
+  const auto& o = weights_->options;
+  blocks_in_frame_ = o.hop_length / o.group_size;
+  guide_.taps.resize(static_cast<size_t>(o.filter_taps));
+  guide_.film.resize(static_cast<size_t>(2 * o.hidden));
+  guide_.lag_bias.resize(static_cast<size_t>(o.lags));
+  guide_.magnitude.resize(kBins);
+}
+
+void BlockGuides::add(std::span<const float> frame) {
+  if (last_frame_.empty()) {  // the first frame has been there before the beginning
+    for (size_t i = 0; i < kLookahead; ++i) push(frame);
+  }
+  push(frame);
+  last_frame_.assign(frame.begin(), frame.end());
+}
+
+void BlockGuides::finish() {
+  if (last_frame_.empty()) return;
+  const auto last = last_frame_;
+  for (size_t i = 0; i <= kLookahead; ++i) push(last);
+}
+
+std::optional<std::vector<float>> BlockGuides::convolve(size_t stage, std::vector<float> input) {
+  const auto& layer = weights_->encoder[stage];
+  const size_t kernel = static_cast<size_t>(layer.inputs()) / input.size();
+  auto& held = inputs_[stage];
+  held.push_back(std::move(input));
+  if (held.size() < kernel) return std::nullopt;
+  std::vector<float> joined, out(static_cast<size_t>(layer.outputs()));
+  for (const auto& part : held) joined.insert(joined.end(), part.begin(), part.end());
+  layer(joined, out);
+  const auto& middle = held[kernel / 2];
+  for (size_t i = 0; i < out.size(); ++i) out[i] = silu(out[i]) + (stage > 0 ? middle[i] : 0.0f);
+  held.erase(held.begin());
+  return out;
+}
+
+void BlockGuides::push(std::span<const float> frame) {
+  frames_.emplace_back(frame.begin(), frame.end());
+  levels_.push_back(level_of(frame));
+  const size_t n = frames_.size();
+  if (n < 3) return;
+  // The frame before the newest knows both its neighbours.
+  std::vector<float> features;
+  const float level = levels_[n - 2];
+  for (const float m : frames_[n - 2]) features.push_back((m - level) * 0.5f);
+  features.push_back(level - levels_[n - 3]);
+  features.push_back(levels_[n - 1] - level);
+  for (size_t stage = 0; stage < inputs_.size(); ++stage) {
+    auto out = convolve(stage, std::move(features));
+    if (!out) return;
+    features = std::move(*out);
+  }
+  // Three convolutions of three and the neighbours: these are the features of kLookahead frames ago.
+  known_.push_back(describe(features, frames_[n - 1 - kLookahead], levels_[n - 1 - kLookahead]));
+  frames_.erase(frames_.begin());
+  levels_.erase(levels_.begin());
+}
+
+BlockGuides::AtFrame BlockGuides::describe(std::span<const float> features, std::span<const float> frame, float level) {
+  const auto& w = *weights_;
+  AtFrame at;
+  at.level = level;
+  at.film.resize(static_cast<size_t>(w.film.outputs()));
+  at.lag_bias.resize(static_cast<size_t>(w.lag_bias.outputs()));
+  at.magnitude.resize(kBins);
+  w.film(features, at.film);
+  w.lag_bias(features, at.lag_bias);
+
+  std::vector<float> c(static_cast<size_t>(w.cepstrum.outputs()));
+  w.cepstrum(features, c);
+  at.c0 = c[0];
+  auto real = fft_.real();
+  std::fill(real.begin(), real.end(), 0.0);
+  for (size_t n = 1; n < c.size(); ++n) real[n] = static_cast<double>(c[n] / (1 + static_cast<float>(n) / 16));
+  fft_.forward();
+  for (const auto& bin : fft_.spectrum()) at.log_inverse.push_back(static_cast<float>(bin.real()));
+  for (const auto& bin : fft_.spectrum()) at.log_inverse.push_back(static_cast<float>(bin.imag()));
+
+  std::vector<float> power;
+  for (const float m : frame) power.push_back(std::exp(m));
+  w.mel_to_magnitude(power, at.magnitude);
+  for (float& m : at.magnitude) m = std::max(m, static_cast<float>(BlockFlow::kMagnitudeFloor));
+  return at;
+}
+
+const BlockGuide* BlockGuides::next() {
+  if (known_.size() < 2) return nullptr;
+  const auto j = static_cast<size_t>(block_);
+  blend((static_cast<double>(block_) + 0.5) / static_cast<double>(blocks_in_frame_));
+  lerp(known_[0].magnitude, known_[1].magnitude, static_cast<float>(block_) / static_cast<float>(blocks_in_frame_),
+       guide_.magnitude);
+  // A hop before the first frame there is nothing but the first block's own.
+  if (magnitudes_.empty()) magnitudes_.assign(static_cast<size_t>(blocks_in_frame_), guide_.magnitude);
+  guide_.earlier_magnitude = std::exchange(magnitudes_[j], guide_.magnitude);
+  if (++block_ == blocks_in_frame_) {
+    block_ = 0;
+    known_.erase(known_.begin());
+  }
+  return &guide_;
+}
+
+void BlockGuides::blend(double fraction) {
+  const auto& a = known_[0];
+  const auto& b = known_[1];
+  const auto weight = static_cast<float>(fraction);
+  lerp(a.film, b.film, weight, guide_.film);
+  lerp(a.lag_bias, b.lag_bias, weight, guide_.lag_bias);
+  const float level = a.level + weight * (b.level - a.level);
+  guide_.gain = std::exp(level);
+  guide_.sigma = std::exp(level + a.c0 + weight * (b.c0 - a.c0));
+  // exp of minus the blended ln A^-1: the blend of two minimum-phase filters that is one again.
+  std::vector<float> blended(2 * kBins);
+  lerp(a.log_inverse, b.log_inverse, weight, blended);
+  auto spectrum = fft_.spectrum();
+  for (size_t k = 0; k < kBins; ++k) {
+    const float r = std::exp(-blended[k]) / kFft, angle = -blended[kBins + k];
+    spectrum[k] = {r * std::cos(angle), r * std::sin(angle)};
+  }
+  fft_.inverse();
+  const auto real = fft_.real();
+  for (size_t i = 0; i < guide_.taps.size(); ++i) guide_.taps[i] = static_cast<float>(real[i]);
+  guide_.taps[0] = 1.0f;
+}
+
+}  // namespace melflow::engine

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <complex>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "audio/fft.h"
+#include "engine/synth/block_weights.h"
+
+namespace melflow::engine {
+
+/// What a mel says about one block; models::BlockFlow::Guide, a block at a time.
+struct BlockGuide {
+  std::vector<float> taps;                          ///< [filter_taps], taps[0] = 1
+  float gain = 1, sigma = 1;                        ///< not their logarithms
+  std::vector<float> film;                          ///< [2·hidden]
+  std::vector<float> lag_bias;                      ///< [lags]
+  std::vector<float> magnitude, earlier_magnitude;  ///< [bins]
+};
+
+/// Mel frames in, guides of blocks out, as soon as the encoder has seen far enough.
+class BlockGuides {
+ public:
+  explicit BlockGuides(std::shared_ptr<const BlockWeights> weights);
+
+  /// Takes a frame [n_mels]. Afterwards next() answers the blocks that became known, hop/group of them a frame.
+  void add(std::span<const float> frame);
+  /// The mel has ended: its last frame goes on for as long as the encoder looks ahead.
+  void finish();
+  /// The next block's guide, valid until the following call; nothing where more frames are needed.
+  const BlockGuide* next();
+
+ private:
+  /// What is known at a frame; blocks blend two of them.
+  struct AtFrame {
+    std::vector<float> log_inverse;  ///< [2·bins]: ln of the filter's inverse, real parts, then imaginary
+    float level = 0, c0 = 0;
+    std::vector<float> film, lag_bias, magnitude;
+  };
+
+  void push(std::span<const float> frame);
+  /// A convolution's next output: joins the last kernel inputs, SiLU, and adds the middle input where it is as wide.
+  std::optional<std::vector<float>> convolve(size_t stage, std::vector<float> input);
+  AtFrame describe(std::span<const float> features, std::span<const float> frame, float level);
+  void blend(double fraction);
+
+  std::shared_ptr<const BlockWeights> weights_;
+  audio::RealFft fft_;
+  std::vector<std::vector<std::vector<float>>> inputs_;  // of each stage, the last few
+  std::vector<std::vector<float>> frames_;               // the last frames, the newest last
+  std::vector<float> levels_;
+  std::vector<float> last_frame_;
+  std::vector<AtFrame> known_;                  // consecutive frames
+  std::vector<std::vector<float>> magnitudes_;  // of the last hop's blocks
+  int64_t blocks_in_frame_, block_ = 0;         // next block within known_[0]
+  BlockGuide guide_;
+};
+
+}  // namespace melflow::engine

@@ -1,0 +1,191 @@
+#include "engine/synth/block_stream.h"
+
+#include <algorithm>
+#include <cmath>
+#include <complex>
+
+#include <torch/torch.h>
+
+#include "audio/stft.h"
+#include "engine/kernels/convolve.h"
+#include "engine/tensors.h"
+
+namespace melflow::engine {
+namespace {
+
+using models::BlockFlow;
+
+constexpr size_t kFft = BlockFlow::kFft, kHistory = BlockFlow::kInversionPast;
+
+float sigmoid(float x) { return 1.0f / (1.0f + std::exp(-x)); }
+
+}  // namespace
+
+BlockStream::BlockStream(std::shared_ptr<const BlockWeights> weights, Noise noise, double sigma)
+    : weights_(std::move(weights)), guides_(weights_), noise_(std::move(noise)), sigma_(sigma), fft_(kFft) {
+  const auto& o = weights_->options;
+  group_ = static_cast<size_t>(o.group_size);
+  past_length_ = static_cast<size_t>(o.past);
+  taps_ = static_cast<size_t>(o.filter_taps);
+  window_ = audio::hann_window(kFft);
+  x_.assign(std::max(kHistory, past_length_), 0.0f);
+  e_.assign(past_length_, 0.0f);
+  scaled_x_.resize(past_length_);
+  from_past_.resize(group_);
+  lag_weights_.resize(static_cast<size_t>(o.lags));
+  context_.resize(2 * past_length_ + 6 * group_);
+  h_.resize(static_cast<size_t>(o.hidden));
+  gates_.resize(2 * h_.size());
+  out_.resize(2 * group_);
+  guess_.resize(group_);
+}
+
+void BlockStream::add(std::span<const float> frames, std::vector<float>& out) {
+  const auto bands = static_cast<size_t>(weights_->options.n_mels);
+  TORCH_CHECK(frames.size() % bands == 0, "BlockStream: ", frames.size(), " values are no whole frames of ", bands);
+  for (size_t at = 0; at < frames.size(); at += bands) {
+    guides_.add(frames.subspan(at, bands));
+    emit(out);
+  }
+}
+
+void BlockStream::finish(std::vector<float>& out) {
+  guides_.finish();
+  emit(out);
+}
+
+void BlockStream::emit(std::vector<float>& out) {
+  while (const auto* guide = guides_.next()) {
+    auto z = tensor_vector(noise_.slice(static_cast<int64_t>(group_), block_++, 1));
+    for (float& v : z) v *= static_cast<float>(sigma_);
+    speak_block(*guide, z, out);
+  }
+}
+
+void BlockStream::speak_block(const BlockGuide& guide, std::span<const float> z, std::vector<float>& out) {
+  filter_past(guide);
+  look_back(guide);
+  run_network(guide);
+
+  // e = μ + exp(s)·z; x solves Σ_k a_k x_{t-k} = σ·e forward in time.
+  std::vector<float> e(group_), x(group_);
+  for (size_t t = 0; t < group_; ++t) {
+    constexpr auto limit = static_cast<float>(BlockFlow::kScaleLimit);
+    e[t] = out_[t] + std::exp(limit * std::tanh(out_[group_ + t] / limit)) * z[t];
+    float sum = guide.sigma * e[t] - from_past_[t];
+    for (size_t k = 1; k <= std::min(t, taps_ - 1); ++k) sum -= guide.taps[k] * x[t - k];
+    x[t] = sum;
+  }
+  const auto shift = [&](std::vector<float>& past, const std::vector<float>& fresh) {
+    std::copy(past.begin() + static_cast<ptrdiff_t>(group_), past.end(), past.begin());
+    std::copy(fresh.begin(), fresh.end(), past.end() - static_cast<ptrdiff_t>(group_));
+  };
+  shift(x_, x);
+  shift(e_, e);
+  out.insert(out.end(), x.begin(), x.end());
+}
+
+/// What the whitening filter makes of the past, were the block silent.
+void BlockStream::filter_past(const BlockGuide& guide) {
+  std::vector<float> padded(taps_ + group_, 0.0f);
+  std::copy(x_.end() - static_cast<ptrdiff_t>(taps_), x_.end(), padded.begin());
+  std::fill(from_past_.begin(), from_past_.end(), 0.0f);
+  convolve_into(guide.taps.data(), 1, taps_, padded.data() + taps_, from_past_.data(), group_);
+}
+
+/// Fills context_: past of e, past of x, what followed the likeliest lags in both, and the two guesses.
+void BlockStream::look_back(const BlockGuide& guide) {
+  const size_t p = past_length_, g = group_;
+  const float scale = static_cast<float>(BlockFlow::kPastScale) / guide.gain;
+  for (size_t i = 0; i < p; ++i) scaled_x_[i] = x_[x_.size() - p + i] * scale;
+  std::copy(e_.begin(), e_.end(), context_.begin());
+  std::copy(scaled_x_.begin(), scaled_x_.end(), context_.begin() + static_cast<ptrdiff_t>(p));
+
+  weigh_lags(guide);
+  for (size_t which = 0; which < 2; ++which) {
+    const auto& y = which == 0 ? e_ : scaled_x_;
+    float* seen = context_.data() + 2 * p + which * g;
+    std::fill(seen, seen + g, 0.0f);
+    // Lag g + l reaches back from the block's own samples, which lie behind the end of y.
+    convolve_into(lag_weights_.data(), 0, lag_weights_.size(), y.data() + p - g, seen, g);
+  }
+  const std::span history(x_.data() + x_.size() - kHistory, kHistory);
+  see_guess(guide, history, guide.earlier_magnitude, 3, 2 * p + 2 * g);
+  see_guess(guide, history.subspan(static_cast<size_t>(weights_->options.hop_length)), guide.magnitude, 1,
+            2 * p + 4 * g);
+}
+
+/// softmax(bias + Σ sharpness · normalised correlation of the last samples with those of each lag).
+void BlockStream::weigh_lags(const BlockGuide& guide) {
+  const auto& o = weights_->options;
+  const auto p = past_length_, q = static_cast<size_t>(o.correlation), first = group_, lags = lag_weights_.size();
+  lag_weights_ = guide.lag_bias;
+  std::vector<float> reversed(lags);
+  for (size_t which = 0; which < 2; ++which) {
+    const auto& y = which == 0 ? e_ : scaled_x_;
+    const float* now = y.data() + p - q;
+    correlate(now, now - first, q, lags, reversed.data());
+    std::vector<double> sums(p + 1, 0.0);
+    for (size_t i = 0; i < p; ++i) sums[i + 1] = sums[i] + static_cast<double>(y[i]) * y[i];
+    const auto energy = [&](size_t begin) { return sums[begin + q] - sums[begin]; };
+    const double here = energy(p - q);
+    for (size_t l = 0; l < lags; ++l) {
+      const double norm = std::sqrt(here * energy(p - q - first - l) + BlockFlow::kCorrelationFloor);
+      lag_weights_[l] += weights_->sharpness[which] * static_cast<float>(reversed[lags - 1 - l] / norm);
+    }
+  }
+  const float largest = *std::max_element(lag_weights_.begin(), lag_weights_.end());
+  float sum = 0;
+  for (float& w : lag_weights_) sum += w = std::exp(w - largest);
+  for (float& w : lag_weights_) w /= sum;
+}
+
+void BlockStream::see_guess(const BlockGuide& guide, std::span<const float> past, std::span<const float> magnitude,
+                            int iterations, size_t at) {
+  guess(past, magnitude, iterations, guess_);
+  constexpr auto limit = static_cast<float>(BlockFlow::kResidualLimit);
+  const float over_gain = static_cast<float>(BlockFlow::kPastScale) / guide.gain;
+  for (size_t t = 0; t < group_; ++t) {
+    float e = from_past_[t];
+    for (size_t k = 0; k <= std::min(t, taps_ - 1); ++k) e += guide.taps[k] * guess_[t - k];
+    context_[at + t] = guess_[t] * over_gain;
+    context_[at + group_ + t] = std::clamp(e / guide.sigma, -limit, limit);
+  }
+}
+
+/// The continuation of the past whose spectrum, with it, is that of the mel: real-time spectrogram inversion.
+void BlockStream::guess(std::span<const float> past, std::span<const float> magnitude, int iterations,
+                        std::span<float> out) {
+  const size_t n = past.size();
+  auto real = fft_.real();
+  for (size_t i = 0; i < n; ++i) real[i] = past[i] * window_[i];
+  std::fill(real.begin() + static_cast<ptrdiff_t>(n), real.end(), 0.0);
+  for (int iteration = 0; iteration < iterations; ++iteration) {
+    fft_.forward();
+    auto spectrum = fft_.spectrum();
+    for (size_t k = 0; k < spectrum.size(); ++k) {
+      const double length = std::sqrt(std::norm(spectrum[k]));
+      spectrum[k] *= magnitude[k] / ((length + BlockFlow::kMagnitudeFloor) * static_cast<double>(kFft));
+    }
+    fft_.inverse();
+    for (size_t i = 0; i < n; ++i) real[i] = past[i] * window_[i];
+  }
+  for (size_t t = 0; t < out.size(); ++t) out[t] = static_cast<float>(real[n + t] / window_[n + t]);
+}
+
+void BlockStream::run_network(const BlockGuide& guide) {
+  const auto& w = *weights_;
+  const size_t hidden = h_.size();
+  w.past(context_, h_);
+  for (size_t i = 0; i < hidden; ++i) {
+    const float v = h_[i] * (1 + guide.film[i]) + guide.film[hidden + i];
+    h_[i] = v * sigmoid(v);
+  }
+  for (const auto& layer : w.layers) {
+    layer(h_, gates_);
+    for (size_t i = 0; i < hidden; ++i) h_[i] += gates_[i] * sigmoid(gates_[hidden + i]);
+  }
+  w.out(h_, out_);
+}
+
+}  // namespace melflow::engine

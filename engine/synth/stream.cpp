@@ -1,0 +1,19 @@
+#include "engine/synth/stream.h"
+
+#include "engine/synth/block_stream.h"
+#include "engine/synth/tiled_stream.h"
+
+namespace melflow::engine {
+
+StreamSource::StreamSource(std::shared_ptr<models::Vocoder> model) : model_(std::move(model)) {
+  if (const auto* block_flow = dynamic_cast<const models::BlockFlow*>(model_.get())) {
+    block_weights_ = std::make_shared<BlockWeights>(*block_flow);
+  }
+}
+
+std::unique_ptr<Stream> StreamSource::open(Noise noise, double sigma) const {
+  if (block_weights_) return std::make_unique<BlockStream>(block_weights_, std::move(noise), sigma);
+  return std::make_unique<TiledStream>(*model_, std::move(noise), sigma);
+}
+
+}  // namespace melflow::engine

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "audio/waveform.h"
+#include "engine/files/picture.h"
+#include "engine/files/tfevents.h"
+
+namespace melflow::engine {
+
+/// What a run leaves to look at: TensorBoard events and the same numbers as lines of metrics.jsonl.
+class RunLog {
+ public:
+  /// Appends to an existing run; lines of metrics.jsonl after `step` (of a run that died before its checkpoint) go.
+  RunLog(const std::filesystem::path& run, int64_t step);
+
+  void scalars(int64_t step, const std::vector<std::pair<std::string, double>>& values);
+  void audio(int64_t step, const std::string& tag, const audio::Waveform& waveform);
+  void image(int64_t step, const std::string& tag, const files::Image& image);
+  void flush();
+
+ private:
+  files::EventWriter events_;
+  std::ofstream metrics_;
+};
+
+}  // namespace melflow::engine

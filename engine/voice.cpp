@@ -1,0 +1,171 @@
+#include "engine/voice.h"
+
+#include <torch/torch.h>
+
+#include "audio/error.h"
+#include "engine/files/mel_file.h"
+#include "engine/files/safetensors.h"
+#include "engine/import_waveglow.h"
+#include "engine/model_config.h"
+#include "engine/tensors.h"
+
+namespace melflow::engine {
+namespace {
+
+using nlohmann::json;
+
+/// Copies every tensor into its parameter; the two sets must be the same, shape for shape.
+void load_parameters(models::Vocoder& model, const std::map<std::string, torch::Tensor>& tensors,
+                     const std::string& name) {
+  torch::NoGradGuard no_grad;
+  auto slots = model.named_parameters();
+  for (const auto& slot : model.named_buffers()) slots.insert(slot.key(), slot.value());
+  for (auto& slot : slots) {
+    const auto found = tensors.find(slot.key());
+    if (found == tensors.end()) throw Error(Exit::bad_data, name + ": tensor '" + slot.key() + "' is missing");
+    if (found->second.sizes() != slot.value().sizes()) {
+      std::ostringstream text;
+      text << name << ": tensor '" << slot.key() << "' has shape " << found->second.sizes() << ", not "
+           << slot.value().sizes();
+      throw Error(Exit::bad_data, text.str());
+    }
+    slot.value().copy_(found->second);
+    if (!slot.value().isfinite().all().item<bool>()) {
+      throw Error(Exit::bad_data, name + ": tensor '" + slot.key() + "' holds NaN or infinity");
+    }
+  }
+  for (const auto& [key, tensor] : tensors) {
+    if (!slots.contains(key)) {
+      throw Error(Exit::bad_data, name + ": tensor '" + key + "' does not belong to this model");
+    }
+  }
+}
+
+json parse_metadata_json(const std::string& text, const std::string& key, const std::string& name) {
+  auto parsed = json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!parsed.is_object()) throw Error(Exit::bad_data, name + ": metadata '" + key + "' is no JSON object");
+  return parsed;
+}
+
+double number(const std::map<std::string, std::string>& metadata, const std::string& key, double otherwise,
+              const std::string& name) {
+  const auto found = metadata.find(key);
+  if (found == metadata.end()) return otherwise;
+  const auto parsed = json::parse(found->second, nullptr, false);
+  if (!parsed.is_number() || !(parsed.get<double>() >= 0) || parsed.get<double>() > 100) {
+    throw Error(Exit::bad_data, name + ": metadata '" + key + "' is no sensible number");
+  }
+  return parsed.get<double>();
+}
+
+constexpr const char* kOwnKeys[] = {"format", "melflow_format_version", "model_config", "mel_recipe", "level", "sigma"};
+
+double count_numbers(const std::map<std::string, torch::Tensor>& tensors) {
+  double sum = 0;
+  for (const auto& [key, tensor] : tensors) sum += static_cast<double>(tensor.numel());
+  return sum;
+}
+
+Voice own_voice(const files::SafetensorsFile& file, double weights, const std::string& name) {
+  const auto& metadata = file.metadata();
+  const auto text = [&](const std::string& key) {
+    const auto found = metadata.find(key);
+    if (found == metadata.end())
+      throw Error(Exit::bad_data, name + ": not a melflow voice: metadata '" + key + "' is missing");
+    return found->second;
+  };
+  if (text("melflow_format_version") != std::to_string(kVoiceFormat)) {
+    throw Error(Exit::bad_data, name + ": voice format version " + text("melflow_format_version") +
+                                    " is not one that this program reads (" + std::to_string(kVoiceFormat) + ")");
+  }
+  Voice voice;
+  try {
+    voice.model_config = resolved_model_config(parse_metadata_json(text("model_config"), "model_config", name), name);
+    voice.mel = files::recipe_from_json(text("mel_recipe"), name);
+    voice.model = build_vocoder(voice.model_config, name, weights);
+  } catch (const Error& e) {
+    throw Error(Exit::bad_data, e.what());  // a bad configuration inside a file is bad data
+  }
+  voice.level = number(metadata, "level", 0.0, name);
+  voice.sigma = number(metadata, "sigma", 1.0, name);
+  voice.card = metadata;
+  for (const char* key : kOwnKeys) voice.card.erase(key);
+  return voice;
+}
+
+}  // namespace
+
+Voice load_voice(const std::filesystem::path& path) {
+  const std::string name = path.string();
+  const files::SafetensorsFile file(path);
+  std::map<std::string, torch::Tensor> tensors;
+  for (const auto& [key, view] : file.tensors()) tensors[key] = tensor_from(view);
+
+  Voice voice;
+  if (looks_like_nvidia(tensors)) {
+    auto imported = import_waveglow(tensors, name);
+    json config{{"system", "waveglow"}};
+    const auto& o = imported.options;
+    config["n_mels"] = o.n_mels;
+    config["hop_length"] = o.hop_length;
+    config["n_flows"] = o.n_flows;
+    config["group_size"] = o.group_size;
+    config["early_every"] = o.early_every;
+    config["early_size"] = o.early_size;
+    config["upsample_kernel"] = o.upsample_kernel;
+    config["wavenet_layers"] = o.wavenet_layers;
+    config["wavenet_channels"] = o.wavenet_channels;
+    config["wavenet_kernel"] = o.wavenet_kernel;
+    voice.model_config = resolved_model_config(config, name);
+    voice.model = build_vocoder(voice.model_config, name);
+    voice.mel.n_mels = static_cast<int>(o.n_mels);
+    voice.mel.hop_length = static_cast<int>(o.hop_length);
+    voice.card["origin"] = "tensors under NVIDIA's names; mel recipe assumed to be NVIDIA's";
+    tensors = std::move(imported.tensors);
+  } else {
+    voice = own_voice(file, count_numbers(tensors), name);
+  }
+  voice.name = name;
+  if (voice.mel.n_mels != voice.model->n_mels() || voice.mel.hop_length != voice.model->hop_length()) {
+    throw Error(Exit::bad_data, name + ": the mel recipe (" + std::to_string(voice.mel.n_mels) + " bands, hop " +
+                                    std::to_string(voice.mel.hop_length) + ") is not what the model takes (" +
+                                    std::to_string(voice.model->n_mels()) + ", " +
+                                    std::to_string(voice.model->hop_length()) + ")");
+  }
+  load_parameters(*voice.model, tensors, name);
+  voice.model->eval();
+  return voice;
+}
+
+std::map<std::string, std::string> voice_metadata(const Voice& voice) {
+  auto metadata = voice.card;
+  metadata["format"] = "pt";  // what other safetensors readers expect of a file with tensors in PyTorch's layout
+  metadata["melflow_format_version"] = std::to_string(kVoiceFormat);
+  metadata["model_config"] = voice.model_config.dump();
+  metadata["mel_recipe"] = files::recipe_as_json(voice.mel);
+  metadata["level"] = json(voice.level).dump();
+  metadata["sigma"] = json(voice.sigma).dump();
+  return metadata;
+}
+
+void save_voice(const std::filesystem::path& path, const Voice& voice, AtomicFile::Existing existing) {
+  TensorTable table;
+  for (const auto& p : voice.model->named_parameters()) table.add(p.key(), p.value());
+  for (const auto& b : voice.model->named_buffers()) table.add(b.key(), b.value());
+  files::write_safetensors(path, table.views(), voice_metadata(voice), existing);
+}
+
+void require_same_recipe(const audio::Mel& mel, const Voice& voice, const std::string& mel_name) {
+  if (mel.n_mels != voice.mel.n_mels) {
+    throw Error(Exit::bad_data, mel_name + ": has " + std::to_string(mel.n_mels) + " mel bands, but voice " +
+                                    voice.name + " takes " + std::to_string(voice.mel.n_mels));
+  }
+  if (!mel.recipe) return;
+  const auto difference = audio::first_difference(*mel.recipe, voice.mel);
+  if (!difference.empty()) {
+    throw Error(Exit::bad_data, mel_name + ": made with another recipe than voice " + voice.name +
+                                    " takes: " + difference + "; make the mel again with the voice's recipe");
+  }
+}
+
+}  // namespace melflow::engine

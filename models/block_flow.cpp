@@ -1,0 +1,278 @@
+#include "models/block_flow.h"
+
+#include <string>
+
+namespace melflow::models {
+namespace {
+
+torch::Tensor pad_left_right(const torch::Tensor& t, int64_t left, int64_t right) {
+  return torch::constant_pad_nd(t, {left, right});
+}
+
+}  // namespace
+
+void BlockFlowOptions::validate() const {
+  TORCH_CHECK(n_mels > 0 && hop_length > 0 && group_size > 0 && encoder_channels > 0 && hidden > 0 && layers > 0,
+              "BlockFlow: sizes must be positive");
+  TORCH_CHECK(hop_length % group_size == 0, "BlockFlow: hop_length ", hop_length, " is no multiple of group_size ",
+              group_size);
+  TORCH_CHECK(filter_taps > 0 && filter_taps + group_size <= BlockFlow::kFft, "BlockFlow: filter_taps + group_size is ",
+              filter_taps + group_size, ", above ", BlockFlow::kFft);
+  TORCH_CHECK(cepstrum > 0 && cepstrum < BlockFlow::kFft / 2, "BlockFlow: cepstrum ", cepstrum, " is not within 1..",
+              BlockFlow::kFft / 2 - 1);
+  TORCH_CHECK(past > 0 && past % hop_length == 0, "BlockFlow: past ", past, " is no multiple of hop_length");
+  TORCH_CHECK(group_size <= BlockFlow::kFft - BlockFlow::kInversionPast, "BlockFlow: group_size ", group_size,
+              " is above ", BlockFlow::kFft - BlockFlow::kInversionPast);
+  TORCH_CHECK(filter_taps <= BlockFlow::kInversionPast, "BlockFlow: filter_taps ", filter_taps, " is above ",
+              BlockFlow::kInversionPast);
+  TORCH_CHECK(context_noise >= 0 && context_noise <= 1, "BlockFlow: context_noise ", context_noise, " is not in 0..1");
+  TORCH_CHECK(lags > 0 && correlation > 0 && group_size + lags - 1 <= past - correlation, "BlockFlow: lags up to ",
+              group_size + lags - 1, " compared over ", correlation, " samples do not fit into a past of ", past);
+}
+
+double BlockFlowOptions::weight_count() const {
+  const auto d = [](int64_t n) { return static_cast<double>(n); };
+  const double e = d(encoder_channels), h = d(hidden);
+  return 3 * e * (d(n_mels) + 2 * e) + e * (e + d(cepstrum) + 2 * h + d(lags)) + h * (2 * d(past) + 6 * d(group_size)) +
+         2 * h * h * d(layers) + 2 * h * d(group_size);
+}
+
+BlockFlow::BlockFlow(const BlockFlowOptions& options) : options_(options) {
+  options_.validate();
+  const auto& o = options_;
+  const int64_t inputs[] = {o.n_mels + 2, o.encoder_channels, o.encoder_channels, o.encoder_channels};
+  const int64_t kernels[] = {3, 3, 3, 1};
+  for (int i = 0; i < 4; ++i) {
+    encoder_.push_back(
+        register_module("encoder_" + std::to_string(i), torch::nn::Conv1d(inputs[i], o.encoder_channels, kernels[i])));
+  }
+  const auto linear = [&](const std::string& name, int64_t in, int64_t out, bool bias = true) {
+    return register_module(name, torch::nn::Linear(torch::nn::LinearOptions(in, out).bias(bias)));
+  };
+  cepstrum_ = linear("cepstrum", o.encoder_channels, o.cepstrum + 1);
+  film_ = linear("film", o.encoder_channels, 2 * o.hidden);
+  lag_bias_ = linear("lag_bias", o.encoder_channels, o.lags);
+  past_ = linear("past", 2 * o.past + 6 * o.group_size, o.hidden, /*bias=*/false);
+  for (int64_t i = 0; i < o.layers; ++i) {
+    layers_.push_back(linear("layer_" + std::to_string(i), o.hidden, 2 * o.hidden));
+  }
+  out_ = linear("out", o.hidden, 2 * o.group_size);
+  sharpness_ = register_parameter("sharpness", torch::full({2}, 1.6));
+  mel_to_magnitude_ = register_buffer("mel_to_magnitude", torch::zeros({o.n_mels, kFft / 2 + 1}));
+  window_ = torch::hann_window(kFft);
+
+  // The flow starts as the division by the mel's gain: no filter, no prediction, no preference of a lag.
+  torch::NoGradGuard no_grad;
+  for (auto* near_zero : {&cepstrum_, &lag_bias_}) {
+    (*near_zero)->weight.normal_(0, 1e-3);
+    (*near_zero)->bias.zero_();
+  }
+  out_->weight.zero_();
+  out_->bias.zero_();
+}
+
+Vocoder::Reach BlockFlow::reach() const {
+  // In the waveform the past never ends; in the mel it is the encoder's.
+  return {kLookahead, kLookahead + 1};
+}
+
+int64_t BlockFlow::warmup_frames() const {
+  return (options_.filter_taps + options_.past + options_.hop_length - 1) / options_.hop_length;
+}
+
+void BlockFlow::set_filterbank(const torch::Tensor& filterbank) {
+  TORCH_CHECK(filterbank.sizes() == torch::IntArrayRef({options_.n_mels, kFft / 2 + 1}),
+              "BlockFlow: wants the filterbank of a mel with n_fft ", kFft, ", not ", filterbank.sizes());
+  torch::NoGradGuard no_grad;
+  mel_to_magnitude_.copy_(torch::linalg_pinv(filterbank.to(torch::kFloat64)).t());
+}
+
+torch::Tensor BlockFlow::to_blocks(const torch::Tensor& at_frames, double fraction) const {
+  const int64_t ratio = options_.hop_length / options_.group_size;
+  const auto left = at_frames.narrow(1, 0, at_frames.size(1) - 1).unsqueeze(2);
+  const auto right = at_frames.narrow(1, 1, at_frames.size(1) - 1).unsqueeze(2);
+  const auto weight = ((torch::arange(ratio, at_frames.options()) + fraction) / ratio).view({1, 1, ratio, 1});
+  return torch::lerp(left.expand({-1, -1, ratio, -1}), right.expand({-1, -1, ratio, -1}), weight).flatten(1, 2);
+}
+
+BlockFlow::Guide BlockFlow::guide(const torch::Tensor& mel, int64_t frames) {
+  const auto& o = options_;
+  TORCH_CHECK(mel.dim() == 3 && mel.size(1) == o.n_mels && mel.size(2) >= frames, "BlockFlow: wants a mel [batch, ",
+              o.n_mels, ", ", frames, " or more], not ", mel.sizes());
+  // Frames -kLookahead … frames + kLookahead, the ends repeated where there are none.
+  const auto wanted = torch::arange(-kLookahead, frames + kLookahead + 1, torch::kInt64).clamp(0, mel.size(2) - 1);
+  const auto m = mel.index_select(2, wanted.to(mel.device()));
+
+  const auto level = 0.5 * torch::log((2 * m).exp().mean(1) + kLevelFloor);  // [batch, frames']
+  const auto n = level.size(1);
+  const auto step = level.narrow(1, 1, n - 1) - level.narrow(1, 0, n - 1);
+  auto h = torch::cat({(m - level.unsqueeze(1)).narrow(2, 1, n - 2) * 0.5, step.narrow(1, 0, n - 2).unsqueeze(1),
+                       step.narrow(1, 1, n - 2).unsqueeze(1)},
+                      1);
+  for (size_t i = 0; i < encoder_.size(); ++i) {
+    const auto y = torch::silu(encoder_[i]->forward(h));
+    h = i == 0 ? y : y + h.narrow(2, (h.size(2) - y.size(2)) / 2, y.size(2));
+  }
+  const auto features = h.transpose(1, 2);  // [batch, frames + 1, encoder_channels]
+
+  // Small high quefrencies at the start: they steer the filter most, and would blow it up.
+  const auto damping = 1 / (1 + torch::arange(o.cepstrum + 1, features.options()) / 16);
+  const auto c = cepstrum_->forward(features) * damping;
+  const auto log_inverse = torch::fft_rfft(pad_left_right(c.narrow(2, 1, o.cepstrum), 1, 0), kFft);
+  // ln A is linear in c, so frames are blended there, where the blend is a minimum-phase filter again.
+  const auto blended = torch::view_as_complex(
+      to_blocks(torch::view_as_real(log_inverse).flatten(2)).unflatten(2, {kFft / 2 + 1, 2}).contiguous());
+  const auto impulse = torch::fft_irfft(torch::exp(-blended), kFft).narrow(2, 1, o.filter_taps - 1);
+  Guide out;
+  out.taps = torch::cat({torch::ones_like(impulse.narrow(2, 0, 1)), impulse}, 2);
+  out.log_gain = to_blocks(level.narrow(1, kLookahead, frames + 1).unsqueeze(2)).squeeze(2);
+  out.log_sigma = out.log_gain + to_blocks(c.narrow(2, 0, 1)).squeeze(2);
+  out.film = to_blocks(film_->forward(features));
+  out.lag_bias = to_blocks(lag_bias_->forward(features));
+  const auto spectrum = torch::matmul(m.narrow(2, kLookahead, frames + 1).exp().transpose(1, 2), mel_to_magnitude_);
+  out.magnitude = to_blocks(spectrum.clamp_min(kMagnitudeFloor), /*fraction=*/0);
+  const auto hop = std::min(o.hop_length / o.group_size, out.magnitude.size(1));  // in blocks
+  out.earlier_magnitude = torch::cat(
+      {out.magnitude.narrow(1, 0, 1).expand({-1, hop, -1}), out.magnitude.narrow(1, 0, out.magnitude.size(1) - hop)},
+      1);
+  return out;
+}
+
+torch::Tensor BlockFlow::filter(const torch::Tensor& segment, const torch::Tensor& taps) const {
+  const auto y = torch::fft_irfft(torch::fft_rfft(segment, kFft) * torch::fft_rfft(taps, kFft), kFft);
+  return y.slice(-1, options_.filter_taps, options_.filter_taps + options_.group_size);
+}
+
+torch::Tensor BlockFlow::lag_weights(const Past& past, const torch::Tensor& lag_bias) {
+  const auto& o = options_;
+  const auto p = o.past, q = o.correlation, first = o.group_size, lags = o.lags;
+  auto logit = lag_bias;
+  const torch::Tensor pasts[] = {past.e, past.x};
+  for (int i = 0; i < 2; ++i) {
+    const auto& y = pasts[i];
+    const auto now = torch::fft_rfft(pad_left_right(y.slice(-1, p - q), p - q, 0));
+    // correlation[l] = Σ_{j<q} y[p-1-j]·y[p-1-j-l]; circular, but no lag in use reaches around.
+    const auto correlation = torch::fft_irfft(now * torch::fft_rfft(y).conj(), p).slice(-1, first, first + lags);
+    const auto sums = pad_left_right((y * y).cumsum(-1), 1, 0);
+    const auto energy = (sums.slice(-1, q) - sums.slice(-1, 0, p + 1 - q)).clamp_min(0);  // of y[j .. j+q)
+    const auto then = energy.slice(-1, p - q - first - lags + 1, p - q - first + 1).flip(-1);
+    const auto norm = torch::rsqrt(energy.slice(-1, p - q) * then + kCorrelationFloor);
+    logit = logit + sharpness_[i].exp() * (correlation * norm);
+  }
+  return torch::softmax(logit, -1);
+}
+
+torch::Tensor BlockFlow::guess(const torch::Tensor& past, const torch::Tensor& magnitude, int iterations) const {
+  const auto n = past.size(-1);
+  const auto window = window_.to(past.options());
+  const auto known = past * window.slice(0, 0, n);
+  auto frame = pad_left_right(known, 0, kFft - n);
+  for (int i = 0; i < iterations; ++i) {
+    const auto spectrum = torch::fft_rfft(frame);
+    const auto imposed = spectrum * (magnitude / (spectrum.abs() + kMagnitudeFloor));
+    frame = torch::cat({known, torch::fft_irfft(imposed, kFft).slice(-1, n)}, -1);
+  }
+  const auto end = n + options_.group_size;
+  return frame.slice(-1, n, end) / window.slice(0, n, end);
+}
+
+std::vector<torch::Tensor> BlockFlow::context(const Past& past, const Guide& g) {
+  const auto& o = options_;
+  const auto xs = past.x * kPastScale;
+  // Σ_l weight_l · the group_size samples that followed lag l, as a circular convolution.
+  const auto weights = lag_weights({past.e, xs, {}}, g.lag_bias);
+  const auto spectrum = torch::fft_rfft(pad_left_right(weights, o.group_size, o.past - o.group_size - o.lags));
+  std::vector<torch::Tensor> seen{past.e, xs};
+  for (const auto& y : {past.e, xs}) {
+    seen.push_back(torch::fft_irfft(spectrum * torch::fft_rfft(y), o.past).slice(-1, 0, o.group_size));
+  }
+  // The guesses, too, are data to a training: nothing is learned by way of them.
+  torch::AutoGradMode gradients(torch::GradMode::is_enabled() && !is_training());
+  const auto over_gain = torch::exp(-g.log_gain).unsqueeze(-1) * kPastScale;
+  const auto over_sigma = torch::exp(-g.log_sigma).unsqueeze(-1);
+  const auto guesses = {guess(past.raw, g.earlier_magnitude, 3),
+                        guess(past.raw.slice(-1, o.hop_length), g.magnitude, 1)};
+  for (const auto& x : guesses) {
+    const auto segment = torch::cat({past.raw.slice(-1, kInversionPast - o.filter_taps), x}, -1);
+    seen.push_back(x * over_gain);
+    seen.push_back((filter(segment, g.taps) * over_sigma).clamp(-kResidualLimit, kResidualLimit));
+  }
+  return seen;
+}
+
+std::pair<torch::Tensor, torch::Tensor> BlockFlow::block_network(const std::vector<torch::Tensor>& context,
+                                                                 const torch::Tensor& film) {
+  const auto& o = options_;
+  auto h = torch::silu(past_->forward(torch::cat(context, -1)) * (1 + film.slice(-1, 0, o.hidden)) +
+                       film.slice(-1, o.hidden));
+  for (auto& layer : layers_) h = h + torch::glu(layer->forward(h), -1);
+  const auto out = out_->forward(h);
+  const auto s = kScaleLimit * torch::tanh(out.slice(-1, o.group_size) / kScaleLimit);
+  return {out.slice(-1, 0, o.group_size), s};
+}
+
+Mapped BlockFlow::forward(const torch::Tensor& x, const torch::Tensor& mel) {
+  const auto& o = options_;
+  TORCH_CHECK(x.dim() == 2 && x.size(1) > 0 && x.size(1) % o.hop_length == 0,
+              "BlockFlow: wants [batch, samples] with samples a multiple of ", o.hop_length, ", not ", x.sizes());
+  const auto g = guide(mel, x.size(1) / o.hop_length);
+  const auto segments = pad_left_right(x, o.filter_taps, 0).unfold(1, o.filter_taps + o.group_size, o.group_size);
+  const auto e = filter(segments, g.taps) * torch::exp(-g.log_sigma).unsqueeze(2);  // [batch, blocks, group]
+
+  const auto before = [&](const torch::Tensor& signal, int64_t n) {  // the n samples before each block
+    return pad_left_right(signal, n, 0).unfold(1, n, o.group_size).narrow(1, 0, e.size(1));
+  };
+  Past past{before(e.flatten(1), o.past), before(x, o.past) * torch::exp(-g.log_gain).unsqueeze(2),
+            before(x, kInversionPast)};
+  if (is_training()) {  // the past is data: no gradient flows into how it was whitened
+    past = {past.e.detach(), past.x.detach(), past.raw};
+    const auto amount = options_.context_noise * torch::rand({x.size(0), 1, 1}, x.options());
+    past.e = past.e + amount * torch::randn_like(past.e);
+    past.x = past.x + amount * torch::randn_like(past.x) * past.x.square().mean(-1, true).sqrt();
+  }
+  const auto [mu, s] = block_network(context(past, g), g.film);
+  const auto z = (e - mu) * torch::exp(-s);
+  const auto local = -(s.sum(2) + g.log_sigma * o.group_size);
+  return {z.transpose(1, 2).contiguous(), local.sum(1), local};
+}
+
+Mapped BlockFlow::inverse(const torch::Tensor& z, const torch::Tensor& mel) {
+  const auto& o = options_;
+  const auto blocks = z.size(2), batch = z.size(0), n = o.group_size;
+  TORCH_CHECK(z.dim() == 3 && z.size(1) == n && blocks * n % o.hop_length == 0 && blocks > 0,
+              "BlockFlow: wants [batch, ", n, ", groups] of whole frames, not ", z.sizes());
+  const auto g = guide(mel, blocks * n / o.hop_length);
+  const auto memory = std::max(o.past, kInversionPast);
+  auto x = torch::zeros({batch, memory + blocks * n}, z.options());
+  auto e = torch::zeros({batch, o.past + blocks * n}, z.options());
+  const auto row = torch::arange(n, torch::kInt64).unsqueeze(1), column = row.t();
+  const auto difference = (row - column).clamp_min(0).to(z.device()).flatten();
+  const auto lower = torch::ones({n, n}, z.options()).tril();
+  std::vector<torch::Tensor> local;
+  for (int64_t b = 0; b < blocks; ++b) {
+    const auto t = memory + b * n;
+    const Guide here{
+        g.taps.select(1, b),     g.log_gain.select(1, b),  g.log_sigma.select(1, b),        g.film.select(1, b),
+        g.lag_bias.select(1, b), g.magnitude.select(1, b), g.earlier_magnitude.select(1, b)};
+    const Past past{e.slice(1, b * n, b * n + o.past),
+                    x.slice(1, t - o.past, t) * torch::exp(-here.log_gain).unsqueeze(1),
+                    x.slice(1, t - kInversionPast, t)};
+    const auto [mu, s] = block_network(context(past, here), here.film);
+    const auto residual = mu + torch::exp(s) * z.select(2, b);
+    e.slice(1, o.past + b * n, o.past + (b + 1) * n).copy_(residual);
+    // The block's own samples solve a unit lower-triangular system; what the past contributes goes to the right side.
+    const auto from_past = filter(pad_left_right(x.slice(1, t - o.filter_taps, t), 0, n), here.taps);
+    const auto reach = std::min(n, o.filter_taps);
+    auto matrix =
+        pad_left_right(here.taps.slice(1, 0, reach), 0, n - reach).index_select(1, difference).view({batch, n, n});
+    const auto right = residual * torch::exp(here.log_sigma).unsqueeze(1) - from_past;
+    const auto solved = torch::linalg_solve_triangular(matrix * lower, right.unsqueeze(2), /*upper=*/false,
+                                                       /*left=*/true, /*unitriangular=*/true);
+    x.slice(1, t, t + n).copy_(solved.squeeze(2));
+    local.push_back(s.sum(1) + here.log_sigma * n);
+  }
+  const auto by_block = torch::stack(local, 1);
+  return {x.slice(1, memory), by_block.sum(1), by_block};
+}
+
+}  // namespace melflow::models

@@ -1,0 +1,98 @@
+#pragma once
+
+#include <vector>
+
+#include "models/vocoder.h"
+
+namespace melflow::models {
+
+struct BlockFlowOptions {
+  int64_t n_mels = 80;
+  int64_t hop_length = 256;
+  int64_t group_size = 64;    ///< samples of a block; what one step of the sampler emits
+  int64_t filter_taps = 512;  ///< of the whitening filter
+  int64_t cepstrum = 320;     ///< highest quefrency, samples: pitch down to sample_rate/cepstrum is resolved
+  int64_t encoder_channels = 256;
+  int64_t hidden = 512;        ///< width of the block network
+  int64_t layers = 2;          ///< gated layers of the block network
+  int64_t past = 512;          ///< samples of the past that the block network sees, a multiple of hop_length
+  int64_t lags = 320;          ///< of the lag attention, from group_size on
+  int64_t correlation = 128;   ///< samples by which lags are compared
+  double context_noise = 0.1;  ///< training only: noise on the past, relative, so that sampling forgives itself
+
+  void validate() const;
+  double weight_count() const;
+};
+
+/// A small vocoder for CPUs: causal in the waveform, parallel to train, one short network a block to sample.
+/// Two triangular maps, both steered by the mel:
+///   1. whitening: e_t = Σ_k a_k x_{t-k} / σ_t, where A = exp(-Σ_{n≥1} c_n z^-n) is the minimum-phase inverse of a
+///      spectrum whose cepstrum c the encoder predicts, a linear prediction with envelope and pitch in one filter;
+///   2. block b of e given everything before it: z_b = (e_b - μ_b)·exp(-s_b), (μ_b, s_b) from a network that sees
+///      the past of e and x; by attention over lags, what followed the earlier moments most like now; and two guesses
+///      of the block by real-time spectrogram inversion (Beauregard, Zhu & Wyse 2005): the continuation of the past
+///      that makes its spectrum that of the mel. The guesses carry the mel's error back, so that nothing drifts.
+/// log|det| = -Σ (ln σ_t + s_t). Levels cancel: everything is computed relative to a gain read off the mel.
+/// The whitening is the maximum-likelihood linear prediction of Itakura & Saito (1968) made conditional.
+class BlockFlow : public Vocoder {
+ public:
+  explicit BlockFlow(const BlockFlowOptions& options);
+
+  Mapped forward(const torch::Tensor& x, const torch::Tensor& mel) override;
+  Mapped inverse(const torch::Tensor& z, const torch::Tensor& mel) override;
+
+  int64_t group_size() const override { return options_.group_size; }
+  int64_t hop_length() const override { return options_.hop_length; }
+  int64_t n_mels() const override { return options_.n_mels; }
+  Reach reach() const override;
+  int64_t warmup_frames() const override;
+  /// Must be called once on a new model (a loaded one has it among its tensors): the guesses need the mel's inverse.
+  void set_filterbank(const torch::Tensor& filterbank) override;
+  const BlockFlowOptions& options() const { return options_; }
+
+  static constexpr int64_t kLookahead = 4;  ///< frames to each side that the encoder's convolutions see, less those
+                                            ///< between which it interpolates
+  static constexpr int64_t kFft = 1024;     ///< of the cepstrum and the filter; at least taps + group_size
+  static constexpr int64_t kInversionPast = 768;  ///< samples of the past that the guesses continue
+  static constexpr double kPastScale = 0.7, kLevelFloor = 1e-7, kCorrelationFloor = 1e-4, kScaleLimit = 4.0;
+  static constexpr double kMagnitudeFloor = 1e-5, kResidualLimit = 20.0;
+
+ private:
+  /// What the mel says about each block. Every tensor is [batch, blocks, …].
+  struct Guide {
+    torch::Tensor taps;       ///< [.., filter_taps], taps_0 = 1
+    torch::Tensor log_gain;   ///< [..], read off the mel
+    torch::Tensor log_sigma;  ///< [..], log_gain + c_0: the level of the residual
+    torch::Tensor film;       ///< [.., 2·hidden]
+    torch::Tensor lag_bias;   ///< [.., lags]
+    torch::Tensor magnitude,
+        earlier_magnitude;  ///< [.., bins] of the STFT centred at the block's start, and a hop before
+  };
+  /// Everything before a block. Every tensor is [.., samples], the most recent last.
+  struct Past {
+    torch::Tensor e, x;  ///< [.., past]; x over the gain
+    torch::Tensor raw;   ///< [.., kInversionPast] of x
+  };
+  Guide guide(const torch::Tensor& mel, int64_t frames);
+  /// [batch, frames + 1, n] → [batch, blocks, n]: linear between frames, at this fraction of each block.
+  torch::Tensor to_blocks(const torch::Tensor& at_frames, double fraction = 0.5) const;
+  /// What the network sees of the past, side by side: each [.., n].
+  std::vector<torch::Tensor> context(const Past& past, const Guide& guide);
+  torch::Tensor lag_weights(const Past& past, const torch::Tensor& lag_bias);
+  torch::Tensor guess(const torch::Tensor& past, const torch::Tensor& magnitude, int iterations) const;
+  /// → (μ, s), each [.., group].
+  std::pair<torch::Tensor, torch::Tensor> block_network(const std::vector<torch::Tensor>& context,
+                                                        const torch::Tensor& film);
+  /// Σ_k taps_k·segment_{t-k} for the last group_size samples of segment [.., taps + group].
+  torch::Tensor filter(const torch::Tensor& segment, const torch::Tensor& taps) const;
+
+  BlockFlowOptions options_;
+  std::vector<torch::nn::Conv1d> encoder_;
+  torch::nn::Linear cepstrum_{nullptr}, film_{nullptr}, lag_bias_{nullptr}, past_{nullptr}, out_{nullptr};
+  std::vector<torch::nn::Linear> layers_;
+  torch::Tensor mel_to_magnitude_;  // [n_mels, bins], the pseudo-inverse of the filterbank: a buffer
+  torch::Tensor window_;            // [kFft] Hann
+  torch::Tensor sharpness_;         // [2], ln of the weight of a correlation in the attention: of e and of x
+};
+
+}  // namespace melflow::models

@@ -1,0 +1,19 @@
+#pragma once
+
+#include "models/flow/bijection.h"
+
+namespace melflow::models {
+
+/// Folds time into channels: [batch, time] → [batch, group, time/group], channel j holding samples j, j+group, ….
+/// time must be a multiple of group.
+class Squeeze : public Bijection {
+ public:
+  explicit Squeeze(int64_t group);
+  Mapped forward(const torch::Tensor& x, const torch::Tensor& context = {}) override;
+  Mapped inverse(const torch::Tensor& z, const torch::Tensor& context = {}) override;
+
+ private:
+  int64_t group_;
+};
+
+}  // namespace melflow::models

@@ -1,0 +1,67 @@
+#include "models/nets/wavenet.h"
+
+#include <string>
+
+namespace melflow::models {
+
+int64_t WaveNet::dilation(const Options& o, int64_t layer) {
+  return int64_t{1} << (o.dilation_cycle > 0 ? layer % o.dilation_cycle : layer);
+}
+
+int64_t WaveNet::reach(const Options& o) {
+  int64_t groups = 0;
+  for (int64_t i = 0; i < o.n_layers; ++i) groups += dilation(o, i) * (o.kernel_size - 1) / 2;
+  return groups;
+}
+
+WaveNet::WaveNet(const Options& o) : channels_(o.n_channels) {
+  TORCH_CHECK(o.kernel_size % 2 == 1, "WaveNet: kernel_size ", o.kernel_size, " is even; the output would shrink");
+  TORCH_CHECK(o.n_layers > 0 && o.n_layers < 24 && o.n_channels > 0, "WaveNet: ", o.n_layers, " layers of ",
+              o.n_channels, " channels");
+  using Conv = WeightNormConv1d;
+  const auto c = o.n_channels;
+  start_ =
+      register_module("start", std::make_shared<Conv>(Conv::Options{.in_channels = o.in_channels, .out_channels = c}));
+  cond_ = register_module("cond_layer", std::make_shared<Conv>(Conv::Options{.in_channels = o.context_channels,
+                                                                             .out_channels = 2 * c * o.n_layers}));
+  for (int64_t i = 0; i < o.n_layers; ++i) {
+    const auto d = dilation(o, i);
+    in_.push_back(register_module("in_layers_" + std::to_string(i),
+                                  std::make_shared<Conv>(Conv::Options{.in_channels = c,
+                                                                       .out_channels = 2 * c,
+                                                                       .kernel_size = o.kernel_size,
+                                                                       .dilation = d,
+                                                                       .padding = d * (o.kernel_size - 1) / 2})));
+    const auto out = i + 1 < o.n_layers ? 2 * c : c;
+    res_skip_.push_back(register_module("res_skip_layers_" + std::to_string(i),
+                                        std::make_shared<Conv>(Conv::Options{.in_channels = c, .out_channels = out})));
+  }
+  end_ = register_module("end", torch::nn::Conv1d(c, o.out_channels, 1));
+  torch::NoGradGuard no_grad;
+  end_->weight.zero_();
+  end_->bias.zero_();
+}
+
+torch::Tensor WaveNet::forward(const torch::Tensor& x, const torch::Tensor& context) {
+  const auto c = channels_;
+  auto cond = cond_->forward(context);
+  if (cond.size(2) != x.size(2)) {
+    TORCH_CHECK(cond.size(2) > 0 && x.size(2) % cond.size(2) == 0, "WaveNet: ", x.size(2),
+                " groups are no multiple of ", cond.size(2), " context frames");
+    cond = cond.repeat_interleave(x.size(2) / cond.size(2), 2);
+  }
+  auto h = start_->forward(x);
+  torch::Tensor skip;
+  for (size_t i = 0; i < in_.size(); ++i) {
+    const auto u = in_[i]->forward(h) + cond.narrow(1, static_cast<int64_t>(i) * 2 * c, 2 * c);
+    const auto a = u.narrow(1, 0, c).tanh() * u.narrow(1, c, c).sigmoid();
+    const auto r = res_skip_[i]->forward(a);
+    const bool last = i + 1 == in_.size();
+    const auto s = last ? r : r.narrow(1, c, c);
+    if (!last) h = h + r.narrow(1, 0, c);
+    skip = skip.defined() ? skip + s : s;
+  }
+  return end_->forward(skip);
+}
+
+}  // namespace melflow::models

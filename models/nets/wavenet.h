@@ -1,0 +1,39 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "models/flow/coupling.h"
+#include "models/nets/weight_norm.h"
+
+namespace melflow::models {
+
+/// The conditioner of WaveGlow: a WaveNet without causality. Layer i (dilation 2^i mod the cycle):
+///   u = in_i(h) + cond_i(context);  a = tanh(u_1)·sigmoid(u_2);  (r, s) = res_skip_i(a);  h += r;  skip += s
+/// and out = end(skip). `end` starts at zero, so a coupling starts as the identity.
+class WaveNet : public Conditioner {
+ public:
+  struct Options {
+    int64_t in_channels, out_channels, context_channels;
+    int64_t n_layers = 8, n_channels = 256, kernel_size = 3;
+    int64_t dilation_cycle = 0;  ///< 0: dilations never start again, as published
+  };
+  explicit WaveNet(const Options& options);
+
+  /// x: [batch, in, groups]; context: [batch, context, groups], or at a lower rate of which groups is a multiple
+  /// (each frame is then repeated, after the 1x1 convolution: the same function for less work) → [batch, out, groups].
+  torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& context) override;
+
+  /// Groups to each side that an output depends on: Σ dilation·(kernel - 1)/2.
+  static int64_t reach(const Options& options);
+
+ private:
+  static int64_t dilation(const Options& options, int64_t layer);
+
+  int64_t channels_;
+  std::shared_ptr<WeightNormConv1d> start_, cond_;
+  torch::nn::Conv1d end_{nullptr};
+  std::vector<std::shared_ptr<WeightNormConv1d>> in_, res_skip_;
+};
+
+}  // namespace melflow::models

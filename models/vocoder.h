@@ -1,0 +1,28 @@
+#pragma once
+
+#include "models/flow/bijection.h"
+
+namespace melflow::models {
+
+/// A bijection between sound and noise given a mel: forward x [batch, samples] → z [batch, group, samples/group] with
+/// the context mel [batch, n_mels, frames]. samples is a multiple of hop_length, frames at least samples/hop_length;
+/// frames beyond that are used where the model looks ahead, and missing ones repeat the last. Rows of z are in the
+/// order in which the forward pass emits them. Mapped::local is always defined: [batch, samples/group].
+class Vocoder : public Bijection {
+ public:
+  /// How far a sample depends on its surroundings, in mel frames; what lies outside changes nothing.
+  struct Reach {
+    int64_t history_frames, lookahead_frames;
+  };
+
+  virtual int64_t group_size() const = 0;
+  virtual int64_t hop_length() const = 0;
+  virtual int64_t n_mels() const = 0;
+  virtual Reach reach() const = 0;
+  /// Frames at the start of a crop that only serve as the past of the others: a training leaves them out of its loss.
+  virtual int64_t warmup_frames() const { return 0; }
+  /// Tells a new model the filterbank [n_mels, n_fft/2 + 1] of its mels; most have no use for it.
+  virtual void set_filterbank(const torch::Tensor& /*filterbank*/) {}
+};
+
+}  // namespace melflow::models

@@ -1,0 +1,120 @@
+#include "models/waveglow.h"
+
+#include <string>
+
+#include "models/flow/split.h"
+#include "models/flow/squeeze.h"
+
+namespace melflow::models {
+
+void WaveGlowOptions::validate() const {
+  TORCH_CHECK(n_mels > 0 && hop_length > 0 && n_flows > 0 && early_every > 0 && early_size > 0 && context_channels > 0,
+              "WaveGlow: sizes must be positive");
+  TORCH_CHECK(group_size >= 2 && hop_length % group_size == 0, "WaveGlow: hop_length ", hop_length,
+              " is no multiple of group_size ", group_size);
+  TORCH_CHECK(upsample_kernel >= hop_length, "WaveGlow: upsample_kernel ", upsample_kernel, " is below hop_length ",
+              hop_length);
+  const auto early = (n_flows - 1) / early_every * early_size;
+  TORCH_CHECK(group_size - early >= 2, "WaveGlow: early outputs take ", early, " of ", group_size,
+              " channels; at least 2 must remain");
+}
+
+double WaveGlowOptions::weight_count() const {
+  const auto d = [](int64_t n) { return static_cast<double>(n); };
+  const bool published = conditioning == Conditioning::sample_rate;
+  const double context = published ? d(n_mels) * d(group_size) : d(context_channels);
+  const double front = published ? d(n_mels) * d(n_mels) * d(upsample_kernel) : 3 * context * (d(n_mels) + context);
+  const double c = d(wavenet_channels);
+  const double layer = 2 * c * c * d(wavenet_kernel) + 2 * c * context + 2 * c * c;
+  return front + d(n_flows) * (d(wavenet_layers) * layer - c * c);
+}
+
+WaveGlow::WaveGlow(const WaveGlowOptions& options) : options_(options) {
+  options_.validate();
+  const auto& o = options_;
+  int64_t context_channels = o.context_channels;
+  if (o.conditioning == Conditioning::sample_rate) {
+    context_channels = o.n_mels * o.group_size;
+    upsample_ = register_module(
+        "upsample", torch::nn::ConvTranspose1d(
+                        torch::nn::ConvTranspose1dOptions(o.n_mels, o.n_mels, o.upsample_kernel).stride(o.hop_length)));
+  } else {
+    const auto conv = [](int64_t in, int64_t out) {
+      return torch::nn::Conv1d(torch::nn::Conv1dOptions(in, out, 3).padding(1));
+    };
+    encoder_ =
+        register_module("encoder", torch::nn::Sequential(conv(o.n_mels, context_channels), torch::nn::SiLU(),
+                                                         conv(context_channels, context_channels), torch::nn::SiLU()));
+  }
+
+  int64_t channels = o.group_size;
+  std::vector<std::vector<std::shared_ptr<Bijection>>> levels(1);
+  for (int64_t k = 0; k < o.n_flows; ++k) {
+    if (k > 0 && k % o.early_every == 0) {
+      channels -= o.early_size;
+      levels.emplace_back();
+    }
+    auto net = std::make_shared<WaveNet>(WaveNet::Options{.in_channels = channels / 2,
+                                                          .out_channels = 2 * (channels - channels / 2),
+                                                          .context_channels = context_channels,
+                                                          .n_layers = o.wavenet_layers,
+                                                          .n_channels = o.wavenet_channels,
+                                                          .kernel_size = o.wavenet_kernel,
+                                                          .dilation_cycle = o.wavenet_dilation_cycle});
+    const auto name = "flows_" + std::to_string(k);
+    levels.back().push_back(register_module(name + "_conv1x1", std::make_shared<Conv1x1>(channels)));
+    levels.back().push_back(register_module(name + "_coupling", std::make_shared<AffineCoupling>(channels, net)));
+  }
+  // From the noise end backwards: each level ends in the split that wraps all later ones.
+  for (auto level = levels.rbegin(); level != levels.rend(); ++level) {
+    if (chain_) level->push_back(std::make_shared<Split>(o.early_size, chain_));
+    if (level + 1 == levels.rend()) level->insert(level->begin(), std::make_shared<Squeeze>(o.group_size));
+    chain_ = std::make_shared<Chain>(*level);
+  }
+}
+
+torch::Tensor WaveGlow::context(const torch::Tensor& mel, int64_t groups) {
+  const auto& o = options_;
+  TORCH_CHECK(mel.dim() == 3 && mel.size(1) == o.n_mels, "WaveGlow: wants a mel [batch, ", o.n_mels, ", frames], not ",
+              mel.sizes());
+  if (o.conditioning == Conditioning::frame_rate) {
+    const auto frames = groups * o.group_size / o.hop_length;
+    TORCH_CHECK(groups * o.group_size == frames * o.hop_length && mel.size(2) >= frames, "WaveGlow: ", mel.size(2),
+                " mel frames for ", groups, " groups of ", o.group_size, " samples at hop ", o.hop_length);
+    return encoder_->forward(mel).narrow(2, 0, frames);
+  }
+  // Frame t writes samples [hop·t, hop·t + kernel); the tail past the audio is dropped, as NVIDIA's infer does.
+  const auto up = upsample_->forward(mel);
+  TORCH_CHECK(up.size(2) >= groups * o.group_size, "WaveGlow: ", mel.size(2), " mel frames are too few for ",
+              groups * o.group_size, " samples");
+  // [batch, mel, group, j] → channel mel·group_size + j, as unfold in the reference.
+  return up.narrow(2, 0, groups * o.group_size)
+      .view({mel.size(0), o.n_mels, groups, o.group_size})
+      .transpose(2, 3)
+      .reshape({mel.size(0), o.n_mels * o.group_size, groups});
+}
+
+Mapped WaveGlow::forward(const torch::Tensor& x, const torch::Tensor& mel) {
+  return chain_->forward(x, context(mel, x.size(1) / options_.group_size));
+}
+
+Mapped WaveGlow::inverse(const torch::Tensor& z, const torch::Tensor& mel) {
+  return chain_->inverse(z, context(mel, z.size(2)));
+}
+
+Vocoder::Reach WaveGlow::reach() const {
+  const auto& o = options_;
+  const WaveNet::Options net{.in_channels = 1,
+                             .out_channels = 1,
+                             .context_channels = 1,
+                             .n_layers = o.wavenet_layers,
+                             .n_channels = o.wavenet_channels,
+                             .kernel_size = o.wavenet_kernel,
+                             .dilation_cycle = o.wavenet_dilation_cycle};
+  const auto samples = o.n_flows * WaveNet::reach(net) * o.group_size;
+  const auto side = (samples + o.hop_length - 1) / o.hop_length;
+  if (o.conditioning == Conditioning::frame_rate) return {side + 2, side + 2};
+  return {side + (o.upsample_kernel + o.hop_length - 1) / o.hop_length - 1, side};
+}
+
+}  // namespace melflow::models

@@ -1,0 +1,153 @@
+#include "audio/atomic_file.h"
+
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <vector>
+
+#include "audio/error.h"
+#include "tests/support/shared.h"
+
+namespace melflow {
+namespace {
+
+using melflow::testing::TempDir;
+
+std::span<const std::byte> bytes_of(const std::string& text) { return std::as_bytes(std::span(text)); }
+
+std::string content(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+size_t files_in(const TempDir& dir) {
+  return static_cast<size_t>(std::distance(std::filesystem::directory_iterator(dir.path()), {}));
+}
+
+/// The exit code of the Error that the action throws; Exit::ok where it throws none.
+Exit code_of(const auto& action) {
+  try {
+    action();
+  } catch (const Error& error) {
+    return error.code();
+  }
+  return Exit::ok;
+}
+
+TEST(AtomicFile, AppearsUnderItsNameOnlyWhenWhole) {
+  const TempDir dir;
+  const auto path = dir / "out.bin";
+  AtomicFile file(path, AtomicFile::Existing::refuse);
+  file.write(bytes_of("first, "));
+  EXPECT_FALSE(std::filesystem::exists(path));
+  file.write(bytes_of("second"));
+  file.write({});
+  file.commit();
+  EXPECT_EQ(content(path), "first, second");
+  EXPECT_EQ(files_in(dir), 1u);
+}
+
+TEST(AtomicFile, LeavesNothingWhenItIsGivenUp) {
+  const TempDir dir;
+  {
+    AtomicFile file(dir / "out.bin", AtomicFile::Existing::refuse);
+    file.write(bytes_of("half"));
+    EXPECT_EQ(files_in(dir), 1u);
+  }
+  EXPECT_EQ(files_in(dir), 0u);
+}
+
+TEST(AtomicFile, RefusesAnExistingNameUnlessToldToReplace) {
+  const TempDir dir;
+  const auto path = dir / "out.bin";
+  std::ofstream(path) << "old";
+  EXPECT_EQ(code_of([&] { AtomicFile(path, AtomicFile::Existing::refuse); }), Exit::cannot_create);
+  EXPECT_EQ(content(path), "old");
+  AtomicFile file(path, AtomicFile::Existing::replace);
+  file.write(bytes_of("new"));
+  EXPECT_EQ(content(path), "old");
+  file.commit();
+  EXPECT_EQ(content(path), "new");
+  EXPECT_EQ(files_in(dir), 1u);
+}
+
+TEST(AtomicFile, KeepsAFileThatAppearedMeanwhile) {
+  const TempDir dir;
+  const auto path = dir / "out.bin";
+  {
+    AtomicFile file(path, AtomicFile::Existing::refuse);
+    file.write(bytes_of("ours"));
+    std::ofstream(path) << "theirs";
+    EXPECT_EQ(code_of([&] { file.commit(); }), Exit::cannot_create);
+  }
+  EXPECT_EQ(content(path), "theirs");
+  EXPECT_EQ(files_in(dir), 1u);
+}
+
+TEST(AtomicFile, NamesTheFileAndWhatToDo) {
+  const TempDir dir;
+  const auto path = dir / "out.bin";
+  std::ofstream(path) << "old";
+  try {
+    AtomicFile(path, AtomicFile::Existing::refuse);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(std::string(error.what()), path.string() + ": exists already; give --force to replace it");
+  }
+}
+
+TEST(AtomicFile, RefusesFoldersDevicesAndMissingFolders) {
+  const TempDir dir;
+  const auto replace = AtomicFile::Existing::replace;
+  std::filesystem::create_directory(dir / "folder");
+  ASSERT_EQ(::mkfifo((dir / "pipe").c_str(), 0600), 0);
+  EXPECT_EQ(code_of([&] { AtomicFile(dir / "folder", replace); }), Exit::cannot_create);
+  EXPECT_EQ(code_of([&] { AtomicFile(dir / "folder/", replace); }), Exit::cannot_create);
+  EXPECT_EQ(code_of([&] { AtomicFile(dir / "pipe", replace); }), Exit::cannot_create);
+  EXPECT_EQ(code_of([&] { AtomicFile("/dev/null", replace); }), Exit::cannot_create);
+  EXPECT_EQ(code_of([&] { AtomicFile(dir / "missing/out.bin", replace); }), Exit::cannot_create);
+  EXPECT_EQ(code_of([&] { AtomicFile("/proc/out.bin", replace); }), Exit::cannot_create);
+  EXPECT_EQ(files_in(dir), 2u);
+}
+
+TEST(AtomicFile, TakesTheLongestNameThatTheFileSystemTakes) {
+  const TempDir dir;
+  const auto path = dir / std::string(255, 'n');
+  AtomicFile file(path, AtomicFile::Existing::refuse);
+  file.commit();
+  EXPECT_TRUE(std::filesystem::exists(path));
+}
+
+// A limit on the size of files stands in for a full disk; it holds for a whole process, so a child takes it.
+TEST(AtomicFile, SaysSoAndLeavesNothingWhereTheDiskIsFull) {
+  const TempDir dir;
+  const auto path = dir / "out.bin";
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    std::signal(SIGXFSZ, SIG_IGN);
+    const rlimit limit{1000, 1000};
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+    const Exit code = code_of([&] {
+      AtomicFile file(path, AtomicFile::Existing::refuse);
+      file.write(std::vector<std::byte>(5000));
+      file.commit();
+    });
+    ::_exit(static_cast<int>(code));
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), static_cast<int>(Exit::io_error));
+  EXPECT_EQ(files_in(dir), 0u);
+}
+
+}  // namespace
+}  // namespace melflow

@@ -1,0 +1,24 @@
+#include "audio/nearest.h"
+
+#include <gtest/gtest.h>
+
+namespace melflow {
+namespace {
+
+TEST(Nearest, FindsTheNameThatWasMeant) {
+  const std::vector<std::string> names = {"n_fft", "n_mels", "hop_length", "win_length"};
+  EXPECT_EQ(nearest("n_mel", names), "n_mels");
+  EXPECT_EQ(nearest("hop_lenght", names), "hop_length");
+  EXPECT_EQ(nearest("winlength", names), "win_length");
+  EXPECT_EQ(nearest("n_fft", names), "n_fft");
+  EXPECT_EQ(nearest("", names), "n_fft");
+}
+
+TEST(Nearest, OfEqualsIsTheFirstAndOfNothingIsNothing) {
+  const std::vector<std::string> names = {"ab", "ac"};
+  EXPECT_EQ(nearest("ad", names), "ab");
+  EXPECT_EQ(nearest("ad", {}), "");
+}
+
+}  // namespace
+}  // namespace melflow

@@ -1,0 +1,117 @@
+#include <memory>
+
+#include "models/flow/chain.h"
+#include "models/flow/conv1x1.h"
+#include "models/flow/coupling.h"
+#include "models/flow/split.h"
+#include "models/flow/squeeze.h"
+#include "models/nets/wavenet.h"
+#include "tests/models/bijection_checks.h"
+
+namespace melflow::models {
+namespace {
+
+using melflow::testing::expect_bijection;
+using melflow::testing::shake;
+
+std::shared_ptr<WaveNet> small_wavenet(int64_t in, int64_t out) {
+  return std::make_shared<WaveNet>(
+      WaveNet::Options{.in_channels = in, .out_channels = out, .context_channels = 5, .n_layers = 3, .n_channels = 6});
+}
+
+class FlowTest : public ::testing::Test {
+ protected:
+  void SetUp() override { torch::manual_seed(7); }
+};
+
+TEST_F(FlowTest, Conv1x1IsABijection) {
+  Conv1x1 flow(4);
+  expect_bijection(flow, torch::randn({2, 4, 5}));
+}
+
+TEST_F(FlowTest, Conv1x1StartsAsARotation) {
+  Conv1x1 flow(8);
+  const auto w = flow.weight.to(torch::kFloat64);
+  EXPECT_LT((w.matmul(w.t()) - torch::eye(8, torch::kFloat64)).abs().max().item<double>(), 1e-5);
+  EXPECT_NEAR(torch::linalg_det(w).item<double>(), 1.0, 1e-5);
+}
+
+TEST_F(FlowTest, Conv1x1SurvivesAReflection) {  // ln(det W) would be NaN here
+  Conv1x1 flow(3);
+  {
+    torch::NoGradGuard no_grad;
+    flow.weight.copy_(torch::diag(torch::tensor({-1.0f, 2.0f, 3.0f})));
+  }
+  EXPECT_NEAR(flow.forward(torch::randn({1, 3, 2})).log_det.item<float>(), 2 * std::log(6.0), 1e-5);
+}
+
+TEST_F(FlowTest, AffineCouplingIsABijectionWithEvenAndOddChannels) {
+  for (const int64_t channels : {4, 5}) {
+    AffineCoupling flow(channels, small_wavenet(channels / 2, 2 * (channels - channels / 2)));
+    shake(flow);
+    expect_bijection(flow, torch::randn({2, channels, 6}), torch::randn({2, 5, 6}));
+  }
+}
+
+TEST_F(FlowTest, AffineCouplingTakesContextAtALowerRate) {
+  AffineCoupling flow(4, small_wavenet(2, 4));
+  shake(flow);
+  const auto x = torch::randn({1, 4, 6}), context = torch::randn({1, 5, 2});
+  expect_bijection(flow, x, context);
+  const auto wide = context.repeat_interleave(3, 2).to(torch::kFloat64);
+  EXPECT_TRUE(torch::equal(flow.forward(x.to(torch::kFloat64), context.to(torch::kFloat64)).value,
+                           flow.forward(x.to(torch::kFloat64), wide).value));
+  EXPECT_THROW(flow.forward(x.to(torch::kFloat64), torch::randn({1, 5, 4}, torch::kFloat64)), c10::Error);
+}
+
+TEST_F(FlowTest, ChainAddsLogDeterminants) {
+  auto a = std::make_shared<Conv1x1>(4), b = std::make_shared<Conv1x1>(4);
+  shake(*a);
+  shake(*b);
+  Chain chain({a, b});
+  expect_bijection(chain, torch::randn({2, 4, 3}));
+}
+
+TEST_F(FlowTest, InverseExchangesTheDirections) {
+  auto part = std::make_shared<Conv1x1>(4);
+  shake(*part);
+  Inverse flow(part);
+  expect_bijection(flow, torch::randn({1, 4, 3}));
+  const auto x = torch::randn({1, 4, 3}, torch::kFloat64);
+  EXPECT_TRUE(torch::equal(flow.forward(x).value, part->inverse(x).value));
+}
+
+TEST_F(FlowTest, SplitLetsTheFirstChannelsLeave) {
+  auto rest = std::make_shared<Conv1x1>(3);
+  shake(*rest);
+  Split flow(2, rest);
+  expect_bijection(flow, torch::randn({2, 5, 3}));
+  const auto x = torch::randn({1, 5, 3}, torch::kFloat64);
+  EXPECT_TRUE(torch::equal(flow.forward(x).value.narrow(1, 0, 2), x.narrow(1, 0, 2)));
+}
+
+TEST_F(FlowTest, SqueezePutsConsecutiveSamplesIntoChannels) {
+  Squeeze flow(4);
+  expect_bijection(flow, torch::randn({2, 12}));
+  const auto z = flow.forward(torch::arange(8).view({1, 8})).value;
+  EXPECT_EQ(z[0][3][1].item<int64_t>(), 7);
+  EXPECT_EQ(z[0][1][0].item<int64_t>(), 1);
+  EXPECT_THROW(flow.forward(torch::randn({1, 10})), c10::Error);
+}
+
+TEST_F(FlowTest, WaveNetReachesAsFarAsItSays) {
+  const WaveNet::Options options{
+      .in_channels = 2, .out_channels = 2, .context_channels = 1, .n_layers = 3, .n_channels = 4};
+  WaveNet net(options);
+  shake(net, 0.5);
+  net.to(torch::kFloat64);
+  auto x = torch::randn({1, 2, 41}, torch::kFloat64).set_requires_grad(true);
+  const auto out = net.forward(x, torch::zeros({1, 1, 41}, torch::kFloat64));
+  const auto grad = torch::autograd::grad({out[0].select(1, 20).sum()}, {x})[0].abs().sum(1)[0];
+  const auto touched = grad.nonzero().flatten();
+  EXPECT_EQ(touched.min().item<int64_t>(), 20 - WaveNet::reach(options));
+  EXPECT_EQ(touched.max().item<int64_t>(), 20 + WaveNet::reach(options));
+}
+
+}  // namespace
+}  // namespace melflow::models

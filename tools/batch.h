@@ -1,0 +1,31 @@
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "audio/atomic_file.h"
+
+namespace melflow::tools {
+
+/// Works through the inputs of a verb. `work` answers the item's JSON; what it throws is one line on stderr, and the
+/// others go on. Prints one JSON object an item where `json` is set. The exit code: that of the failure where there
+/// was one input, 1 where some of several failed.
+int for_each_item(const std::vector<std::string>& inputs, bool json,
+                  const std::function<nlohmann::json(const std::string&)>& work);
+
+/// Where an item's output goes: -o FILE (one input only), or -d DIR with the input's stem and this extension.
+struct Destination {
+  std::string file, folder;
+  bool force = false;
+
+  /// Throws Error{usage} where neither or both are given, or several inputs share one file.
+  void check(size_t inputs) const;
+  std::filesystem::path path_for(const std::string& input, const std::string& extension) const;
+  AtomicFile::Existing existing() const;
+};
+
+}  // namespace melflow::tools

@@ -1,0 +1,118 @@
+#include "tools/inputs.h"
+
+#include <unistd.h>
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+
+#include "audio/error.h"
+#include "audio/nearest.h"
+#include "audio/resample.h"
+#include "audio/wav.h"
+#include "engine/files/mel_file.h"
+
+namespace melflow::tools {
+namespace {
+
+namespace fs = std::filesystem;
+
+enum class Kind { mel, pytorch, sound };
+
+/// Told by the first bytes, not by the name.
+Kind kind_of(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  char head[16] = {};
+  file.read(head, sizeof head);
+  if (std::memcmp(head, "\x93NUMPY", 6) == 0) return Kind::mel;
+  const bool small_header = head[4] == 0 && head[5] == 0 && head[6] == 0 && head[7] == 0;
+  if (file.gcount() >= 9 && small_header && head[8] == '{') return Kind::mel;  // safetensors
+  const auto extension = fs::path(path).extension();
+  if (std::memcmp(head, "PK\3\4", 4) == 0 || std::memcmp(head, "\x80\x02", 2) == 0 || extension == ".pt") {
+    return Kind::pytorch;
+  }
+  return extension == ".npy" || extension == ".safetensors" ? Kind::mel : Kind::sound;
+}
+
+}  // namespace
+
+std::vector<std::byte> read_stdin() {
+  constexpr size_t kMost = size_t{1} << 31;
+  std::vector<std::byte> all;
+  std::byte block[1 << 16];
+  for (;;) {
+    const ssize_t n = ::read(STDIN_FILENO, block, sizeof block);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) throw Error(Exit::io_error, std::string("stdin: cannot be read (") + std::strerror(errno) + ")");
+    if (n == 0) return all;
+    if (all.size() + static_cast<size_t>(n) > kMost) throw Error(Exit::bad_data, "stdin: holds more than 2 GiB");
+    all.insert(all.end(), block, block + n);
+  }
+}
+
+audio::Waveform read_sound(const std::string& input, int rate, int assume_rate, const RawFormat& raw) {
+  if (input != "-") return audio::read_audio(input, {.sample_rate = rate, .assume_rate = assume_rate});
+  if (raw.rate <= 0 || raw.format.empty()) {
+    throw Error(Exit::usage, "-: raw PCM on stdin needs --rate HZ and --format pcm16, pcm24 or float32");
+  }
+  audio::Waveform sound{audio::decode_pcm(read_stdin(), audio::encoding_from_name(raw.format)), raw.rate};
+  if (sound.samples.empty()) throw Error(Exit::bad_data, "stdin: holds no sample");
+  for (const float s : sound.samples) {
+    if (!std::isfinite(s)) throw Error(Exit::bad_data, "stdin: holds NaN or infinity");
+  }
+  if (rate > 0 && rate != sound.sample_rate) {
+    sound = {audio::resample(sound.samples, sound.sample_rate, rate), rate};
+  }
+  return sound;
+}
+
+Spoken read_spoken(const std::string& input, const engine::Voice& voice, const RawFormat& raw) {
+  if (input == "-" && raw.format.empty()) {
+    const auto bytes = read_stdin();
+    Spoken spoken{files::parse_mel(bytes, "stdin", voice.mel.n_mels), {}};
+    engine::require_same_recipe(spoken.mel, voice, "stdin");
+    return spoken;
+  }
+  const auto kind = input == "-" ? Kind::sound : kind_of(input);
+  if (kind == Kind::pytorch) {
+    throw Error(Exit::bad_data, input + ": is a PyTorch file, which this version does not open; save the mel as .npy");
+  }
+  if (kind == Kind::mel) {
+    Spoken spoken{files::read_mel(input, voice.mel.n_mels), {}};
+    engine::require_same_recipe(spoken.mel, voice, input);
+    return spoken;
+  }
+  const auto sound = read_sound(input, voice.mel.sample_rate, 0, raw);
+  audio::MelExtractor extractor(voice.mel);
+  try {
+    return {extractor(sound), sound.samples.size()};
+  } catch (const Error& e) {
+    throw Error(e.code(), input + ": " + e.what());
+  }
+}
+
+std::vector<fs::path> shipped_voices() {
+  const char* folder = std::getenv("MELFLOW_VOICES");
+  std::error_code error;
+  std::vector<fs::path> voices;
+  for (const auto& entry : fs::directory_iterator(folder != nullptr ? folder : MELFLOW_DATA_DIR "/voices", error)) {
+    if (entry.path().extension() == ".safetensors") voices.push_back(entry.path());
+  }
+  std::sort(voices.begin(), voices.end());
+  return voices;
+}
+
+fs::path find_voice(const std::string& name) {
+  if (name.find('/') != std::string::npos || fs::exists(name)) return name;
+  const auto voices = shipped_voices();
+  std::vector<std::string> names;
+  for (const auto& voice : voices) {
+    if (name.empty() || voice.stem() == name) return voice;
+    names.push_back(voice.stem().string());
+  }
+  if (names.empty()) throw Error(Exit::no_input, "no voice is shipped here; give --voice FILE");
+  throw Error(Exit::no_input,
+              name + ": no such file, and no shipped voice of that name; did you mean '" + nearest(name, names) + "'?");
+}
+
+}  // namespace melflow::tools

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "audio/mel.h"
+#include "audio/waveform.h"
+#include "engine/voice.h"
+
+namespace melflow::tools {
+
+/// How raw PCM on stdin is to be read: --rate and --format.
+struct RawFormat {
+  int rate = 0;
+  std::string format;
+};
+
+/// Everything on standard input, up to 2 GiB. Throws Error{bad_data, io_error}.
+std::vector<std::byte> read_stdin();
+
+/// A recording, resampled to `rate` (0: as it is); "-" is raw PCM on stdin. Throws as audio::read_audio does.
+audio::Waveform read_sound(const std::string& input, int rate, int assume_rate, const RawFormat& raw);
+
+/// What a voice is to speak: a mel from a file or from stdin ("-": .npy or .safetensors), or a recording through its
+/// own mel. `samples` is the recording's length, where there was one: the copy is cut to it.
+struct Spoken {
+  audio::Mel mel;
+  std::optional<size_t> samples;
+};
+Spoken read_spoken(const std::string& input, const engine::Voice& voice, const RawFormat& raw);
+
+/// A voice by its file or, for a bare name, among the shipped ones. Empty: the shipped default.
+std::filesystem::path find_voice(const std::string& name);
+
+/// The shipped voices: $MELFLOW_VOICES, or data/voices of the source tree.
+std::vector<std::filesystem::path> shipped_voices();
+
+}  // namespace melflow::tools

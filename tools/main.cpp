@@ -1,0 +1,95 @@
+// melflow: one program, a file a verb. README lists the verbs and the exit codes.
+
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <iostream>
+
+#include <c10/util/Exception.h>
+
+#include "audio/error.h"
+#include "audio/nearest.h"
+#include "tools/verbs.h"
+
+namespace melflow::tools {
+namespace {
+
+constexpr Verb kVerbs[] = {
+    {"mel", "audio to mel spectrograms", run_mel},
+    {"synth", "mel spectrograms (or audio, through its mel) to sound", run_synth},
+    {"play", "the same, to a sound device", run_play},
+    {"train", "a vocoder from a folder of audio", run_train},
+    {"eval", "quality, likelihood and speed of a voice on recordings", run_eval},
+    {"score", "how well recordings fit a voice, in nats per sample", run_score},
+    {"inspect", "what is in a file, without executing anything", run_inspect},
+    {"voices", "the voices at hand", run_voices},
+    {"devices", "the sound devices", run_devices},
+    {"doctor", "what works here, and what to do about the rest", run_doctor},
+    {"bench", "speed against this machine's own limit", run_bench},
+    {"version", "version and build", run_version},
+};
+
+void print_usage(std::ostream& out) {
+  out << "melflow: speech and audio synthesis on normalizing flows\n\n"
+         "  melflow synth sentence.npy -o sentence.wav\n"
+         "  melflow train --data recordings/ --out run/\n\nverbs:\n";
+  for (const auto& verb : kVerbs)
+    out << "  " << std::string(verb.name).append(10 - std::string(verb.name).size(), ' ') << verb.summary << "\n";
+  out << "\nmelflow VERB --help tells more.\n";
+}
+
+int code(Exit exit) { return static_cast<int>(exit); }
+
+int run(int argc, char** argv) {
+  const std::string name = argc > 1 ? argv[1] : "";
+  if (name == "--help" || name == "-h" || name == "help") {
+    print_usage(std::cout);
+    return 0;
+  }
+  if (name.empty()) {
+    print_usage(std::cerr);
+    return code(Exit::usage);
+  }
+  std::vector<std::string> names;
+  for (const auto& verb : kVerbs) {
+    names.emplace_back(verb.name);
+    if (name != (verb.name) && !(name == "--version" && names.back() == "version")) continue;
+    CLI::App app{verb.summary, "melflow " + names.back()};
+    app.set_help_flag("-h,--help", "show this help");
+    try {
+      return verb.run(app, {argv + 2, argv + argc});
+    } catch (const CLI::CallForHelp&) {
+      std::cout << app.help();
+      return 0;
+    } catch (const CLI::ParseError& e) {
+      std::cerr << "melflow " << verb.name << ": " << e.what() << "; melflow " << verb.name
+                << " --help lists the options\n";
+      return code(Exit::usage);
+    }
+  }
+  std::cerr << "melflow: no verb '" << name << "'; did you mean '" << nearest(name, names) << "'?\n";
+  return code(Exit::usage);
+}
+
+}  // namespace
+}  // namespace melflow::tools
+
+int main(int argc, char** argv) {
+  using melflow::Exit;
+  std::signal(SIGPIPE, SIG_IGN);  // a reader that leaves early is an error of write(), handled where it is written
+  try {
+    const int result = melflow::tools::run(argc, argv);
+    std::cout.flush();
+    return result;
+  } catch (const melflow::Error& e) {
+    std::cerr << "melflow: " << e.what() << "\n";
+    return static_cast<int>(e.code());
+  } catch (const c10::Error& e) {
+    std::cerr << "melflow: internal error: " << e.what_without_backtrace() << "\n";
+  } catch (const std::bad_alloc&) {
+    std::cerr << "melflow: out of memory\n";
+  } catch (const std::exception& e) {
+    std::cerr << "melflow: internal error: " << e.what() << "\n";
+  }
+  return static_cast<int>(Exit::internal);
+}

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "audio/atomic_file.h"
+#include "audio/wav.h"
+
+namespace melflow::tools {
+
+/// All bytes to standard output. Throws Error{io_error}; a reader that left early is one too, with is_closed_pipe.
+void write_stdout(std::span<const std::byte> bytes);
+
+/// Thrown instead where the reader of stdout has closed the pipe: no failure of ours, the program ends quietly.
+struct ClosedPipe {};
+
+/// Sound on its way to a file or to stdout ("-"), as it is computed: WAV, FLAC, raw PCM, or .npy of the exact float32
+/// samples, by extension. A file appears under its name when finish() has returned.
+class SoundOutput {
+ public:
+  struct Options {
+    int sample_rate = 22050;
+    audio::Encoding encoding = audio::Encoding::pcm16;
+    bool raw = false;     ///< stdout: no header
+    int64_t samples = 0;  ///< how many will come
+    AtomicFile::Existing existing = AtomicFile::Existing::refuse;
+  };
+  SoundOutput(std::filesystem::path path, const Options& options);
+  void write(std::span<const float> samples);
+  void finish();
+
+ private:
+  void put(std::span<const std::byte> bytes);
+
+  std::filesystem::path path_;
+  Options options_;
+  bool streamed_;                   // else gathered, for the formats that a library writes whole
+  std::optional<AtomicFile> file_;  // none: stdout
+  std::vector<float> gathered_;
+  int64_t written_ = 0;
+};
+
+}  // namespace melflow::tools

@@ -1,0 +1,33 @@
+#include "tools/progress.h"
+
+#include <unistd.h>
+#include <cmath>
+#include <cstdio>
+
+namespace melflow::tools {
+
+ProgressLine::ProgressLine() : on_terminal_(isatty(STDERR_FILENO) == 1) {}
+
+ProgressLine::~ProgressLine() {
+  if (shown_) std::fputs("\n", stderr);
+}
+
+void ProgressLine::show(const std::string& text) {
+  if (!on_terminal_) return;
+  std::fprintf(stderr, "\r%s\033[K", text.c_str());
+  std::fflush(stderr);
+  shown_ = true;
+}
+
+std::string clock_text(double seconds) {
+  const auto s = static_cast<long>(std::isfinite(seconds) ? std::lround(seconds) : 0);
+  char text[64];
+  if (s >= 3600) {
+    std::snprintf(text, sizeof text, "%ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
+  } else {
+    std::snprintf(text, sizeof text, "%ld:%02ld", s / 60, s % 60);
+  }
+  return text;
+}
+
+}  // namespace melflow::tools

@@ -1,0 +1,29 @@
+#include "tools/signals.h"
+
+#include <unistd.h>
+#include <csignal>
+
+namespace melflow::tools {
+namespace {
+
+volatile std::sig_atomic_t caught = 0;
+
+void on_signal(int signal) {
+  if (caught != 0) _exit(128 + signal);
+  caught = signal;
+}
+
+}  // namespace
+
+void catch_signals() {
+  struct sigaction action {};
+  action.sa_handler = on_signal;
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+}
+
+bool stop_requested() { return caught != 0; }
+
+int signal_exit_code() { return caught != 0 ? 128 + caught : 0; }
+
+}  // namespace melflow::tools

@@ -1,0 +1,12 @@
+#pragma once
+
+namespace melflow::tools {
+
+/// From here on SIGINT and SIGTERM only ask: the work finishes its step, and the process then exits by exit_code().
+/// A second signal ends the process at once.
+void catch_signals();
+bool stop_requested();
+/// 130 or 143 after a signal, else 0.
+int signal_exit_code();
+
+}  // namespace melflow::tools

@@ -1,0 +1,17 @@
+#include <iostream>
+
+#include <torch/version.h>
+
+#include "engine/build_info.h"
+#include "tools/verbs.h"
+
+namespace melflow::tools {
+
+int run_version(CLI::App& app, std::vector<std::string> arguments) {
+  parse(app, std::move(arguments));
+  std::cout << "melflow " << engine::version() << " (commit " << engine::commit() << ", LibTorch " << TORCH_VERSION
+            << ")\n";
+  return 0;
+}
+
+}  // namespace melflow::tools

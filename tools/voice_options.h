@@ -1,0 +1,25 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include "engine/synth/synthesizer.h"
+
+namespace melflow::tools {
+
+/// The options that every verb that speaks has in common.
+struct VoiceOptions {
+  std::string voice, device = "cpu", precision = "fp32";
+  double sigma = -1;
+  uint64_t seed = 0;
+  float denoise = 0;
+  int threads = 0;
+
+  void add_to(CLI::App& app);
+  /// Throws as load_voice and open_device do.
+  engine::Synthesizer open() const;
+};
+
+}  // namespace melflow::tools
