@@ -1,0 +1,94 @@
+#include "models/block_flow.h"
+
+#include "tests/models/bijection_checks.h"
+
+namespace melflow::models {
+namespace {
+
+using melflow::testing::expect_bijection;
+using melflow::testing::shake;
+
+BlockFlowOptions small() {
+  return {.n_mels = 6,
+          .hop_length = 16,
+          .group_size = 8,
+          .filter_taps = 24,
+          .cepstrum = 12,
+          .encoder_channels = 8,
+          .hidden = 10,
+          .layers = 1,
+          .past = 48,
+          .lags = 24,
+          .correlation = 12};
+}
+
+class BlockFlowTest : public ::testing::Test {
+ protected:
+  void SetUp() override { torch::manual_seed(11); }
+
+  static std::shared_ptr<BlockFlow> model(double scale = 0.05) {
+    auto flow = std::make_shared<BlockFlow>(small());
+    flow->set_filterbank(torch::rand({6, BlockFlow::kFft / 2 + 1}));
+    shake(*flow, scale);
+    flow->eval();
+    return flow;
+  }
+};
+
+TEST_F(BlockFlowTest, IsABijection) {
+  expect_bijection(*model(), torch::randn({2, 48}), torch::randn({2, 6, 3}), 1e-7);
+}
+
+TEST_F(BlockFlowTest, WorksOnOneFrame) {
+  expect_bijection(*model(), torch::randn({1, 16}), torch::randn({1, 6, 1}), 1e-7);
+}
+
+TEST_F(BlockFlowTest, LocalSharesSumToTheLogDeterminant) {
+  const auto flow = model();
+  const auto out = flow->forward(torch::randn({2, 64}), torch::randn({2, 6, 4}));
+  EXPECT_EQ(out.local.sizes(), torch::IntArrayRef({2, 8}));
+  EXPECT_LT((out.local.sum(1) - out.log_det).abs().max().item<double>(), 1e-4);
+}
+
+TEST_F(BlockFlowTest, IsCausalInTheWaveform) {
+  const auto flow = model();
+  const auto mel = torch::randn({1, 6, 4});
+  auto a = torch::randn({1, 64}), b = a.clone();
+  b.slice(1, 40).add_(1.0);
+  const auto za = flow->forward(a, mel).value, zb = flow->forward(b, mel).value;
+  EXPECT_TRUE(torch::allclose(za.slice(2, 0, 5), zb.slice(2, 0, 5), 1e-5, 1e-5));
+  EXPECT_GT((za.slice(2, 5) - zb.slice(2, 5)).abs().min().item<double>(), 0.0);
+}
+
+TEST_F(BlockFlowTest, SeesNoMelBeyondItsLookahead) {
+  const auto flow = model();
+  const auto z = torch::randn({1, 8, 24});
+  auto mel = torch::randn({1, 6, 12}), changed = mel.clone();
+  const auto first = flow->reach().lookahead_frames + 3;  // frame 2 may see up to frame 2 + lookahead
+  changed.slice(2, first).add_(2.0);
+  const auto x = flow->inverse(z, mel).value, y = flow->inverse(z, changed).value;
+  EXPECT_TRUE(torch::equal(x.slice(1, 0, 3 * 16), y.slice(1, 0, 3 * 16)));
+  EXPECT_FALSE(torch::equal(x, y));
+}
+
+TEST_F(BlockFlowTest, LevelsCancel) {  // a mel k times as loud gives the same sound k times as loud
+  auto flow = model();
+  flow->to(torch::kFloat64);
+  const auto mel = torch::randn({1, 6, 4}, torch::kFloat64) + 3;  // far above the floors
+  const auto z = torch::randn({1, 8, 8}, torch::kFloat64);
+  const auto x = flow->inverse(z, mel).value, louder = flow->inverse(z, mel + std::log(2.0)).value;
+  EXPECT_LT((louder - 2 * x).abs().max().item<double>() / x.abs().max().item<double>(), 1e-4);
+}
+
+TEST_F(BlockFlowTest, RefusesSizesThatCannotBe) {
+  auto options = small();
+  options.group_size = 7;
+  EXPECT_THROW(BlockFlow{options}, c10::Error);
+  options = small();
+  options.lags = 40;
+  EXPECT_THROW(BlockFlow{options}, c10::Error);
+  EXPECT_THROW(BlockFlow(small()).set_filterbank(torch::rand({6, 100})), c10::Error);
+}
+
+}  // namespace
+}  // namespace melflow::models
