@@ -13,7 +13,7 @@ StreamSource::StreamSource(std::shared_ptr<models::Vocoder> model) : model_(std:
 
 std::unique_ptr<Stream> StreamSource::open(Noise noise, double sigma) const {
   if (block_weights_) return std::make_unique<BlockStream>(block_weights_, std::move(noise), sigma);
-  return std::make_unique<TiledStream>(*model_, std::move(noise), sigma);
+  return std::make_unique<TiledStream>(model_, std::move(noise), sigma);
 }
 
 }  // namespace melflow::engine

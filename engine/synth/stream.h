@@ -23,7 +23,7 @@ class Stream {
 struct BlockWeights;
 
 /// Opens streams for one model, in the fastest way that fits it; what can be prepared once is prepared here, and shared
-/// by any number of streams. The model must live on.
+/// by any number of streams, which may outlive this.
 class StreamSource {
  public:
   explicit StreamSource(std::shared_ptr<models::Vocoder> model);

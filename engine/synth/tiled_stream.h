@@ -11,14 +11,14 @@ class TiledStream : public Stream {
   /// Frames a tile: large beside the surroundings that are computed twice, small beside the memory of a machine.
   static constexpr int64_t kTileFrames = 512;
 
-  TiledStream(models::Vocoder& model, Noise noise, double sigma);
+  TiledStream(std::shared_ptr<models::Vocoder> model, Noise noise, double sigma);
   void add(std::span<const float> frames, std::vector<float>& out) override;
   void finish(std::vector<float>& out) override;
 
  private:
   void compute_tile(int64_t end, std::vector<float>& out);
 
-  models::Vocoder& model_;
+  std::shared_ptr<models::Vocoder> model_;
   Noise noise_;
   double sigma_;
   std::vector<float> frames_;  // [frames, n_mels], from first_ on

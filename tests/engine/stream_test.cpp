@@ -1,0 +1,136 @@
+#include "engine/synth/stream.h"
+
+#include <random>
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include "audio/mel.h"
+#include "engine/kernels/linear.h"
+#include "engine/tensors.h"
+#include "models/block_flow.h"
+#include "tests/engine/small_voice.h"
+
+namespace melflow::engine {
+namespace {
+
+using melflow::testing::small_mel;
+using melflow::testing::small_voice;
+
+std::shared_ptr<models::BlockFlow> block_flow() {
+  torch::manual_seed(3);
+  auto model = std::make_shared<models::BlockFlow>(
+      models::BlockFlowOptions{.n_mels = 8, .encoder_channels = 16, .hidden = 24, .layers = 2});
+  audio::MelOptions recipe;
+  recipe.n_mels = 8;
+  const auto bank = audio::mel_filterbank(recipe);
+  model->set_filterbank(torch::tensor(at::ArrayRef<double>(bank), torch::kFloat64).view({8, -1}));
+  torch::NoGradGuard no_grad;
+  for (auto& p : model->parameters()) p.add_(torch::randn_like(p) * 0.03);
+  model->eval();
+  return model;
+}
+
+/// [frames, n_mels], frame after frame.
+std::vector<float> frames_of(const audio::Mel& mel) {
+  std::vector<float> out;
+  for (int t = 0; t < mel.frames; ++t) {
+    for (int m = 0; m < mel.n_mels; ++m) out.push_back(mel.values[static_cast<size_t>(m * mel.frames + t)]);
+  }
+  return out;
+}
+
+std::vector<float> stream(const StreamSource& source, const audio::Mel& mel, const std::vector<int>& chunks) {
+  const auto frames = frames_of(mel);
+  const auto stream = source.open(Noise(8), 0.8);
+  std::vector<float> out;
+  size_t at = 0;
+  for (size_t i = 0; at < frames.size(); ++i) {
+    const auto n = std::min(frames.size() - at, static_cast<size_t>(chunks[i % chunks.size()] * mel.n_mels));
+    stream->add(std::span(frames).subspan(at, n), out);
+    at += n;
+  }
+  stream->finish(out);
+  return out;
+}
+
+TEST(PackedLinear, EqualsTorchLinear) {
+  torch::manual_seed(1);
+  torch::NoGradGuard no_grad;
+  for (const int outputs : {1, 63, 64, 200}) {
+    torch::nn::Linear linear(37, outputs);
+    const auto x = torch::randn({37});
+    const PackedLinear packed(tensor_vector(linear->weight), tensor_vector(linear->bias), 37, outputs);
+    std::vector<float> y(static_cast<size_t>(outputs));
+    packed(tensor_vector(x), y);
+    EXPECT_LT((vector_tensor(y) - linear->forward(x)).abs().max().item<float>(), 1e-5);
+  }
+}
+
+TEST(BlockStream, EqualsTheModelsInverse) {
+  const auto model = block_flow();
+  const StreamSource source(model);
+  model->to(torch::kFloat64);
+  for (const int frames : {1, 2, 3, 12}) {
+    const auto mel = small_mel(frames);
+    const auto samples = stream(source, mel, {frames});
+    ASSERT_EQ(samples.size(), static_cast<size_t>(frames) * 256);
+    torch::InferenceMode guard;
+    const auto z = Noise(8).slice(64, 0, frames * 4) * 0.8;
+    const auto expected = model->inverse(z.to(torch::kFloat64), mel_tensor(mel).to(torch::kFloat64)).value[0];
+    const auto error = (vector_tensor(samples).to(torch::kFloat64) - expected).abs().max() / expected.abs().max();
+    EXPECT_LT(error.item<double>(), 2e-4) << frames << " frames";
+  }
+}
+
+class StreamEqualsOffline : public ::testing::TestWithParam<std::string> {
+ protected:
+  std::shared_ptr<models::Vocoder> model() const {
+    return GetParam() == "block_flow" ? std::static_pointer_cast<models::Vocoder>(block_flow()) : small_voice().model;
+  }
+};
+
+TEST_P(StreamEqualsOffline, BitForBitHoweverTheFramesAreCut) {
+  const StreamSource source(model());
+  std::mt19937 random(5);
+  for (const int frames : {1, 2, 3, 40, 700}) {
+    const auto mel = small_mel(frames);
+    const auto offline = stream(source, mel, {frames});
+    ASSERT_EQ(offline.size(), static_cast<size_t>(frames) * 256);
+    const int trials = frames < 100 ? 40 : 4;
+    for (int trial = 0; trial < trials; ++trial) {
+      std::vector<int> chunks(20);
+      for (int& n : chunks) n = std::uniform_int_distribution(1, std::max(1, frames))(random);
+      if (trial == 0) chunks = {1};
+      EXPECT_EQ(stream(source, mel, chunks), offline) << frames << " frames, trial " << trial;
+    }
+  }
+}
+
+TEST_P(StreamEqualsOffline, NothingComesFromNothing) {
+  const auto stream = StreamSource(model()).open(Noise(1), 1.0);
+  std::vector<float> out;
+  stream->add({}, out);
+  stream->finish(out);
+  EXPECT_TRUE(out.empty());
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, StreamEqualsOffline, ::testing::Values("block_flow", "waveglow"),
+                         [](const auto& of) { return of.param; });
+
+TEST(BlockStream, SpeaksSixFramesAfterTheFirst) {
+  const auto model = block_flow();
+  const StreamSource source(model);
+  const auto frames = frames_of(small_mel(10));
+  const auto stream = source.open(Noise(1), 1.0);
+  std::vector<float> out;
+  for (size_t t = 0; t < 10; ++t) {
+    stream->add(std::span(frames).subspan(t * 8, 8), out);
+    // Frame t lets block frame t - lookahead out.
+    const auto lookahead = static_cast<size_t>(model->reach().lookahead_frames);
+    EXPECT_EQ(out.size(), t < lookahead ? 0 : (t - lookahead + 1) * 256);
+  }
+}
+
+}  // namespace
+}  // namespace melflow::engine

@@ -1,0 +1,143 @@
+#include "engine/voice.h"
+
+#include <fstream>
+
+#include <torch/torch.h>
+
+#include "audio/error.h"
+#include "engine/files/safetensors.h"
+#include "engine/model_config.h"
+#include "engine/synth/synthesizer.h"
+#include "engine/tensors.h"
+#include "tests/engine/small_voice.h"
+#include "tests/support/shared.h"
+
+namespace melflow::engine {
+namespace {
+
+using melflow::testing::small_mel;
+using melflow::testing::small_voice;
+using melflow::testing::TempDir;
+
+/// What goes wrong, as text; empty where nothing does.
+template <typename Work>
+std::string failure(Work&& work) {
+  try {
+    work();
+    return "";
+  } catch (const Error& e) {
+    return e.what();
+  }
+}
+
+/// The small voice with its metadata or tensors changed before it is written.
+std::string loading_changed(const std::function<void(std::map<std::string, std::string>&, TensorTable&)>& change) {
+  TempDir folder;
+  const auto voice = small_voice();
+  auto metadata = voice_metadata(voice);
+  TensorTable table;
+  for (const auto& p : voice.model->named_parameters()) table.add(p.key(), p.value());
+  change(metadata, table);
+  files::write_safetensors(folder / "v.safetensors", table.views(), metadata, AtomicFile::Existing::refuse);
+  return failure([&] { load_voice(folder / "v.safetensors"); });
+}
+
+TEST(VoiceFile, RoundTripKeepsEverything) {
+  TempDir folder;
+  auto voice = small_voice();
+  voice.level = 0.08;
+  voice.sigma = 0.7;
+  voice.card["licence"] = "CC0-1.0";
+  save_voice(folder / "v.safetensors", voice, AtomicFile::Existing::refuse);
+  const auto back = load_voice(folder / "v.safetensors");
+  EXPECT_EQ(back.model_config, voice.model_config);
+  EXPECT_EQ(back.mel, voice.mel);
+  EXPECT_EQ(back.level, 0.08);
+  EXPECT_EQ(back.sigma, 0.7);
+  EXPECT_EQ(back.card, voice.card);
+  const auto a = voice.model->named_parameters(), b = back.model->named_parameters();
+  for (const auto& p : a) EXPECT_TRUE(torch::equal(p.value(), b[p.key()])) << p.key();
+}
+
+TEST(VoiceFile, UnchangedLoads) {
+  EXPECT_EQ(loading_changed([](auto&, auto&) {}), "");
+}
+
+TEST(VoiceFile, RefusalsNameTheFileAndTheFault) {
+  const auto expect = [](const std::string& message, const std::string& part) {
+    EXPECT_NE(message.find("v.safetensors"), std::string::npos) << message;
+    EXPECT_NE(message.find(part), std::string::npos) << message;
+  };
+  expect(loading_changed([](auto& m, auto&) { m.erase("melflow_format_version"); }), "melflow_format_version");
+  expect(loading_changed([](auto& m, auto&) { m["melflow_format_version"] = "2"; }), "version 2");
+  expect(loading_changed([](auto& m, auto&) { m["model_config"] = "{"; }), "model_config");
+  expect(loading_changed([](auto& m, auto&) { m["model_config"] = R"({"system":"waveglow","n_flow":3})"; }), "n_flows");
+  expect(loading_changed([](auto& m, auto&) { m["model_config"] = R"({"system":"wavglow"})"; }), "waveglow");
+  expect(loading_changed([](auto& m, auto&) { m["sigma"] = "1e999"; }), "sigma");
+  expect(loading_changed([](auto&, auto& t) { t.add("flows_0_conv1x1.weight", torch::zeros({8, 7})); }), "shape");
+  expect(loading_changed([](auto&, auto& t) { t.add("stranger", torch::zeros({1})); }), "stranger");
+  expect(loading_changed([](auto&, auto& t) {
+           t.add("flows_0_conv1x1.weight", torch::full({8, 8}, std::numeric_limits<float>::quiet_NaN()));
+         }),
+         "NaN");
+}
+
+TEST(VoiceFile, AModelLargerThanItsFileIsRefusedBeforeItIsBuilt) {
+  const auto message = loading_changed([](auto& m, auto&) {
+    m["model_config"] = R"({"system":"waveglow","wavenet_channels":65536,"wavenet_layers":20,"n_mels":8})";
+  });
+  EXPECT_NE(message.find("weights"), std::string::npos) << message;
+}
+
+TEST(VoiceFile, AMelOfAnotherRecipeIsAnErrorThatNamesTheField) {
+  const auto voice = small_voice();
+  auto mel = small_mel(3);
+  EXPECT_EQ(failure([&] { require_same_recipe(mel, voice, "m"); }), "");
+  mel.recipe = voice.mel;
+  mel.recipe->f_max = 7000;
+  const auto message = failure([&] { require_same_recipe(mel, voice, "m.safetensors"); });
+  EXPECT_NE(message.find("f_max"), std::string::npos) << message;
+  mel.n_mels = 7;
+  EXPECT_NE(failure([&] { require_same_recipe(mel, voice, "m"); }).find("bands"), std::string::npos);
+}
+
+TEST(Synthesizer, TheSameSeedGivesTheSameSamplesAndAnotherSeedOthers) {
+  Synthesizer synthesizer(small_voice(), {.sigma = 0.5});
+  const auto mel = small_mel(5);
+  const auto a = synthesizer(mel, Noise(3)), b = synthesizer(mel, Noise(3)), c = synthesizer(mel, Noise(4));
+  ASSERT_EQ(a.samples.size(), 5u * 256u);
+  EXPECT_EQ(a.samples, b.samples);
+  EXPECT_NE(a.samples, c.samples);
+}
+
+TEST(Synthesizer, DumpedNoiseGivesTheSameSamplesAgain) {
+  Synthesizer synthesizer(small_voice(), {.sigma = 0.5});
+  const auto mel = small_mel(4);
+  const auto z = synthesizer.noise_for(mel, Noise(9));
+  const Noise from_file({z.sizes().vec(), tensor_vector(z)}, "z.npy");
+  EXPECT_EQ(synthesizer(mel, from_file).samples, synthesizer(mel, Noise(9)).samples);
+}
+
+TEST(Synthesizer, LongMelsInTilesEqualOnePass) {
+  auto voice = small_voice();
+  auto model = voice.model;
+  Synthesizer synthesizer(std::move(voice), {.sigma = 1.0});
+  const auto mel = small_mel(1300);  // more than two tiles
+  const auto tiled = synthesizer(mel, Noise(5));
+  torch::InferenceMode guard;
+  const auto whole = model->inverse(synthesizer.noise_for(mel, Noise(5)).unsqueeze(0), mel_tensor(mel)).value[0];
+  EXPECT_LT((vector_tensor(tiled.samples) - whole).abs().max().item<double>(), 1e-5);
+}
+
+TEST(ModelConfig, NamesTheNearestKeyAndRefusesNonsense) {
+  EXPECT_NE(failure([] {
+              build_vocoder({{"system", "waveglow"}, {"group_sise", 8}}, "c.json");
+            }).find("'group_size'"),
+            std::string::npos);
+  EXPECT_NE(failure([] { build_vocoder({{"group_size", 7}}, "c.json"); }).find("group_size"), std::string::npos);
+  EXPECT_NE(failure([] { build_vocoder({{"n_flows", "many"}}, "c.json"); }).find("whole number"), std::string::npos);
+  EXPECT_NE(failure([] { build_vocoder({{"n_flows", -3}}, "c.json"); }).find("n_flows"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace melflow::engine
