@@ -1,0 +1,256 @@
+// The command line as a user meets it: verbs, pipes, exit codes, messages, and that nothing is lost.
+
+#include <cmath>
+
+#include <nlohmann/json.hpp>
+
+#include "audio/wav.h"
+#include "engine/files/mel_file.h"
+#include "engine/files/npy.h"
+#include "tests/tools/program.h"
+
+namespace melflow {
+namespace {
+
+using melflow::testing::in_tree;
+using melflow::testing::Program;
+using melflow::testing::TempDir;
+using melflow::testing::text_of;
+using nlohmann::json;
+
+class Cli : public ::testing::Test {
+ protected:
+  std::string path(const std::string& name) const { return (folder_ / name).string(); }
+  testing::Result run(const std::vector<std::string>& arguments, const std::string& input = "") const {
+    return program_.run(arguments, input);
+  }
+  void put(const std::string& name, const std::string& text) const {
+    std::ofstream(path(name), std::ios::binary) << text;
+  }
+
+  /// The first frames of the shipped sample mel: quick to speak.
+  std::string short_mel(int frames = 24) const {
+    const auto whole = files::read_mel(in_tree("data/samples/sentence.npy"));
+    audio::Mel part{whole.n_mels, frames, {}, {}};
+    for (int m = 0; m < whole.n_mels; ++m) {
+      const auto* row = whole.values.data() + static_cast<ptrdiff_t>(m) * whole.frames + 20;
+      part.values.insert(part.values.end(), row, row + frames);
+    }
+    files::write_mel(path("short.npy"), part, AtomicFile::Existing::replace);
+    return path("short.npy");
+  }
+
+  TempDir folder_;
+  Program program_{folder_.path()};
+  const std::string clip_ = in_tree("data/golden/LJ001-0002.wav").string();
+};
+
+TEST_F(Cli, WithoutAVerbOrWithAWrongOneSaysHow) {
+  EXPECT_EQ(run({}).code, 64);
+  const auto wrong = run({"sinth"});
+  EXPECT_EQ(wrong.code, 64);
+  EXPECT_NE(wrong.err.find("'synth'"), std::string::npos) << wrong.err;
+  const auto help = run({"--help"});
+  EXPECT_EQ(help.code, 0);
+  EXPECT_NE(help.out.find("synth"), std::string::npos);
+  for (const char* verb :
+       {"mel", "synth", "play", "train", "eval", "score", "inspect", "voices", "devices", "doctor", "bench"}) {
+    EXPECT_EQ(run({verb, "--help"}).code, 0) << verb;
+    EXPECT_EQ(run({verb, "--no-such-option"}).code, 64) << verb;
+  }
+}
+
+TEST_F(Cli, MelWritesWhatTheReferenceHas) {
+  ASSERT_EQ(run({"mel", clip_, "-o", path("m.npy")}).code, 0);
+  const auto mel = files::read_npy(path("m.npy"));
+  const auto expected = files::read_npy(in_tree("data/golden/LJ001-0002.nvidia_22050_1024_256_80.npy"));
+  ASSERT_EQ(mel.shape, expected.shape);
+  double worst = 0;
+  for (size_t i = 0; i < mel.values.size(); ++i)
+    worst = std::max<double>(worst, std::abs(mel.values[i] - expected.values[i]));
+  EXPECT_LT(worst, 5e-4);
+}
+
+TEST_F(Cli, AMelFileCarriesItsRecipe) {
+  ASSERT_EQ(run({"mel", clip_, "-o", path("m.safetensors"), "--recipe", "hifigan", "--set", "f_max=7600"}).code, 0);
+  const auto recipe = files::read_mel(path("m.safetensors")).recipe;
+  ASSERT_TRUE(recipe);
+  EXPECT_FALSE(recipe->centre);
+  EXPECT_EQ(recipe->f_max, 7600);
+  const auto refused = run({"synth", path("m.safetensors"), "-o", path("x.wav")});
+  EXPECT_EQ(refused.code, 65);
+  EXPECT_NE(refused.err.find("recipe"), std::string::npos) << refused.err;
+  EXPECT_FALSE(std::filesystem::exists(path("x.wav")));
+}
+
+TEST_F(Cli, ExitCodesSayWhatWentWrong) {
+  put("empty.wav", "");
+  put("text.npy", "not an array");
+  put("model.pt", std::string("PK\3\4") + "xxxx");
+  const std::string out = path("o.wav");
+  EXPECT_EQ(run({"mel", path("missing.wav"), "-o", path("m.npy")}).code, 66);
+  EXPECT_EQ(run({"mel", path("empty.wav"), "-o", path("m.npy")}).code, 65);
+  EXPECT_EQ(run({"mel", clip_, "-o", path("no/such/folder/m.npy")}).code, 73);
+  EXPECT_EQ(run({"mel", clip_, "-o", path("m.xyz")}).code, 64);
+  EXPECT_EQ(run({"mel", clip_}).code, 64);
+  EXPECT_EQ(run({"mel", clip_, "-o", path("m.npy"), "--set", "hop_lenght=3"}).code, 78);
+  EXPECT_EQ(run({"synth", path("text.npy"), "-o", out}).code, 65);
+  EXPECT_EQ(run({"synth", path("model.pt"), "-o", out}).code, 65);
+  EXPECT_EQ(run({"synth", short_mel(), "-o", out, "--voice", path("none.safetensors")}).code, 66);
+  EXPECT_EQ(run({"synth", short_mel(), "-o", out, "--voice", "kathlen"}).code, 66);
+  EXPECT_EQ(run({"synth", short_mel(), "-o", out, "--device", "tpu"}).code, 64);
+  EXPECT_EQ(run({"synth", short_mel(), "-o", out, "--encoding", "pcm7"}).code, 64);
+  EXPECT_EQ(run({"synth", clip_, clip_, "-o", out}).code, 64);
+  EXPECT_EQ(run({"train", "--data", path("nowhere"), "--out", path("run")}).code, 66);
+  EXPECT_FALSE(std::filesystem::exists(out));
+}
+
+TEST_F(Cli, NothingIsOverwrittenWithoutForce) {
+  put("m.npy", "precious");
+  const auto refused = run({"mel", clip_, "-o", path("m.npy")});
+  EXPECT_EQ(refused.code, 73);
+  EXPECT_NE(refused.err.find("--force"), std::string::npos);
+  EXPECT_EQ(text_of(path("m.npy")), "precious");
+  EXPECT_EQ(run({"mel", clip_, "-o", path("m.npy"), "--force"}).code, 0);
+  EXPECT_NE(text_of(path("m.npy")), "precious");
+}
+
+TEST_F(Cli, SynthSpeaksAMelInEveryFormat) {
+  const auto mel = short_mel();
+  for (const std::string kind : {"wav", "flac", "raw", "npy"}) {
+    const auto result = run({"synth", mel, "-o", path("x." + kind)});
+    EXPECT_EQ(result.code, 0) << kind << result.err;
+    EXPECT_NE(result.err.find("times real time"), std::string::npos) << result.err;
+  }
+  const auto exact = files::read_npy(path("x.npy"));
+  EXPECT_EQ(exact.shape, std::vector<int64_t>{24 * 256});
+  const auto wav = audio::read_audio(path("x.wav"));
+  ASSERT_EQ(wav.samples.size(), exact.values.size());
+  EXPECT_EQ(wav.sample_rate, 22050);
+  double energy = 0;
+  for (size_t i = 0; i < exact.values.size(); ++i) {
+    EXPECT_NEAR(wav.samples[i], std::clamp(exact.values[i], -1.0f, 1.0f), 1.0 / 32768);
+    energy += exact.values[i] * exact.values[i];
+  }
+  EXPECT_GT(energy, 0);
+  EXPECT_EQ(audio::read_audio(path("x.flac")).samples, wav.samples);
+}
+
+TEST_F(Cli, SameSeedSameSoundAndNoiseCanBeDumpedAndGivenBack) {
+  const auto mel = short_mel();
+  ASSERT_EQ(run({"synth", mel, "-o", path("a.npy"), "--seed", "5", "--dump-z", path("z.npy")}).code, 0);
+  ASSERT_EQ(run({"synth", mel, "-o", path("b.npy"), "--z", path("z.npy")}).code, 0);
+  ASSERT_EQ(run({"synth", mel, "-o", path("c.npy"), "--seed", "6"}).code, 0);
+  EXPECT_EQ(text_of(path("a.npy")), text_of(path("b.npy")));
+  EXPECT_NE(text_of(path("a.npy")), text_of(path("c.npy")));
+  EXPECT_EQ(run({"synth", path("short.npy"), "-o", path("d.npy"), "--z", path("a.npy")}).code, 65);
+}
+
+TEST_F(Cli, StdinAndStdoutAreFilesToo) {
+  const auto mel = short_mel();
+  ASSERT_EQ(run({"synth", mel, "-o", path("a.wav")}).code, 0);
+  const auto piped = run({"synth", "-", "-o", "-"}, text_of(mel));
+  ASSERT_EQ(piped.code, 0) << piped.err;
+  EXPECT_EQ(piped.out, text_of(path("a.wav")));
+  const auto raw = run({"synth", "-", "-o", "-", "--raw"}, text_of(mel));
+  EXPECT_EQ(raw.out, piped.out.substr(44));
+  const auto pcm = text_of(path("a.wav")).substr(44);
+  EXPECT_EQ(run({"mel", "-", "-o", path("m.npy"), "--rate", "22050", "--format", "pcm16"}, pcm).code, 0);
+  EXPECT_EQ(run({"mel", "-", "-o", path("m2.npy")}, pcm).code, 64);
+}
+
+TEST_F(Cli, AReaderThatLeavesEarlyIsNoError) {
+  const std::string command = std::string(MELFLOW_PROGRAM) + " synth " + short_mel() + " -o - --raw 2>" + path("err") +
+                              " | head -c 100 | wc -c; exit ${PIPESTATUS[0]}";
+  const auto status = std::system(("bash -c '" + command + "' >" + path("n")).c_str());
+  EXPECT_EQ(WEXITSTATUS(status), 0) << text_of(path("err"));
+  EXPECT_EQ(std::stoi(text_of(path("n"))), 100);
+}
+
+TEST_F(Cli, OneBadInputDoesNotStopTheRest) {
+  put("bad.npy", "no");
+  const auto result = run({"synth", path("bad.npy"), short_mel(), "-d", path("out"), "--json"});
+  EXPECT_EQ(result.code, 1);
+  EXPECT_TRUE(std::filesystem::exists(path("out/short.wav")));
+  EXPECT_FALSE(std::filesystem::exists(path("out/bad.wav")));
+  std::istringstream lines(result.out);
+  std::string line;
+  std::vector<json> items;
+  while (std::getline(lines, line)) items.push_back(json::parse(line));
+  ASSERT_EQ(items.size(), 2u);
+  EXPECT_EQ(items[0]["exit_code"], 65);
+  EXPECT_EQ(items[1]["samples"], 24 * 256);
+}
+
+TEST_F(Cli, InspectAndVoicesTellWhatIsThere) {
+  const auto voices = run({"voices", "--json"});
+  ASSERT_EQ(voices.code, 0);
+  const auto voice = json::parse(voices.out.substr(0, voices.out.find('\n')));
+  const auto result = run({"inspect", voice["path"].get<std::string>(), "--json"});
+  ASSERT_EQ(result.code, 0) << result.err;
+  const auto facts = json::parse(result.out);
+  EXPECT_EQ(facts["layout"], "melflow voice");
+  EXPECT_GT(facts["voice"]["parameters"].get<int64_t>(), 0);
+  EXPECT_FALSE(facts["tensors"].empty());
+  EXPECT_EQ(run({"inspect", clip_}).code, 65);
+  EXPECT_EQ(run({"version"}).code, 0);
+  EXPECT_EQ(run({"doctor"}).code, 0);
+}
+
+TEST_F(Cli, PlayWithoutADeviceSaysSo) {
+  if (!run({"devices"}).out.empty()) GTEST_SKIP() << "there is a sound device here";
+  const auto result = run({"play", short_mel()});
+  EXPECT_EQ(result.code, 69);
+  EXPECT_NE(result.err.find("no sound device"), std::string::npos);
+}
+
+TEST_F(Cli, ScoreGivesTheConstantAndTheLoss) {
+  const auto result = run({"score", "--voice", "kathleen", clip_, "--json"});
+  ASSERT_EQ(result.code, 0) << result.err;
+  const auto item = json::parse(result.out);
+  EXPECT_NEAR(item["nats_per_sample"].get<double>() - item["loss"].get<double>(), 0.5 * std::log(2 * M_PI), 1e-5);
+  EXPECT_FALSE(item["per_frame"].empty());
+}
+
+TEST_F(Cli, TrainStopsOnASignalAndGoesOn) {
+  std::filesystem::create_directories(path("data"));
+  for (const char* name : {"a.wav", "b.wav", "c.wav"}) std::filesystem::copy_file(clip_, folder_ / "data" / name);
+  const std::vector<std::string> train{"train",
+                                       "--data",
+                                       path("data"),
+                                       "--out",
+                                       path("run"),
+                                       "--threads",
+                                       "1",
+                                       "--set",
+                                       "model.n_flows=2",
+                                       "model.wavenet_layers=2",
+                                       "model.wavenet_channels=4",
+                                       "batch_size=1",
+                                       "segment_frames=4",
+                                       "steps=100000",
+                                       "sample_every=0",
+                                       "validation_every=0",
+                                       "checkpoint_every=0"};
+  const auto child = program_.start(train);
+  for (int i = 0;
+       i < 600 && text_of(path("run/metrics.jsonl")).empty() && !std::filesystem::exists(path("run/config.json"));
+       ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  kill(child, SIGTERM);
+  const auto stopped = program_.wait(child);
+  EXPECT_EQ(stopped.code, 143) << stopped.err;
+  EXPECT_TRUE(std::filesystem::exists(path("run/voice.safetensors"))) << stopped.err;
+  EXPECT_EQ(run(train).code, 73);  // a run is never started over by accident
+  const auto checkpoints = std::filesystem::directory_iterator(path("run/checkpoints"));
+  const auto step = checkpoints->path().stem().string().substr(5);
+  const auto resumed = run(
+      {"train", "--data", path("data"), "--out", path("run"), "--resume", "--threads", "1", "--set", "steps=" + step});
+  EXPECT_EQ(resumed.code, 0) << resumed.err;
+  EXPECT_NE(resumed.err.find("going on at step " + step), std::string::npos) << resumed.err;
+}
+
+}  // namespace
+}  // namespace melflow
