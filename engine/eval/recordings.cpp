@@ -1,36 +1,15 @@
 #include "engine/eval/recordings.h"
 
-#include <algorithm>
-#include <cctype>
 #include <cmath>
-#include <set>
 
 #include "audio/wav.h"
 #include "engine/eval/score.h"
+#include "engine/train/dataset.h"
 
 namespace melflow::engine {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// The files that a training finds (train/dataset.cpp), in its order.
-std::vector<fs::path> audio_files(const fs::path& folder) {
-  static const std::set<std::string> kinds{".wav",  ".flac", ".ogg", ".mp3", ".aif",
-                                           ".aiff", ".au",   ".caf", ".w64", ".opus"};
-  std::error_code error;
-  std::vector<fs::path> found;
-  for (fs::recursive_directory_iterator it(folder, fs::directory_options::skip_permission_denied, error), end;
-       !error && it != end; it.increment(error)) {
-    auto kind = it->path().extension().string();
-    std::transform(kind.begin(), kind.end(), kind.begin(), [](unsigned char c) { return std::tolower(c); });
-    if (it->is_regular_file(error) && kinds.contains(kind)) found.push_back(it->path());
-  }
-  if (error) throw Error(Exit::no_input, folder.string() + ": cannot be read (" + error.message() + ")");
-  if (found.empty())
-    throw Error(Exit::no_input, folder.string() + ": holds no audio files; name a folder of recordings");
-  std::sort(found.begin(), found.end());
-  return found;
-}
 
 /// Throws what a training refuses a file for. At the file's own rate: resampling thousands of files only to count
 /// them would take longer than the evaluation.

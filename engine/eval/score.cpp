@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
 
 #include <torch/torch.h>
 
@@ -10,12 +9,11 @@
 #include "audio/wav.h"
 #include "engine/files/mel_file.h"
 #include "engine/tensors.h"
+#include "engine/train/dataset.h"
 #include "engine/train/trainer.h"
 
 namespace melflow::engine {
 namespace {
-
-const double kHalfLog2Pi = 0.5 * std::log(2 * std::numbers::pi);
 
 double mean_square(std::span<const float> samples) {
   double sum = 0;
@@ -50,7 +48,7 @@ models::Mapped score_tile(models::Vocoder& model, const torch::Tensor& x, const 
 
 }  // namespace
 
-bool is_silent(std::span<const float> samples) { return mean_square(samples) < 1e-8; }
+bool is_silent(std::span<const float> samples) { return mean_square(samples) < kSilentPower; }
 
 Score score(models::Vocoder& model, const torch::Tensor& x, const torch::Tensor& mel, int64_t tile_frames) {
   torch::NoGradGuard no_grad;

@@ -16,24 +16,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::vector<fs::path> audio_files(const fs::path& folder) {
-  static const std::set<std::string> kinds{".wav",  ".flac", ".ogg", ".mp3", ".aif",
-                                           ".aiff", ".au",   ".caf", ".w64", ".opus"};
-  std::error_code error;
-  std::vector<fs::path> found;
-  for (fs::recursive_directory_iterator it(folder, fs::directory_options::skip_permission_denied, error), end;
-       !error && it != end; it.increment(error)) {
-    auto kind = it->path().extension().string();
-    std::transform(kind.begin(), kind.end(), kind.begin(), [](unsigned char c) { return std::tolower(c); });
-    if (it->is_regular_file(error) && kinds.contains(kind)) found.push_back(it->path());
-  }
-  if (error) throw Error(Exit::no_input, folder.string() + ": cannot be read (" + error.message() + ")");
-  if (found.empty())
-    throw Error(Exit::no_input, folder.string() + ": holds no audio files; name a folder of recordings");
-  std::sort(found.begin(), found.end());
-  return found;
-}
-
 double energy(const std::vector<int16_t>& samples) {
   double sum = 0;
   for (const int16_t s : samples) sum += static_cast<double>(s) * s;
@@ -51,8 +33,8 @@ Clip load_clip(const fs::path& path, const audio::MelOptions& recipe) {
   for (const float s : sound.samples) {
     clip.samples.push_back(static_cast<int16_t>(std::lrint(std::clamp(s * 32768.0f, -32768.0f, 32767.0f))));
   }
-  // Under the noise of 16 bit: a failed recording. Its mel is a constant from which nothing can be learned.
-  if (energy(clip.samples) / static_cast<double>(clip.samples.size()) < 1e-8) {
+  // Its mel is a constant from which nothing can be learned.
+  if (energy(clip.samples) / static_cast<double>(clip.samples.size()) < kSilentPower) {
     throw Error(Exit::bad_data, path.string() + ": is silent");
   }
   return clip;
@@ -78,6 +60,24 @@ double uniform(int64_t seed, uint64_t stream, uint64_t index) {
 constexpr uint64_t kClipStream = uint64_t{1} << 40, kCropStream = kClipStream + 1, kDequantiseStream = kClipStream + 2;
 
 }  // namespace
+
+std::vector<fs::path> audio_files(const fs::path& folder) {
+  static const std::set<std::string> kinds{".wav",  ".flac", ".ogg", ".mp3", ".aif",
+                                           ".aiff", ".au",   ".caf", ".w64", ".opus"};
+  std::error_code error;
+  std::vector<fs::path> found;
+  for (fs::recursive_directory_iterator it(folder, fs::directory_options::skip_permission_denied, error), end;
+       !error && it != end; it.increment(error)) {
+    auto kind = it->path().extension().string();
+    std::transform(kind.begin(), kind.end(), kind.begin(), [](unsigned char c) { return std::tolower(c); });
+    if (it->is_regular_file(error) && kinds.contains(kind)) found.push_back(it->path());
+  }
+  if (error) throw Error(Exit::no_input, folder.string() + ": cannot be read (" + error.message() + ")");
+  if (found.empty())
+    throw Error(Exit::no_input, folder.string() + ": holds no audio files; name a folder of recordings");
+  std::sort(found.begin(), found.end());
+  return found;
+}
 
 double Corpus::seconds() const {
   double samples = 0;

@@ -27,6 +27,13 @@ struct Corpus {
   int sample_rate = 0;
 };
 
+/// Mean square below which a recording counts as silent: under the noise of 16 bit, as a failed recording is.
+inline constexpr double kSilentPower = 1e-8;
+
+/// The audio files under a folder, told by their extensions, sorted by path: what a training and an evaluation find.
+/// Throws Error{no_input} where there is none.
+std::vector<std::filesystem::path> audio_files(const std::filesystem::path& folder);
+
 /// Every audio file under the folder: mixed down, brought to the recipe's rate and to one level. Every
 /// hold_out_every-th file in the order of paths is kept out. Broken, silent and too short files (under one STFT window)
 /// are refused by name. Throws Error{no_input} where nothing is left.

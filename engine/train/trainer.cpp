@@ -4,7 +4,6 @@
 #include <cmath>
 #include <fstream>
 #include <limits>
-#include <numbers>
 
 #include <torch/torch.h>
 
@@ -23,8 +22,6 @@ namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
-const double kHalfLog2Pi = 0.5 * std::log(2 * std::numbers::pi);
 
 /// Held-out recordings that a validation listens to: enough for a stable mean, few enough to be quick.
 constexpr size_t kValidationClips = 32;

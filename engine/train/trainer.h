@@ -16,6 +16,9 @@
 
 namespace melflow::engine {
 
+/// ½ln(2π): what a standard normal density adds to the loss that the reference reports.
+inline constexpr double kHalfLog2Pi = 0.91893853320467274178;
+
 /// Negative log-likelihood of each position, in nats per sample without the constant ½ln(2π):
 /// (½ Σ_channels z² - local) / group, [batch, groups]. The reference's loss at sigma 1, before its mean.
 torch::Tensor nats_by_group(const models::Mapped& mapped, int64_t group_size);
