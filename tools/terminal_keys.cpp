@@ -4,8 +4,8 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
-#include <cstring>
 
 namespace melflow::tools {
 namespace {
@@ -41,14 +41,6 @@ void come_back(int /*signal*/) {
   set_key_mode();
 }
 
-std::optional<Key> key_of(const char* bytes, ssize_t count) {
-  if (count == 1 && bytes[0] == ' ') return Key::space;
-  if (count == 1 && bytes[0] == 'q') return Key::quit;
-  if (count == 3 && (std::memcmp(bytes, "\033[D", 3) == 0 || std::memcmp(bytes, "\033OD", 3) == 0)) return Key::left;
-  if (count == 3 && (std::memcmp(bytes, "\033[C", 3) == 0 || std::memcmp(bytes, "\033OC", 3) == 0)) return Key::right;
-  return std::nullopt;
-}
-
 }  // namespace
 
 void restore_terminal() {
@@ -77,15 +69,34 @@ TerminalKeys::~TerminalKeys() {
 }
 
 std::optional<Key> TerminalKeys::wait(std::chrono::milliseconds time) {
+  if (const auto key = take()) return key;
+  // In the background the keys are the shell's, and reading them would stop us (SIGTTIN).
+  const bool listening = active_ && !gone_ && in_foreground();
   pollfd terminal{STDIN_FILENO, POLLIN, 0};
-  if (::poll(&terminal, active_ ? 1 : 0, static_cast<int>(time.count())) <= 0 || !active_) return std::nullopt;
-  if ((terminal.revents & POLLIN) == 0) {
-    active_ = false;  // the terminal is gone
+  if (::poll(&terminal, listening ? 1 : 0, static_cast<int>(time.count())) <= 0 || !listening) return std::nullopt;
+  char bytes[64];
+  const ssize_t count = ::read(STDIN_FILENO, bytes, sizeof bytes);
+  if (count <= 0) {
+    gone_ = count == 0 || errno != EINTR;  // a terminal that hung up would be ready for ever
     return std::nullopt;
   }
-  char bytes[8];
-  const ssize_t count = ::read(STDIN_FILENO, bytes, sizeof bytes);
-  return key_of(bytes, count);
+  typed_.append(bytes, static_cast<size_t>(count));
+  return take();
+}
+
+/// The first key of what was typed, and what means nothing before it, goes.
+std::optional<Key> TerminalKeys::take() {
+  while (!typed_.empty()) {
+    const bool arrow = typed_.starts_with("\033[") || typed_.starts_with("\033O");
+    if (typed_ == "\033" || (arrow && typed_.size() < 3)) return std::nullopt;  // the rest is on its way
+    const char last = arrow ? typed_[2] : typed_[0];
+    typed_.erase(0, arrow ? 3 : 1);
+    if (arrow && last == 'D') return Key::left;
+    if (arrow && last == 'C') return Key::right;
+    if (!arrow && last == ' ') return Key::space;
+    if (!arrow && last == 'q') return Key::quit;
+  }
+  return std::nullopt;
 }
 
 }  // namespace melflow::tools

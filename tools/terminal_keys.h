@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <optional>
+#include <string>
 
 namespace melflow::tools {
 
@@ -17,11 +18,14 @@ class TerminalKeys {
   TerminalKeys(const TerminalKeys&) = delete;
   TerminalKeys& operator=(const TerminalKeys&) = delete;
 
-  /// Waits for at most `time`; a signal ends the wait.
+  /// The next key; waits for it for at most `time`, and a signal ends the wait.
   std::optional<Key> wait(std::chrono::milliseconds time);
 
  private:
-  bool active_ = false;
+  std::optional<Key> take();
+
+  bool active_ = false, gone_ = false;
+  std::string typed_;  // and not yet taken: keys come in bursts, and an arrow is three bytes
 };
 
 /// Puts the terminal's mode back, where TerminalKeys changed it. May be called by a signal handler.
