@@ -72,6 +72,24 @@ Trainer::Trainer(const TrainConfig& config, Corpus corpus, fs::path run, bool re
   write_text(run_ / "config.json", to_json(config_).dump(2) + "\n");
 }
 
+void Trainer::start_from(const Voice& voice) {
+  if (state_.step > 0) return;
+  const auto differs = [&](const std::string& what) {
+    return Error(Exit::config, voice.name + ": cannot be the start of this training: " + what +
+                                   "; change the configuration, or take another voice");
+  };
+  const auto difference = audio::first_difference(voice.mel, config_.mel);
+  if (!difference.empty()) throw differs("its mel recipe is another: " + difference);
+  torch::NoGradGuard no_grad;
+  const auto theirs = voice.model->named_parameters();
+  for (const auto& p : model_->named_parameters()) {
+    const auto* weight = theirs.find(p.key());
+    if (weight == nullptr || weight->sizes() != p.value().sizes()) throw differs("its model is another, at " + p.key());
+    p.value().copy_(*weight);
+  }
+  if (!average_.empty()) average_ = snapshot(*model_);
+}
+
 double Trainer::learning_rate() const {
   const auto step = static_cast<double>(state_.step), steps = static_cast<double>(config_.steps);
   const auto warmup = static_cast<double>(config_.warmup_steps);

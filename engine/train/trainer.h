@@ -38,6 +38,10 @@ class Trainer {
   /// Throws Error{cannot_create} where the run exists already and `resume` is false.
   Trainer(const TrainConfig& config, Corpus corpus, std::filesystem::path run, bool resume);
 
+  /// Fine-tuning: a new run begins with the weights of `voice` instead of random ones; one that is resumed has its own.
+  /// Throws Error{config} where the voice is another model or speaks another mel.
+  void start_from(const Voice& voice);
+
   /// Goes on to config.steps, or until `stop` says so; either way the state is saved. Calls `report` about once a
   /// second. Throws Error{bad_data} after too many steps that were not finite.
   void run(const std::function<bool()>& stop, const std::function<void(const Progress&)>& report);
