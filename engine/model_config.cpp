@@ -34,6 +34,7 @@ void fields(models::WaveGlowOptions& o, Visit&& visit) {
   visit("wavenet_channels", o.wavenet_channels);
   visit("wavenet_kernel", o.wavenet_kernel);
   visit("wavenet_dilation_cycle", o.wavenet_dilation_cycle);
+  visit("swap_odd_halves", o.swap_odd_halves);
 }
 
 template <typename Visit>
@@ -76,6 +77,12 @@ struct Reader {
     }
     field = value->get<int64_t>();
   }
+  void operator()(const char* key, bool& field) {
+    const auto* value = find(key);
+    if (value == nullptr) return;
+    if (!value->is_boolean()) refuse(key, "true or false");
+    field = value->get<bool>();
+  }
   void operator()(const char* key, double& field) {
     const auto* value = find(key);
     if (value == nullptr) return;
@@ -107,6 +114,7 @@ struct Writer {
   json out;
   void operator()(const char* key, int64_t field) { out[key] = field; }
   void operator()(const char* key, double field) { out[key] = field; }
+  void operator()(const char* key, bool field) { out[key] = field; }
   void operator()(const char* key, models::Conditioning field) {
     out[key] = field == models::Conditioning::sample_rate ? "sample_rate" : "frame_rate";
   }

@@ -17,7 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-enum class Kind { mel, pytorch, sound };
+enum class Kind { mel, sound };
 
 /// Told by the first bytes, not by the name.
 Kind kind_of(const std::string& path) {
@@ -28,10 +28,9 @@ Kind kind_of(const std::string& path) {
   const bool small_header = head[4] == 0 && head[5] == 0 && head[6] == 0 && head[7] == 0;
   if (file.gcount() >= 9 && small_header && head[8] == '{') return Kind::mel;  // safetensors
   const auto extension = fs::path(path).extension();
-  if (std::memcmp(head, "PK\3\4", 4) == 0 || std::memcmp(head, "\x80\x02", 2) == 0 || extension == ".pt") {
-    return Kind::pytorch;
-  }
-  return extension == ".npy" || extension == ".safetensors" ? Kind::mel : Kind::sound;
+  if (std::memcmp(head, "PK\3\4", 4) == 0 || std::memcmp(head, "\x80\x02", 2) == 0) return Kind::mel;  // .pt, .npz
+  const bool mel = extension == ".npy" || extension == ".npz" || extension == ".pt" || extension == ".safetensors";
+  return mel ? Kind::mel : Kind::sound;
 }
 
 }  // namespace
@@ -74,9 +73,6 @@ Spoken read_spoken(const std::string& input, const engine::Voice& voice, const R
     return spoken;
   }
   const auto kind = input == "-" ? Kind::sound : kind_of(input);
-  if (kind == Kind::pytorch) {
-    throw Error(Exit::bad_data, input + ": is a PyTorch file, which this version does not open; save the mel as .npy");
-  }
   if (kind == Kind::mel) {
     Spoken spoken{files::read_mel(input, voice.mel.n_mels), {}};
     engine::require_same_recipe(spoken.mel, voice, input);

@@ -53,8 +53,8 @@ TEST_F(Cli, WithoutAVerbOrWithAWrongOneSaysHow) {
   const auto help = run({"--help"});
   EXPECT_EQ(help.code, 0);
   EXPECT_NE(help.out.find("synth"), std::string::npos);
-  for (const char* verb :
-       {"mel", "synth", "play", "train", "eval", "score", "inspect", "voices", "devices", "doctor", "bench"}) {
+  for (const char* verb : {"mel", "synth", "play", "train", "eval", "score", "convert", "inspect", "voices", "devices",
+                           "doctor", "bench"}) {
     EXPECT_EQ(run({verb, "--help"}).code, 0) << verb;
     EXPECT_EQ(run({verb, "--no-such-option"}).code, 64) << verb;
   }
