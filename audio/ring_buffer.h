@@ -43,6 +43,19 @@ class RingBuffer {
     return count;
   }
 
+  /// Producer only. Samples pushed since the beginning: the index of the next one.
+  size_t pushed() const noexcept { return end_.load(std::memory_order_relaxed); }
+  /// Consumer only. The same for samples popped.
+  size_t popped() const noexcept { return begin_.load(std::memory_order_relaxed); }
+  /// Consumer only. Forgets the samples before `index`, one that pushed() has answered.
+  void discard_to(size_t index) noexcept {
+    const auto ahead = static_cast<std::ptrdiff_t>(index - begin_.load(std::memory_order_relaxed));
+    if (ahead <= 0) return;
+    // pop() only ever looks ahead by what it knows to be there.
+    if (static_cast<std::ptrdiff_t>(index - known_end_) > 0) known_end_ = end_.load(std::memory_order_acquire);
+    begin_.store(index, std::memory_order_release);
+  }
+
   /// Samples that wait, as seen from either side: the other side may have moved on meanwhile.
   size_t size() const noexcept {
     const size_t begin = begin_.load(std::memory_order_acquire);

@@ -2,32 +2,37 @@
 
 #include <nlohmann/json.hpp>
 
-#include "audio/error.h"
-#include "audio/player.h"
+#include "audio/portaudio_io.h"
 #include "tools/verbs.h"
 
 namespace melflow::tools {
+namespace {
+
+void print(const std::vector<audio::SoundDevice>& devices, const char* direction, bool json) {
+  for (const auto& d : devices) {
+    if (json) {
+      std::cout << nlohmann::json{{"name", d.name},         {"direction", direction},       {"host_api", d.host_api},
+                                  {"channels", d.channels}, {"sample_rate", d.sample_rate}, {"default", d.is_default}}
+                       .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)
+                << "\n";
+    } else {
+      std::cout << (d.is_default ? "* " : "  ") << direction << (direction[0] == 'i' ? "   " : "  ") << d.name << "  ("
+                << d.host_api << ", " << d.channels << " channels, " << d.sample_rate << " Hz)\n";
+    }
+  }
+}
+
+}  // namespace
 
 int run_devices(CLI::App& app, std::vector<std::string> arguments) {
   bool json = false;
   app.add_flag("--json", json, "one JSON object a device");
   parse(app, std::move(arguments));
-  const auto devices = audio::list_devices();
-  for (const auto& d : devices) {
-    if (json) {
-      std::cout << nlohmann::json{{"name", d.name},
-                                  {"host_api", d.host_api},
-                                  {"channels", d.channels},
-                                  {"sample_rate", d.sample_rate},
-                                  {"default", d.is_default}}
-                       .dump()
-                << "\n";
-    } else {
-      std::cout << (d.is_default ? "* " : "  ") << d.name << "  (" << d.host_api << ", " << d.channels << " channels, "
-                << d.sample_rate << " Hz)\n";
-    }
-  }
-  if (devices.empty()) std::cerr << "no sound device\n";
+  const auto out = audio::list_devices(), in = audio::list_input_devices();
+  print(out, "out", json);
+  print(in, "in", json);
+  if (out.empty()) std::cerr << "no sound device to play to; clock:FILE takes its place\n";
+  if (in.empty()) std::cerr << "no sound device to record from\n";
   return 0;
 }
 

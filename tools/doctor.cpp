@@ -6,7 +6,7 @@
 #include <torch/torch.h>
 
 #include "audio/error.h"
-#include "audio/player.h"
+#include "audio/portaudio_io.h"
 #include "engine/device.h"
 #include "engine/voice.h"
 #include "tools/inputs.h"

@@ -29,10 +29,12 @@ SoundOutput::SoundOutput(std::filesystem::path path, const Options& options)
   }
   streamed_ = to_stdout || (kind != ".flac" && kind != ".npy");
   if (!to_stdout && streamed_) file_.emplace(path_, options_.existing);
-  if (to_stdout ? !options_.raw : kind == ".wav") {
+  if (is_wav()) {
     put(audio::wav_header(options_.sample_rate, options_.encoding, options_.samples));
   }
 }
+
+bool SoundOutput::is_wav() const { return path_ == "-" ? !options_.raw : path_.extension() == ".wav"; }
 
 void SoundOutput::put(std::span<const std::byte> bytes) {
   if (file_) {
@@ -43,8 +45,10 @@ void SoundOutput::put(std::span<const std::byte> bytes) {
 }
 
 void SoundOutput::write(std::span<const float> samples) {
-  const auto room = static_cast<size_t>(std::max<int64_t>(0, options_.samples - written_));
-  samples = samples.first(std::min(samples.size(), room));
+  if (options_.samples >= 0) {
+    const auto room = static_cast<size_t>(std::max<int64_t>(0, options_.samples - written_));
+    samples = samples.first(std::min(samples.size(), room));
+  }
   written_ += static_cast<int64_t>(samples.size());
   if (streamed_) {
     put(audio::encode_pcm(samples, options_.encoding));
@@ -60,11 +64,21 @@ void SoundOutput::finish() {
   } else if (!streamed_) {
     audio::write_audio(path_, {std::move(gathered_), options_.sample_rate}, options_.encoding, options_.existing);
   } else {
-    const bool padded = path_.extension() == ".wav" || (path_ == "-" && !options_.raw);
-    if (padded && options_.encoding == audio::Encoding::pcm24 && written_ % 2 == 1) {
+    if (is_wav() && options_.encoding == audio::Encoding::pcm24 && written_ % 2 == 1) {
       put(std::vector<std::byte>(1));  // RIFF chunks have an even length
     }
+    if (file_ && is_wav() && options_.samples < 0) put_length();
     if (file_) file_->commit();
+  }
+}
+
+/// The header of a file can be put right at the end; one that is too long for WAV's numbers stays endless.
+void SoundOutput::put_length() {
+  constexpr int64_t kMost = int64_t{1} << 29;  // samples, at most 4 bytes each
+  if (written_ >= kMost) return;
+  const auto header = audio::wav_header(options_.sample_rate, options_.encoding, written_);
+  if (::pwrite(file_->descriptor(), header.data(), header.size(), 0) != static_cast<ssize_t>(header.size())) {
+    throw Error(Exit::io_error, path_.string() + ": cannot be written (" + std::strerror(errno) + ")");
   }
 }
 

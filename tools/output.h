@@ -20,14 +20,15 @@ void write_stdout(std::span<const std::byte> bytes);
 struct ClosedPipe {};
 
 /// Sound on its way to a file or to stdout ("-"), as it is computed: WAV, FLAC, raw PCM, or .npy of the exact float32
-/// samples, by extension. A file appears under its name when finish() has returned.
+/// samples, by extension. A file appears under its name when finish() has returned. A WAV to a pipe whose length nobody
+/// knows says so by the largest length that its header can hold, and players play to the end of the pipe.
 class SoundOutput {
  public:
   struct Options {
     int sample_rate = 22050;
     audio::Encoding encoding = audio::Encoding::pcm16;
-    bool raw = false;     ///< stdout: no header
-    int64_t samples = 0;  ///< how many will come
+    bool raw = false;      ///< stdout: no header
+    int64_t samples = -1;  ///< how many will come; negative: nobody knows yet
     AtomicFile::Existing existing = AtomicFile::Existing::refuse;
   };
   SoundOutput(std::filesystem::path path, const Options& options);
@@ -36,6 +37,8 @@ class SoundOutput {
 
  private:
   void put(std::span<const std::byte> bytes);
+  bool is_wav() const;
+  void put_length();
 
   std::filesystem::path path_;
   Options options_;

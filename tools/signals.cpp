@@ -1,5 +1,7 @@
 #include "tools/signals.h"
 
+#include "tools/terminal_keys.h"
+
 #include <unistd.h>
 #include <csignal>
 
@@ -9,7 +11,10 @@ namespace {
 volatile std::sig_atomic_t caught = 0;
 
 void on_signal(int signal) {
-  if (caught != 0) _exit(128 + signal);
+  if (caught != 0) {
+    restore_terminal();
+    _exit(128 + signal);
+  }
   caught = signal;
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -99,9 +100,81 @@ TEST(PlaybackCore, StaysSilentAfterTheEnd) {
   EXPECT_EQ(core.position(), 10u);
 }
 
+TEST(PlaybackCore, CountsTheSilenceOfGapsAndOfNothingElse) {
+  PlaybackCore core(kRate, 64, 4096);
+  filled(core, 640);  // nothing has begun: no gap
+  core.push(std::vector<float>(100, 0.8f));
+  filled(core, 64);
+  filled(core, 64);  // 36 samples of sound, 28 of a gap
+  filled(core, 128);
+  EXPECT_EQ(core.underruns(), 1u);
+  EXPECT_EQ(core.gap_samples(), 28u + 128u);
+  core.push(std::vector<float>(100, 0.8f));
+  core.finish();
+  filled(core, 64);
+  filled(core, 64);
+  filled(core, 64);  // the end is no gap
+  EXPECT_TRUE(core.done());
+  EXPECT_EQ(core.underruns(), 1u);
+  EXPECT_EQ(core.gap_samples(), 28u + 128u);
+}
+
+TEST(PlaybackCore, PauseFadesLosesNothingAndIsNoUnderrun) {
+  PlaybackCore core(kRate, 1, 4096);
+  core.push(std::vector<float>(1000, 0.8f));
+  filled(core, 100);
+  core.pause(true);
+  const auto silent = filled(core, 400);
+  EXPECT_EQ(silent[0], 0.8f);
+  for (size_t i = 1; i < silent.size(); ++i) ASSERT_LE(silent[i - 1] - silent[i], 0.8f / kFade + 1e-6f);
+  EXPECT_EQ(silent.back(), 0.0f);
+  EXPECT_EQ(core.position(), 100u);
+  core.pause(false);
+  const auto back = filled(core, 400);
+  EXPECT_EQ(back[0], 0.0f);
+  for (size_t i = 1; i < back.size(); ++i) ASSERT_LE(std::abs(back[i] - back[i - 1]), 0.8f / kFade + 1e-6f);
+  EXPECT_EQ(back.back(), 0.8f);
+  EXPECT_EQ(core.position(), 500u);
+  EXPECT_EQ(core.underruns(), 0u);
+  EXPECT_EQ(core.gap_samples(), 0u);
+}
+
+TEST(PlaybackCore, AJumpForgetsWhatWaitsEvenAfterTheEndWasAnnounced) {
+  PlaybackCore core(kRate, 1, 4096);
+  core.push(std::vector<float>(1000, 0.5f));
+  core.finish();
+  filled(core, 100);
+  core.drop();
+  EXPECT_EQ(core.waiting(), 0u);
+  core.push(std::vector<float>(600, -0.5f));
+  EXPECT_EQ(core.waiting(), 600u);
+  const auto out = filled(core, 256);
+  EXPECT_FALSE(core.done());
+  // What was being heard fades; nothing of what waited is heard.
+  EXPECT_EQ(out[0], 0.5f);
+  EXPECT_EQ(out[kFade], 0.0f);
+  auto rest = filled(core, 600);
+  EXPECT_EQ(rest[kFade], -0.5f);
+  EXPECT_EQ(core.underruns(), 0u);
+  core.finish();
+  while (!core.done()) filled(core, 64);
+  EXPECT_EQ(core.position(), 700u);
+  EXPECT_EQ(core.underruns(), 0u);
+}
+
+TEST(PlaybackCore, TheEndIsKnownWithTheLastSample) {
+  PlaybackCore core(kRate, 1, 256);
+  core.push(std::vector<float>(64, 0.5f));
+  core.finish();
+  EXPECT_FALSE(core.done());
+  filled(core, 64);
+  EXPECT_TRUE(core.done());
+}
+
 // The producer is slower than the device now and then; nothing may be lost, doubled or reordered.
 TEST(PlaybackCore, LosesNothingBetweenTwoThreads) {
-  const size_t total = std::getenv("MELFLOW_SOAK") != nullptr ? 100'000'000 : 60'000;
+  const char* soak = std::getenv("MELFLOW_SOAK");
+  const size_t total = soak != nullptr ? std::stoull(soak) : 60'000;
   PlaybackCore core(kRate, 256, 2048);
   std::thread producer([&] {
     std::vector<float> piece(333, 1.0f);

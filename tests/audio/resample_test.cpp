@@ -1,4 +1,5 @@
 #include "audio/resample.h"
+#include "audio/stream_resampler.h"
 
 #include <gtest/gtest.h>
 
@@ -43,6 +44,43 @@ TEST(Resample, RoundsTheLength) {
 TEST(Resample, ToTheSameRateIsACopy) {
   const auto in = melflow::testing::noise(1000);
   EXPECT_EQ(resample(in, 22050, 22050), in);
+}
+
+TEST(StreamResampler, GivesWhatResampleGivesHoweverItIsCut) {
+  for (const auto& [from, to] : std::vector<std::pair<int, int>>{{22050, 48000}, {48000, 22050}, {44100, 22050}}) {
+    const auto in = melflow::testing::noise(30000);
+    const auto whole = resample(in, from, to);
+    std::vector<float> first;
+    for (const size_t cut : {30000u, 1u, 777u, 4096u}) {
+      StreamResampler stream(from, to);
+      std::vector<float> out;
+      for (size_t at = 0; at < in.size(); at += cut) {
+        stream.push(std::span(in).subspan(at, std::min(cut, in.size() - at)), out);
+      }
+      stream.finish(out);
+      ASSERT_EQ(out.size(), whole.size()) << from << " " << to;
+      for (size_t t = 0; t < out.size(); ++t) ASSERT_NEAR(out[t], whole[t], 1e-6) << from << " " << to << " at " << t;
+      if (first.empty()) first = out;
+      EXPECT_EQ(out, first) << cut;
+    }
+  }
+}
+
+TEST(StreamResampler, BeginsAgainAfterFinishAndReset) {
+  const auto in = melflow::testing::noise(5000);
+  StreamResampler stream(22050, 48000);
+  std::vector<float> first, second, third;
+  stream.push(in, first);
+  stream.finish(first);
+  stream.push(in, second);
+  stream.finish(second);
+  EXPECT_EQ(first, second);
+  stream.push(std::span(in).first(100), third);
+  stream.reset();
+  third.clear();
+  stream.push(in, third);
+  stream.finish(third);
+  EXPECT_EQ(first, third);
 }
 
 }  // namespace

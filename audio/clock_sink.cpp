@@ -1,0 +1,115 @@
+#include "audio/clock_sink.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <condition_variable>
+#include <cstring>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "audio/error.h"
+
+namespace melflow::audio {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr size_t kPeriod = 256;
+constexpr int kBuffer = 8;  // periods
+
+int open_for_writing(const std::string& path) {
+  int descriptor = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  struct stat status {};
+  if (descriptor < 0 && errno == EEXIST && ::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) {
+    descriptor = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  }
+  if (descriptor >= 0) return descriptor;
+  if (errno == EEXIST) throw Error(Exit::cannot_create, path + ": exists already; name another file or remove it");
+  throw Error(Exit::cannot_create, path + ": cannot be made (" + std::strerror(errno) + ")");
+}
+
+class ClockSink : public Sink {
+ public:
+  ClockSink(const std::string& path, int rate) : file_(open_for_writing(path)), rate_(rate) {}
+  ~ClockSink() override {
+    abort();
+    ::close(file_);
+  }
+  ClockSink(const ClockSink&) = delete;
+  ClockSink& operator=(const ClockSink&) = delete;
+
+  int sample_rate() const override { return rate_; }
+  void start(PlaybackCore& core) override {
+    thread_ = std::thread([this, &core] { run(core); });
+  }
+  bool alive() const override { return alive_.load(std::memory_order_acquire); }
+  double latency_seconds() const override { return static_cast<double>(kPeriod) / rate_; }
+  uint64_t late_calls() const override { return late_calls_.load(std::memory_order_relaxed); }
+  // A period is heard when it is written.
+  void drain() override { abort(); }
+  void abort() override {
+    {
+      const std::lock_guard lock(mutex_);
+      stop_ = true;
+    }
+    stopped_.notify_all();
+    if (thread_.joinable()) thread_.join();
+  }
+
+ private:
+  void run(PlaybackCore& core) {
+    std::vector<float> period(kPeriod);
+    const auto begin = Clock::now();
+    const auto time_of = [&](uint64_t samples) {
+      return begin + std::chrono::nanoseconds(samples / static_cast<uint64_t>(rate_) * 1'000'000'000 +
+                                              samples % static_cast<uint64_t>(rate_) * 1'000'000'000 /
+                                                  static_cast<uint64_t>(rate_));
+    };
+    bool good = true;
+    for (uint64_t taken = 0; good && wait_until(time_of(taken)); taken += kPeriod) {
+      if (Clock::now() > time_of(taken + kBuffer * kPeriod)) late_calls_.fetch_add(1, std::memory_order_relaxed);
+      core.fill(period);
+      good = write(period);
+    }
+    alive_.store(false, std::memory_order_release);
+  }
+
+  /// False when the sink is to stop.
+  bool wait_until(Clock::time_point time) {
+    std::unique_lock lock(mutex_);
+    return !stopped_.wait_until(lock, time, [this] { return stop_; });
+  }
+
+  bool write(const std::vector<float>& period) const {
+    const auto* bytes = reinterpret_cast<const char*>(period.data());
+    for (size_t done = 0; done < period.size() * sizeof(float);) {
+      const ssize_t n = ::write(file_, bytes + done, period.size() * sizeof(float) - done);
+      if (n < 0 && errno == EINTR) continue;
+      if (n <= 0) return false;
+      done += static_cast<size_t>(n);
+    }
+    return true;
+  }
+
+  int file_;
+  int rate_;
+  std::thread thread_;
+  std::mutex mutex_;
+  std::condition_variable stopped_;
+  bool stop_ = false;
+  std::atomic<bool> alive_{true};
+  std::atomic<uint64_t> late_calls_{0};
+};
+
+}  // namespace
+
+std::unique_ptr<Sink> open_clock_sink(const std::string& path, int rate) {
+  return std::make_unique<ClockSink>(path, rate);
+}
+
+}  // namespace melflow::audio

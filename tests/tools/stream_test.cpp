@@ -1,0 +1,169 @@
+// Pipes: sound leaves while frames arrive, and is what offline synthesis writes.
+
+#include <nlohmann/json.hpp>
+
+#include "audio/wav.h"
+#include "engine/files/npy.h"
+#include "tests/tools/cli_fixture.h"
+
+namespace melflow {
+namespace {
+
+using melflow::testing::Pipe;
+using melflow::testing::text_of;
+
+class Streaming : public melflow::testing::CliFixture {
+ protected:
+  /// Frame after frame, raw float32.
+  static std::string raw_frames(const audio::Mel& mel) {
+    std::string bytes;
+    for (int t = 0; t < mel.frames; ++t) {
+      for (int m = 0; m < mel.n_mels; ++m) {
+        const float value = mel.values[static_cast<size_t>(m * mel.frames + t)];
+        bytes.append(reinterpret_cast<const char*>(&value), sizeof value);
+      }
+    }
+    return bytes;
+  }
+  static std::string npy_header(const std::string& shape, bool fortran) {
+    std::string header =
+        "{'descr': '<f4', 'fortran_order': " + std::string(fortran ? "True" : "False") + ", 'shape': " + shape + ", }";
+    header.append(127 - 10 - header.size(), ' ');
+    header += '\n';
+    std::string prefix("\x93NUMPY\x01\0", 8);
+    prefix += static_cast<char>(header.size());
+    prefix += '\0';
+    return prefix + header;
+  }
+  std::string offline(int frames, const std::string& kind = "raw") const {
+    const auto result = run({"synth", short_mel(frames), "-o", path("offline." + kind), "--force"});
+    EXPECT_EQ(result.code, 0) << result.err;
+    return text_of(path("offline." + kind));
+  }
+};
+
+TEST_F(Streaming, SoundLeavesBeforeTheEndOfTheInput) {
+  const auto expected = offline(48);
+  const auto frames = raw_frames(part_of_sample(48));
+  Pipe in, out;
+  const auto child = program_.start_with({in.reader(), out.writer(), -1}, {"synth", "-", "--raw", "--stream"});
+  in.close_reader();
+  out.close_writer();
+  in.write(frames.substr(0, frames.size() / 2));
+  // All that 24 frames let out, 5 of them being what the voice looks ahead: read while the pipe stays open.
+  const auto first = out.read(19 * 256 * 2);
+  EXPECT_EQ(first, expected.substr(0, 19 * 256 * 2));
+  in.write(frames.substr(frames.size() / 2));
+  in.close_writer();
+  const auto rest = out.read(expected.size());
+  EXPECT_EQ(first + rest, expected);
+  EXPECT_EQ(program_.wait(child).code, 0);
+}
+
+TEST_F(Streaming, EveryFramingGivesTheSameSound) {
+  const auto expected = offline(24);
+  const auto mel = part_of_sample(24);
+  const std::vector<std::string> synth{"synth", "-", "--stream", "--raw"};
+  files::write_mel(path("m.safetensors"), mel, AtomicFile::Existing::replace);
+  const std::vector<std::pair<std::string, std::string>> framings{
+      {"raw", raw_frames(mel)},
+      {"[n_mels, frames] in Fortran order", npy_header("(80, 24)", true) + raw_frames(mel)},
+      {"[frames, n_mels] in C order", npy_header("(24, 80)", false) + raw_frames(mel)},
+      {"[n_mels, frames] in C order", text_of(short_mel(24))},
+      {"safetensors", text_of(path("m.safetensors"))}};
+  for (const auto& [name, bytes] : framings) {
+    const auto result = run(synth, bytes);
+    EXPECT_EQ(result.code, 0) << name << ": " << result.err;
+    EXPECT_EQ(result.out, expected) << name;
+  }
+}
+
+TEST_F(Streaming, BadFramesSayWhatIsWrongWithThem) {
+  const auto frames = raw_frames(part_of_sample(8));
+  auto not_finite = frames;
+  not_finite.replace(320 * 3 + 8, 4, std::string("\0\0\xc0\x7f", 4));
+  const std::vector<std::pair<std::string, std::string>> cases{
+      {"", "no frame"},
+      {frames.substr(0, 1000), "ends within frame 3: 40 bytes of 320"},
+      {not_finite, "frame 3 holds NaN"},
+      {npy_header("(80, 9)", true) + frames, "ends after 8 of 9 frames"},
+      {npy_header("(80, 7)", true) + frames, "more frames than the .npy header says (7)"},
+      {npy_header("(81, 8)", true) + frames, "stdin"}};
+  for (const auto& [bytes, message] : cases) {
+    const auto result = run({"synth", "-", "--stream", "--raw"}, bytes);
+    EXPECT_EQ(result.code, 65) << message << result.err;
+    EXPECT_NE(result.err.find(message), std::string::npos) << result.err;
+  }
+  EXPECT_EQ(run({"synth", "-", "--live-in", "-", "-o", "-"}).code, 64);
+  EXPECT_EQ(run({"synth", "--live-in", "-", "-o", "-"}).code, 64);
+}
+
+TEST_F(Streaming, AWavOfUnknownLengthIsOneThatPlayersAccept) {
+  const auto expected = offline(24, "wav");
+  const auto frames = raw_frames(part_of_sample(24));
+  const auto piped = run({"synth", "-", "--stream"}, frames);
+  ASSERT_EQ(piped.code, 0) << piped.err;
+  EXPECT_EQ(piped.out.substr(4, 4), "\xff\xff\xff\xff");
+  EXPECT_EQ(piped.out.substr(40, 4), "\xff\xff\xff\xff");
+  EXPECT_EQ(piped.out.substr(44), expected.substr(44));
+  put("piped.wav", piped.out);
+  EXPECT_EQ(audio::read_audio(path("piped.wav")).samples, audio::read_audio(path("offline.wav")).samples);
+  // A file's header is put right at the end.
+  ASSERT_EQ(run({"synth", "-", "--stream", "-o", path("file.wav")}, frames).code, 0);
+  EXPECT_EQ(text_of(path("file.wav")), expected);
+}
+
+TEST_F(Streaming, AReaderThatLeavesEarlyEndsItQuietly) {
+  put("frames", raw_frames(part_of_sample(200)));
+  const std::string command = std::string(MELFLOW_PROGRAM) + " synth - --stream <" + path("frames") + " 2>" +
+                              path("err") + " | head -c 1000 | wc -c; exit ${PIPESTATUS[0]}";
+  const auto status = std::system(("bash -c '" + command + "' >" + path("n")).c_str());
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+  EXPECT_EQ(text_of(path("err")), "");
+  EXPECT_EQ(std::stoi(text_of(path("n"))), 1000);
+}
+
+TEST_F(Streaming, LiveSoundIsWhatItsMelWouldHaveBeen) {
+  const auto pcm = text_of(clip_).substr(44, 2 * 20000);
+  ASSERT_EQ(run({"mel", "-", "--rate", "22050", "--format", "pcm16", "-o", path("m.npy")}, pcm).code, 0);
+  ASSERT_EQ(run({"synth", path("m.npy"), "-o", path("offline.npy")}).code, 0);
+  const auto live =
+      run({"synth", "--live-in", "-", "--rate", "22050", "--format", "pcm16", "-o", path("live.npy")}, pcm);
+  ASSERT_EQ(live.code, 0) << live.err;
+  EXPECT_EQ(files::read_npy(path("live.npy")).values, files::read_npy(path("offline.npy")).values);
+}
+
+TEST_F(Streaming, LiveSoundOfAnotherRateIsConverted) {
+  const auto pcm = text_of(clip_).substr(44, 2 * 20000);
+  const auto live = run({"synth", "--live-in", "-", "--rate", "44100", "--format", "pcm16", "--raw"}, pcm);
+  ASSERT_EQ(live.code, 0) << live.err;
+  EXPECT_EQ(live.out.size(), 2u * 256 * (10000 / 256 + 1));
+  EXPECT_EQ(run({"synth", "--live-in", "-", "--rate", "22050", "--format", "pcm16", "--raw"}, pcm.substr(1)).code, 65);
+}
+
+TEST_F(Streaming, ASignalEndsItThoughNothingArrives) {
+  Pipe in;
+  const auto child = program_.start_with({in.reader(), -1, -1}, {"synth", "-", "--stream", "-o", path("x.wav")});
+  in.close_reader();
+  in.write(raw_frames(part_of_sample(3)));
+  std::this_thread::sleep_for(std::chrono::milliseconds(1500));
+  kill(child, SIGTERM);
+  EXPECT_EQ(program_.wait(child).code, 143);
+  EXPECT_FALSE(std::filesystem::exists(path("x.wav")));
+}
+
+TEST_F(Streaming, BenchMeasuresWhatItSays) {
+  const auto result = run({"bench", "stream", "--seconds", "1", "--json"});
+  ASSERT_EQ(result.code, 0) << result.err;
+  const auto item = nlohmann::json::parse(result.out);
+  EXPECT_GT(item["first_sample_ms_median"].get<double>(), 0);
+  ASSERT_EQ(item["chunks"].size(), 4u);
+  for (const auto& chunk : item["chunks"]) {
+    EXPECT_EQ(chunk["max_error_against_offline"], 0.0);
+    EXPECT_GE(chunk["max_ms"].get<double>(), chunk["p99_ms"].get<double>());
+    EXPECT_GE(chunk["p99_ms"].get<double>(), chunk["median_ms"].get<double>());
+  }
+}
+
+}  // namespace
+}  // namespace melflow

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <chrono>
+#include <optional>
+
+namespace melflow::tools {
+
+enum class Key { space, left, right, quit };
+
+/// Single keys from the terminal that stdin and stderr are; none where either is something else or the program runs in
+/// the background. The terminal's mode is put back on every way out: destruction, a second Ctrl-C, a hang-up, Ctrl-\,
+/// Ctrl-Z (and set again by fg). One at a time.
+class TerminalKeys {
+ public:
+  TerminalKeys();
+  ~TerminalKeys();
+  TerminalKeys(const TerminalKeys&) = delete;
+  TerminalKeys& operator=(const TerminalKeys&) = delete;
+
+  /// Waits for at most `time`; a signal ends the wait.
+  std::optional<Key> wait(std::chrono::milliseconds time);
+
+ private:
+  bool active_ = false;
+};
+
+/// Puts the terminal's mode back, where TerminalKeys changed it. May be called by a signal handler.
+void restore_terminal();
+
+}  // namespace melflow::tools
