@@ -1,0 +1,67 @@
+#include <algorithm>
+#include <chrono>
+#include <iostream>
+
+#include <torch/torch.h>
+#include <nlohmann/json.hpp>
+
+#include "tools/flow_verbs.h"
+#include "tools/verbs.h"
+
+namespace melflow::tools {
+namespace {
+
+/// Median seconds of a call, over about as long as asked and five calls at least, after one that warms up.
+template <typename Work>
+double seconds_of(double about, Work&& work) {
+  using Clock = std::chrono::steady_clock;
+  work();
+  std::vector<double> times;
+  double sum = 0;
+  while (sum < about || times.size() < 5) {
+    const auto begin = Clock::now();
+    work();
+    times.push_back(std::chrono::duration<double>(Clock::now() - begin).count());
+    sum += times.back();
+  }
+  std::nth_element(times.begin(), times.begin() + static_cast<ptrdiff_t>(times.size() / 2), times.end());
+  return times[times.size() / 2];
+}
+
+}  // namespace
+
+int run_flow_bench(CLI::App& app, std::vector<std::string> arguments) {
+  FlowUse use;
+  std::vector<int64_t> batches{1, 64, 4096};
+  double about = 0.3;
+  app.add_option("--flow", use.flow, "a flow's file: RUN/flow.safetensors")->required();
+  app.add_option("--batch", batches, "items at once")->check(CLI::Range(1, 1000000));
+  app.add_option("--seconds", about, "that each number takes")->check(CLI::Range(0.01, 60.0));
+  use.add_to(app);
+  parse(app, std::move(arguments));
+  const auto model = use.load();
+  c10::InferenceMode no_graph;
+  torch::manual_seed(use.seed);
+  const auto& shape = model.flow->shape();
+  for (const auto batch : batches) {
+    const auto device = model.flow->parameters().front().device();
+    const auto z = torch::randn(shape.sizes(batch)).to(device);
+    torch::Tensor context;
+    if (shape.context > 0)
+      context = torch::eye(shape.context).repeat({batch / shape.context + 1, 1}).narrow(0, 0, batch);
+    const auto drawn = model.flow->draw(z, context);
+    const double density = seconds_of(about, [&] { model.flow->log_prob(drawn.x, context).cpu(); });
+    const double sampling = seconds_of(about, [&] { model.flow->draw(z, context).x.cpu(); });
+    // The error of what was timed: a sample's density by either way.
+    const auto error = (model.flow->log_prob(drawn.x, context) - drawn.log_prob).abs().max().item<double>();
+    std::cout << nlohmann::json{{"batch", batch},
+                                {"density_items_per_second", static_cast<double>(batch) / density},
+                                {"sampling_items_per_second", static_cast<double>(batch) / sampling},
+                                {"largest_difference_in_log_density", error}}
+                     .dump()
+              << std::endl;
+  }
+  return 0;
+}
+
+}  // namespace melflow::tools
