@@ -154,7 +154,7 @@ TEST_P(FlowFamily, InvertsInSinglePrecision) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, FlowFamily, ::testing::ValuesIn(kFamily),
-                         [](const auto& info) { return info.param.name; });
+                         [](const auto& member) { return member.param.name; });
 
 class FlowParts : public ::testing::Test {
  protected:
