@@ -7,6 +7,7 @@
 #include "engine/files/published_waveglow.h"
 #include "engine/files/safetensors.h"
 #include "engine/import_waveglow.h"
+#include "engine/load_module.h"
 #include "engine/model_config.h"
 #include "engine/tensors.h"
 
@@ -16,33 +17,6 @@ namespace {
 using nlohmann::json;
 
 using Views = std::map<std::string, files::TensorView>;
-
-/// Copies every tensor into its parameter; the two sets must be the same, shape for shape.
-void load_parameters(models::Vocoder& model, const Views& tensors, const std::string& name) {
-  torch::NoGradGuard no_grad;
-  auto slots = model.named_parameters();
-  for (const auto& slot : model.named_buffers()) slots.insert(slot.key(), slot.value());
-  for (auto& slot : slots) {
-    const auto found = tensors.find(slot.key());
-    if (found == tensors.end()) throw Error(Exit::bad_data, name + ": tensor '" + slot.key() + "' is missing");
-    const auto& view = found->second;
-    if (c10::IntArrayRef(view.shape) != slot.value().sizes()) {
-      std::ostringstream text;
-      text << name << ": tensor '" << slot.key() << "' has shape " << c10::IntArrayRef(view.shape) << ", not "
-           << slot.value().sizes();
-      throw Error(Exit::bad_data, text.str());
-    }
-    slot.value().copy_(tensor_from(view));
-    if (!slot.value().isfinite().all().item<bool>()) {
-      throw Error(Exit::bad_data, name + ": tensor '" + slot.key() + "' holds NaN or infinity");
-    }
-  }
-  for (const auto& [key, tensor] : tensors) {
-    if (!slots.contains(key)) {
-      throw Error(Exit::bad_data, name + ": tensor '" + key + "' does not belong to this model");
-    }
-  }
-}
 
 json parse_metadata_json(const std::string& text, const std::string& key, const std::string& name) {
   auto parsed = json::parse(text, nullptr, /*allow_exceptions=*/false);
@@ -150,7 +124,7 @@ Voice load_voice(const std::filesystem::path& path) {
                                     std::to_string(voice.model->n_mels()) + ", " +
                                     std::to_string(voice.model->hop_length()) + ")");
   }
-  load_parameters(*voice.model, tensors, name);
+  load_module(*voice.model, tensors, name);
   voice.model->eval();
   return voice;
 }

@@ -10,6 +10,7 @@
 #include "audio/nearest.h"
 #include "audio/resample.h"
 #include "audio/wav.h"
+#include "engine/files/mapped_file.h"
 #include "engine/files/mel_file.h"
 
 namespace melflow::tools {
@@ -109,6 +110,15 @@ fs::path find_voice(const std::string& name) {
   if (names.empty()) throw Error(Exit::no_input, "no voice is shipped here; give --voice FILE");
   throw Error(Exit::no_input,
               name + ": no such file, and no shipped voice of that name; did you mean '" + nearest(name, names) + "'?");
+}
+
+nlohmann::json read_json(const std::string& path) {
+  const files::MappedFile file(path);
+  const auto text = file.bytes();
+  auto json = nlohmann::json::parse(reinterpret_cast<const char*>(text.data()),
+                                    reinterpret_cast<const char*>(text.data()) + text.size(), nullptr, false);
+  if (json.is_discarded()) throw Error(Exit::config, path + ": is no JSON");
+  return json;
 }
 
 }  // namespace melflow::tools

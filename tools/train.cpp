@@ -6,7 +6,6 @@
 #include <nlohmann/json.hpp>
 
 #include "audio/error.h"
-#include "engine/files/mapped_file.h"
 #include "engine/train/trainer.h"
 #include "tools/inputs.h"
 #include "tools/progress.h"
@@ -14,19 +13,6 @@
 #include "tools/verbs.h"
 
 namespace melflow::tools {
-namespace {
-
-nlohmann::json read_json(const std::string& path) {
-  const files::MappedFile file(path);
-  const auto text = file.bytes();
-  auto json = nlohmann::json::parse(reinterpret_cast<const char*>(text.data()),
-                                    reinterpret_cast<const char*>(text.data()) + text.size(), nullptr, false);
-  if (json.is_discarded()) throw Error(Exit::config, path + ": is no JSON");
-  return json;
-}
-
-}  // namespace
-
 int run_train(CLI::App& app, std::vector<std::string> arguments) {
   std::string data, out, config_path, init;
   std::vector<std::string> sets;
@@ -65,7 +51,7 @@ int run_train(CLI::App& app, std::vector<std::string> arguments) {
   trainer.run(stop_requested, [&](const engine::Progress& p) {
     char text[160];
     std::snprintf(text, sizeof text, "step %ld/%ld  loss %.4f  %.0f samples/s  %s left", static_cast<long>(p.step),
-                  static_cast<long>(p.steps), p.loss, p.samples_per_second, clock_text(p.seconds_left).c_str());
+                  static_cast<long>(p.steps), p.loss, p.items_per_second, clock_text(p.seconds_left).c_str());
     line.show(text);
   });
   std::fprintf(stderr, "%s at step %ld, %ld steps left out; voice in %s/voice.safetensors\n",

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "audio/error.h"
+#include "engine/files/gzip.h"
 #include "engine/files/inflate.h"
 #include "engine/files/shown_name.h"
 #include "engine/files/tar_reader.h"
@@ -85,7 +86,7 @@ Checkpoint parse_checkpoint(std::span<const std::byte> bytes, const std::string&
   if (looks_like_pytorch(bytes)) {
     take(parse_pytorch(bytes, name, unknown), name, out);
   } else if (text.starts_with("\x1f\x8b")) {
-    const auto& tar = out.made.emplace_back(gunzip(bytes, name));
+    const auto& tar = out.made.emplace_back(gunzip(bytes, name, inflated_limit(bytes.size())));
     if (!looks_like_tar(tar)) refuse(name, "is a gzip file that holds no NeMo archive; decompress it first");
     from_nemo(tar, name, unknown, out);
   } else if (looks_like_tar(bytes)) {

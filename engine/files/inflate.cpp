@@ -9,7 +9,7 @@
 namespace melflow::files {
 namespace {
 
-constexpr int kRaw = -MAX_WBITS, kGzip = 16 + MAX_WBITS;
+constexpr int kRaw = -MAX_WBITS;
 
 [[noreturn]] void refuse(const std::string& name, const std::string& what) {
   throw Error(Exit::bad_data, name + ": its compressed data " + what + "; fetch the file again");
@@ -69,23 +69,6 @@ std::vector<std::byte> inflate_exactly(std::span<const std::byte> deflated, size
   Inflater inflater(deflated, kRaw, name);
   if (inflater.fill(out) != size || !inflater.ended()) refuse(name, "have not the length that they claim");
   return out;
-}
-
-std::vector<std::byte> gunzip(std::span<const std::byte> bytes, const std::string& name) {
-  const size_t most = inflated_limit(bytes.size());
-  std::vector<std::byte> out;
-  Inflater inflater(bytes, kGzip, name);
-  for (size_t filled = 0;;) {
-    if (filled == out.size()) {
-      if (filled == most) refuse(name, "become more than four times the file");
-      out.resize(std::min(most, std::max(2 * filled, bytes.size() + (size_t{1} << 16))));
-    }
-    filled += inflater.fill(std::span(out).subspan(filled));
-    if (filled == out.size()) continue;
-    if (!inflater.ended()) refuse(name, "end in the middle");
-    out.resize(filled);
-    return out;
-  }
 }
 
 }  // namespace melflow::files

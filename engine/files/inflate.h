@@ -14,7 +14,4 @@ inline constexpr size_t inflated_limit(size_t file_bytes) { return (size_t{16} <
 /// Raw deflate data that must become exactly `size` bytes. Throws Error{bad_data} ("`name`: …").
 std::vector<std::byte> inflate_exactly(std::span<const std::byte> deflated, size_t size, const std::string& name);
 
-/// A whole gzip file, of at most inflated_limit() bytes once open.
-std::vector<std::byte> gunzip(std::span<const std::byte> bytes, const std::string& name);
-
 }  // namespace melflow::files
