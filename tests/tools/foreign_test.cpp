@@ -1,6 +1,9 @@
 // Other people's files on the command line: opened, converted both ways, listed, or refused; nothing in them runs.
 
+#include <sys/resource.h>
+
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
 
@@ -8,6 +11,7 @@
 
 #include "engine/files/checkpoint_file.h"
 #include "engine/files/npy.h"
+#include "tests/tools/module_pickle.h"
 #include "tests/tools/program.h"
 
 namespace melflow {
@@ -137,6 +141,33 @@ TEST_F(Foreign, InspectSaysWhatWouldBeRefusedAndWhy) {
   const auto out = json::parse(hostile.out);
   EXPECT_EQ(out["container"], "PyTorch zip");
   EXPECT_NE(out["refused"].get<std::string>().find(".system'"), std::string::npos) << out;
+}
+
+TEST_F(Foreign, AFileOfFullSizeIsConvertedInLittleMoreMemoryThanItHas) {
+  if (std::filesystem::space(folder_.path()).available < (uintmax_t{3} << 30)) GTEST_SKIP() << "needs 3 GB of disk";
+  testing::ModulePickle::write(path("full.pt"), 256);
+  const auto bytes = static_cast<double>(std::filesystem::file_size(path("full.pt")));
+  EXPECT_GT(bytes, 640e6);
+  const auto seconds = [](const auto& work) {
+    const auto begin = std::chrono::steady_clock::now();
+    work();
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  };
+  const std::string copy = "cp " + path("full.pt") + " " + path("copy.pt");
+  const double copied = seconds([&] { EXPECT_EQ(std::system(copy.c_str()), 0); });
+  rusage usage{};
+  int status = -1;
+  const double converted = seconds([&] {
+    wait4(program_.start({"convert", path("full.pt"), "-o", path("v.safetensors"), "--json"}), &status, 0, &usage);
+  });
+  ASSERT_EQ(status, 0) << text_of(path("stderr"));
+  const auto out = json::parse(text_of(path("stdout")));
+  EXPECT_EQ(out["parameters"], 87879272);  // what the paper's model has
+  EXPECT_EQ(out["model"]["wavenet_channels"], 256);
+  const double peak = static_cast<double>(usage.ru_maxrss) * 1024;
+  EXPECT_LT(peak, 1.2 * bytes);
+  std::printf("%.0f MB: converted in %.2f times the time of cp, with %.2f times its size in memory\n", bytes / 1e6,
+              converted / copied, peak / bytes);
 }
 
 }  // namespace
