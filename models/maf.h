@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 
 #include "models/flow/autoregressive.h"
 #include "models/flow/flow.h"
