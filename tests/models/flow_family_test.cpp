@@ -95,7 +95,8 @@ TEST_P(FlowFamily, IsABijectionForEveryContext) {
 TEST_P(FlowFamily, IsABijectionOfImages) {
   if (!GetParam().images) GTEST_SKIP() << "takes rows only";
   const FlowShape shape{.channels = 1, .height = 4, .width = 8, .context = 2};
-  expect_bijection(*ready(shape), torch::randn({2, 1, 4, 8}), torch::randn({2, 2}));
+  // Gently: a dozen couplings, each of which may stretch by e³, lose eight digits where all of them do.
+  expect_bijection(*ready(shape, 0.1), torch::randn({2, 1, 4, 8}), torch::randn({2, 2}));
 }
 
 TEST_P(FlowFamily, DensityIntegratesToOne) {
@@ -147,7 +148,7 @@ TEST_P(FlowFamily, StaysFiniteAtExtremeParametersAndData) {
 
 TEST_P(FlowFamily, InvertsInSinglePrecision) {
   const FlowShape shape{.channels = 3};
-  auto flow = ready(shape, 0.5);
+  auto flow = ready(shape);
   torch::NoGradGuard no_grad;
   const auto x = torch::randn({200, 3}) * 2;
   EXPECT_LT((flow->inverse(flow->forward(x).value).value - x).abs().max().item<double>(), 1e-3);
@@ -221,10 +222,10 @@ TEST_F(FlowParts, MaskedAutoregressiveSeesOnlyWhatIsBefore) {
   for (const bool reversed : {false, true}) {
     MaskedAutoregressive flow({.dimensions = 5, .hidden = 16, .reversed = reversed}, Scale::tanh);
     shake(flow, 0.5);
-    auto x = torch::randn({1, 5}).set_requires_grad(true);
-    const auto z = flow.forward(x).value[0];
+    auto x = torch::randn({50, 5}).set_requires_grad(true);  // many points: at one of them a ReLU may be shut
+    const auto z = flow.forward(x).value;
     for (int64_t i = 0; i < 5; ++i) {
-      const auto row = torch::autograd::grad({z[i]}, {x}, {}, true)[0][0];
+      const auto row = torch::autograd::grad({z.select(1, i).sum()}, {x}, {}, true)[0].abs().sum(0);
       for (int64_t j = 0; j < 5; ++j) {
         const bool allowed = reversed ? j >= i : j <= i;
         EXPECT_EQ(row[j].item<float>() != 0, allowed) << i << " " << j;
