@@ -155,6 +155,11 @@ TEST_F(Cli, OneBadInputDoesNotStopTheRest) {
   EXPECT_EQ(items[1]["samples"], 24 * 256);
 }
 
+TEST_F(Cli, CopySynthesisKeepsTheLength) {
+  ASSERT_EQ(run({"synth", clip_, "-o", path("copy.wav")}).code, 0);
+  EXPECT_EQ(audio::audio_info(path("copy.wav")).frames, audio::audio_info(clip_).frames);
+}
+
 TEST_F(Cli, InspectAndVoicesTellWhatIsThere) {
   const auto voices = run({"voices", "--json"});
   ASSERT_EQ(voices.code, 0);
