@@ -5,9 +5,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <mutex>
+#include <thread>
 
 #include "audio/error.h"
 #include "audio/nearest.h"
@@ -190,7 +192,18 @@ class PortAudioSink : public Sink {
   bool alive() const override { return stream_.active(); }
   double latency_seconds() const override { return stream_.output_latency(); }
   uint64_t late_calls() const override { return late_calls_.load(std::memory_order_relaxed); }
-  void drain() override { stream_.drain(); }
+  void drain() override {
+    // Through ALSA's PulseAudio plug-in, stopping loses the last 25 ms (seen with 16.1): so what is lost is the silence
+    // that follows the sound.
+    constexpr double kTail = 0.1, kPatience = 1.0;  // seconds
+    const double seconds = latency_seconds() + kTail;
+    const uint64_t enough = core_->filled() + static_cast<uint64_t>(seconds * sample_rate());
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds + kPatience);
+    while (alive() && core_->filled() < enough && std::chrono::steady_clock::now() < deadline) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(3));
+    }
+    stream_.drain();
+  }
   void abort() override { stream_.close(); }
 
  private:

@@ -162,7 +162,9 @@ class PcmInput {
   bool next(std::vector<float>& samples) {
     while (bytes_.size() < width_) {
       if (read_some(bytes_)) continue;
-      if (!bytes_.empty() && !stop_requested()) audio::decode_pcm(bytes_, encoding_);  // says that it is cut short
+      if (!bytes_.empty() && !stop_requested()) {
+        throw Error(Exit::bad_data, "stdin: ends within a sample, which takes " + std::to_string(width_) + " bytes");
+      }
       return false;
     }
     const size_t whole = bytes_.size() / width_ * width_;

@@ -168,13 +168,6 @@ class Computing {
         }) {}
   ~Computing() {
     sound_.stop();
-    // A large model computes for seconds between two looks at the signal; who pressed Ctrl-C does not wait for it.
-    // Nothing is half written here: playing leaves no file.
-    if (stop_requested() && !sound_.wait_closed(30ms)) {
-      restore_terminal();
-      std::fflush(nullptr);
-      std::_Exit(signal_exit_code());
-    }
     thread_.join();
   }
   Computing(const Computing&) = delete;
@@ -184,6 +177,15 @@ class Computing {
   SoundAhead& sound_;
   std::thread thread_;
 };
+
+/// After a signal, when the sound has stopped: a large model computes for seconds before it looks up, and LibTorch
+/// takes half a second to leave. Nobody who pressed Ctrl-C waits for that, and playing leaves nothing half written.
+[[noreturn]] void leave_at_once() {
+  restore_terminal();
+  std::cout.flush();
+  std::fflush(nullptr);
+  std::_Exit(signal_exit_code());
+}
 
 void warn(const std::string& input, const Playback& playback) {
   if (playback.underruns() > 0) {
@@ -235,7 +237,7 @@ nlohmann::json play(const PlayArguments& a, engine::Synthesizer& synthesizer, co
   playback.run([&](double place) {
     if (a.live() && place > 0) delays.push_back(speech.frames->seconds_in() - place);
   });
-  if (stop_requested()) throw Error(Exit::io_error, "stopped");
+  if (stop_requested()) leave_at_once();
   warn(input, playback);
   auto item = playback.report(input);
   if (!delays.empty()) {

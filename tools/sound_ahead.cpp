@@ -62,9 +62,4 @@ void SoundAhead::stop() {
   changed_.notify_all();
 }
 
-bool SoundAhead::wait_closed(std::chrono::milliseconds time) {
-  std::unique_lock lock(mutex_);
-  return changed_.wait_for(lock, time, [&] { return closed_; });
-}
-
 }  // namespace melflow::tools

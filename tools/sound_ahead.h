@@ -1,6 +1,5 @@
 #pragma once
 
-#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
@@ -36,8 +35,6 @@ class SoundAhead {
   bool at_end() const;
   /// Ends the computing thread at its next append().
   void stop();
-  /// Waits until the computing thread has closed; false where it did not in that time.
-  bool wait_closed(std::chrono::milliseconds time);
 
  private:
   size_t end() const { return first_ + samples_.size(); }

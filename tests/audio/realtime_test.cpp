@@ -4,12 +4,15 @@
 #include <dlfcn.h>
 #include <gtest/gtest.h>
 #include <portaudio.h>
+#include <unistd.h>
 
 #include <atomic>
+#include <cstdio>
 #include <cstdlib>
 #include <mutex>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "audio/player.h"
@@ -149,16 +152,24 @@ class RealTime : public ::testing::Test {
 
 TEST_F(RealTime, TheStandInsSeeWhatIsForbidden) {
   static std::mutex mutex;
-  in_callback = true;
-  { const std::lock_guard lock(mutex); }
-  auto* leak = new std::vector<float>(100);
-  delete leak;
-  std::this_thread::yield();
-  std::fputs("", stderr);
-  std::this_thread::sleep_for(std::chrono::microseconds(1));
-  in_callback = false;
-  EXPECT_GE(forbidden.load(), 9u);
-  EXPECT_EQ(what(), "pthread_mutex_lock");
+  static void* memory = nullptr;
+  const std::pair<const char*, void (*)()> cases[] = {
+      {"malloc", [] { memory = ::operator new(100); }},
+      {"free", [] { ::operator delete(memory); }},
+      {"pthread_mutex_lock", [] { mutex.lock(); }},
+      {"pthread_mutex_unlock", [] { mutex.unlock(); }},
+      {"sched_yield", [] { std::this_thread::yield(); }},
+      {"fputs", [] { std::fputs("", stderr); }},
+      {"read", [] { EXPECT_EQ(::read(-1, nullptr, 0), -1); }},
+  };
+  for (const auto& [name, act] : cases) {
+    reset();
+    in_callback = true;
+    act();
+    in_callback = false;
+    EXPECT_EQ(what(), name);
+    EXPECT_EQ(forbidden.load(), 1u) << name;
+  }
 }
 
 // The callback that PortAudio was given, called here, while the player pushes, starves, pauses, jumps and ends.

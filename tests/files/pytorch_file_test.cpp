@@ -173,7 +173,7 @@ TEST(Checkpoint, OpensANemoArchivePlainOrCompressed) {
   deflateEnd(&stream);
   EXPECT_EQ(parse_checkpoint(bytes_of(gz), "x.nemo").tensors.count("waveglow.x"), 1u);
   expect_refused([&] { parse_checkpoint(bytes_of(gz.substr(0, gz.size() / 2)), "x.nemo"); }, Exit::bad_data, "x.nemo",
-                 "end in the middle");
+                 "cut off");
 }
 
 TEST(Checkpoint, ReadsTheScalarsOfBlockYamlAndExpandsNothing) {

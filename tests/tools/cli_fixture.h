@@ -35,6 +35,13 @@ class CliFixture : public ::testing::Test {
     return path("short.npy");
   }
 
+  /// The shipped voice's own sound, raw pcm16: a recording of a speaker that it knows.
+  std::string spoken_pcm(size_t samples) const {
+    const auto result = run({"synth", short_mel(static_cast<int>(samples / 256) + 1), "-o", "-", "--raw"});
+    EXPECT_EQ(result.code, 0) << result.err;
+    return result.out.substr(0, 2 * samples);
+  }
+
   TempDir folder_;
   Program program_{folder_.path()};
   const std::string clip_ = in_tree("data/golden/LJ001-0002.wav").string();
