@@ -127,8 +127,10 @@ TEST_F(FlowEngine, UnknownKeysAndNamesAreErrorsWithTheNearest) {
   EXPECT_NE(message({{"system", "maf"}, {"layer", 3}}).find("'layers'"), std::string::npos);
   EXPECT_NE(message({{"system", "maf"}, {"scale", "tan"}}).find("\"tanh\""), std::string::npos);
   EXPECT_NE(message({{"system", "glow"}, {"channels", 1}}).find("two dimensions"), std::string::npos);
+  FlowDataOptions misspelt;
+  misspelt.path = "two_moon";
   try {
-    load_flow_data({.path = "two_moon"});
+    load_flow_data(misspelt);
     FAIL();
   } catch (const Error& e) {
     EXPECT_EQ(e.code(), Exit::no_input);
@@ -302,8 +304,10 @@ TEST_F(FlowEngine, PicturesOfTheLearnedPlane) {
 TEST_F(FlowEngine, MnistIsRead) {
   const std::string folder = "data/density/mnist_t10k/";
   REQUIRE_SHARED(folder);
-  const auto data = load_flow_data({.path = melflow::testing::shared(folder + "t10k-images-idx3-ubyte.gz").string(),
-                                    .labels = melflow::testing::shared(folder + "t10k-labels-idx1-ubyte.gz").string()});
+  FlowDataOptions options;
+  options.path = melflow::testing::shared(folder + "t10k-images-idx3-ubyte.gz").string();
+  options.labels = melflow::testing::shared(folder + "t10k-labels-idx1-ubyte.gz").string();
+  const auto data = load_flow_data(options);
   EXPECT_EQ(data.x.sizes(), torch::IntArrayRef({10000, 1, 28, 28}));
   EXPECT_EQ(data.classes(), 10);
   EXPECT_EQ(data.labels[0].item<int64_t>(), 7);  // the first test image is a seven
