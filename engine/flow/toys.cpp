@@ -109,7 +109,7 @@ Toy two_moons() {
 // Four circles of radius 0.75 k, each as likely as the others, with Gaussian noise.
 Toy rings() {
   constexpr double kSigma = 0.1, kRadius = 0.75;
-  return {"rings", 2.6385, 4,
+  return {"rings", 2.8454, 4,
           [](int64_t n, at::Generator& g) {
             const auto angle = uniform(n, g) * (2 * kPi);
             const auto radius = (choice(n, 4, g) + 1) * kRadius;
@@ -137,7 +137,7 @@ Tensor spiral_points(const Tensor& t) {
 Toy spirals() {
   constexpr double kSigma = 0.15;
   constexpr int64_t kSteps = 1024;
-  return {"spirals", 2.7645, 4,
+  return {"spirals", 2.9455, 4,
           [](int64_t n, at::Generator& g) {
             const auto arm = (choice(n, 2, g) * 2 - 1).unsqueeze(1);
             return spiral_points(uniform(n, g)) * arm + normal({n, 2}, g) * kSigma;
