@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <csignal>
-#include <cstring>
 
 namespace melflow::tools {
 namespace {
@@ -41,11 +40,23 @@ void come_back(int /*signal*/) {
   set_key_mode();
 }
 
-std::optional<Key> key_of(const char* bytes, ssize_t count) {
-  if (count == 1 && bytes[0] == ' ') return Key::space;
-  if (count == 1 && bytes[0] == 'q') return Key::quit;
-  if (count == 3 && (std::memcmp(bytes, "\033[D", 3) == 0 || std::memcmp(bytes, "\033OD", 3) == 0)) return Key::left;
-  if (count == 3 && (std::memcmp(bytes, "\033[C", 3) == 0 || std::memcmp(bytes, "\033OC", 3) == 0)) return Key::right;
+/// Takes the first key off what was typed, which may be several keys at once; what is no key of ours is passed over,
+/// and the start of a sequence is left for its end to come.
+std::optional<Key> take_key(std::string& typed) {
+  while (!typed.empty()) {
+    if (typed[0] == '\033' && (typed.size() == 1 || typed[1] == '[' || typed[1] == 'O')) {
+      if (typed.size() < 3) return std::nullopt;
+      const char last = typed[2];
+      typed.erase(0, 3);
+      if (last == 'D') return Key::left;
+      if (last == 'C') return Key::right;
+      continue;
+    }
+    const char key = typed[0];
+    typed.erase(0, 1);
+    if (key == ' ') return Key::space;
+    if (key == 'q') return Key::quit;
+  }
   return std::nullopt;
 }
 
@@ -77,15 +88,17 @@ TerminalKeys::~TerminalKeys() {
 }
 
 std::optional<Key> TerminalKeys::wait(std::chrono::milliseconds time) {
+  if (const auto key = take_key(typed_)) return key;
   pollfd terminal{STDIN_FILENO, POLLIN, 0};
   if (::poll(&terminal, active_ ? 1 : 0, static_cast<int>(time.count())) <= 0 || !active_) return std::nullopt;
   if ((terminal.revents & POLLIN) == 0) {
     active_ = false;  // the terminal is gone
     return std::nullopt;
   }
-  char bytes[8];
+  char bytes[64];
   const ssize_t count = ::read(STDIN_FILENO, bytes, sizeof bytes);
-  return key_of(bytes, count);
+  if (count > 0) typed_.append(bytes, static_cast<size_t>(count));
+  return take_key(typed_);
 }
 
 }  // namespace melflow::tools

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <optional>
+#include <string>
 
 namespace melflow::tools {
 
@@ -22,6 +23,7 @@ class TerminalKeys {
 
  private:
   bool active_ = false;
+  std::string typed_;  // and not yet taken
 };
 
 /// Puts the terminal's mode back, where TerminalKeys changed it. May be called by a signal handler.

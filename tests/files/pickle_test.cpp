@@ -1,5 +1,7 @@
 #include "engine/files/pickle.h"
 
+#include <deque>
+
 #include "tests/files/checkpoints.h"
 
 namespace melflow::files {
@@ -10,8 +12,10 @@ using namespace melflow::testing;
 const GlobalPolicy kAnything = [](std::string_view) { return true; };
 const GlobalPolicy kNothing = [](std::string_view) { return false; };
 
+/// A pickle's text points into the bytes that were parsed, so these are kept for as long as the tests run.
 Pickle parsed(const std::string& text, const GlobalPolicy& allowed = kAnything) {
-  return parse_pickle(bytes_of(text), "x.pkl", allowed);
+  static std::deque<std::string> kept;
+  return parse_pickle(bytes_of(kept.emplace_back(text)), "x.pkl", allowed);
 }
 void refused(const std::string& text, const std::string& why, const GlobalPolicy& allowed = kAnything) {
   expect_refused([&] { parsed(text, allowed); }, Exit::bad_data, "x.pkl", why);
