@@ -10,7 +10,7 @@ namespace {
 
 using namespace melflow::testing;
 
-std::map<std::string, ZipMember> unzipped(const std::string& text) { return parse_zip(bytes_of(text), "x.zip"); }
+std::map<std::string, ZipMember> unzipped(const std::string& text) { return parse_zip(kept_bytes_of(text), "x.zip"); }
 void refused_zip(const std::string& text, const std::string& why) {
   expect_refused([&] { unzipped(text); }, Exit::bad_data, "x.zip", why);
 }

@@ -1,7 +1,5 @@
 #include "engine/files/pickle.h"
 
-#include <deque>
-
 #include "tests/files/checkpoints.h"
 
 namespace melflow::files {
@@ -12,10 +10,8 @@ using namespace melflow::testing;
 const GlobalPolicy kAnything = [](std::string_view) { return true; };
 const GlobalPolicy kNothing = [](std::string_view) { return false; };
 
-/// A pickle's text points into the bytes that were parsed, so these are kept for as long as the tests run.
 Pickle parsed(const std::string& text, const GlobalPolicy& allowed = kAnything) {
-  static std::deque<std::string> kept;
-  return parse_pickle(bytes_of(kept.emplace_back(text)), "x.pkl", allowed);
+  return parse_pickle(kept_bytes_of(text), "x.pkl", allowed);
 }
 void refused(const std::string& text, const std::string& why, const GlobalPolicy& allowed = kAnything) {
   expect_refused([&] { parsed(text, allowed); }, Exit::bad_data, "x.pkl", why);

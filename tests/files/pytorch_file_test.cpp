@@ -14,7 +14,7 @@ using namespace melflow::testing;
 
 const std::string kSix = floats({0, 1, 2, 3, 4, 5});
 
-PytorchContent parsed(const std::string& file) { return parse_pytorch(bytes_of(file), "x.pt"); }
+PytorchContent parsed(const std::string& file) { return parse_pytorch(kept_bytes_of(file), "x.pt"); }
 void refused(const std::string& file, const std::string& why) {
   expect_refused([&] { parsed(file); }, Exit::bad_data, "x.pt", why);
 }
@@ -106,7 +106,7 @@ TEST(PytorchFile, RefusesWhatIsNoStateDictionaryByItsName) {
   refused(zip({{"m/readme", "x"}}), "data.pkl");
   refused("\x80\x02}.", "Python pickle, but none that torch.save made");
   refused("not a checkpoint", "no PyTorch file");
-  const auto seen = parse_pytorch(bytes_of(pytorch_zip("cargparse\nNamespace\n)\x81", {})), "x.pt", Unknown::list);
+  const auto seen = parse_pytorch(kept_bytes_of(pytorch_zip("cargparse\nNamespace\n)\x81", {})), "x.pt", Unknown::list);
   EXPECT_EQ(seen.refused, std::vector<std::string>{"argparse.Namespace"});
 }
 
