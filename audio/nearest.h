@@ -9,8 +9,9 @@
 
 namespace melflow {
 
-/// The candidate with the smallest Levenshtein distance to `name` (the first of equals), for "did you mean …?";
-/// empty where there is no candidate.
+/// The candidate with the smallest Levenshtein distance to `name` (the first of equals), for "did you mean …?"; one
+/// that begins with `name` counts as one letter away, since whoever types "hop" means hop_length. Empty where there is
+/// no candidate.
 inline std::string nearest(std::string_view name, std::span<const std::string> candidates) {
   std::string best;
   size_t best_distance = std::string::npos;
@@ -27,8 +28,10 @@ inline std::string nearest(std::string_view name, std::span<const std::string> c
         row[j] = std::min({row[j] + 1, row[j - 1] + 1, substituted});
       }
     }
-    if (row.back() < best_distance) {
-      best_distance = row.back();
+    const bool begun = name.size() > 1 && candidate.starts_with(name);
+    const size_t distance = begun ? std::min<size_t>(row.back(), 1) : row.back();
+    if (distance < best_distance) {
+      best_distance = distance;
       best = candidate;
     }
   }

@@ -1,8 +1,7 @@
 #include "engine/model_config.h"
 
 #include <functional>
-#include <set>
-#include <variant>
+#include <span>
 #include <vector>
 
 #include <torch/torch.h>
@@ -10,8 +9,18 @@
 
 #include "audio/error.h"
 #include "audio/nearest.h"
+#include "engine/options_json.h"
 #include "models/block_flow.h"
 #include "models/waveglow.h"
+
+namespace melflow::models {
+
+static std::span<const char* const> enum_names(Conditioning) {
+  static constexpr const char* kNames[] = {"sample_rate", "frame_rate"};
+  return kNames;
+}
+
+}  // namespace melflow::models
 
 namespace melflow::engine {
 namespace {
@@ -34,6 +43,7 @@ void fields(models::WaveGlowOptions& o, Visit&& visit) {
   visit("wavenet_channels", o.wavenet_channels);
   visit("wavenet_kernel", o.wavenet_kernel);
   visit("wavenet_dilation_cycle", o.wavenet_dilation_cycle);
+  visit("swap_odd_halves", o.swap_odd_halves);
 }
 
 template <typename Visit>
@@ -55,63 +65,6 @@ void fields(models::BlockFlowOptions& o, Visit&& visit) {
 /// A model larger than this is a mistake or an attack: the count is refused before anything is allocated.
 constexpr int64_t kLargestField = 1 << 16;
 
-struct Reader {
-  const json& config;
-  const std::string& name;
-  std::vector<std::string> known{"system"};
-
-  const json* find(const char* key) {
-    known.emplace_back(key);
-    const auto found = config.find(key);
-    return found == config.end() ? nullptr : &*found;
-  }
-  [[noreturn]] void refuse(const char* key, const std::string& want) const {
-    throw Error(Exit::config, name + ": model." + key + " is " + config.at(key).dump() + "; it must be " + want);
-  }
-  void operator()(const char* key, int64_t& field) {
-    const auto* value = find(key);
-    if (value == nullptr) return;
-    if (!value->is_number_integer() || value->get<int64_t>() < 0 || value->get<int64_t>() > kLargestField) {
-      refuse(key, "a whole number from 0 to " + std::to_string(kLargestField));
-    }
-    field = value->get<int64_t>();
-  }
-  void operator()(const char* key, double& field) {
-    const auto* value = find(key);
-    if (value == nullptr) return;
-    if (!value->is_number()) refuse(key, "a number");
-    field = value->get<double>();
-  }
-  void operator()(const char* key, models::Conditioning& field) {
-    const auto* value = find(key);
-    if (value == nullptr) return;
-    if (*value == "sample_rate") {
-      field = models::Conditioning::sample_rate;
-    } else if (*value == "frame_rate") {
-      field = models::Conditioning::frame_rate;
-    } else {
-      refuse(key, "\"sample_rate\" or \"frame_rate\"");
-    }
-  }
-  void refuse_unknown() const {
-    for (const auto& [key, value] : config.items()) {
-      if (std::find(known.begin(), known.end(), key) == known.end()) {
-        throw Error(Exit::config,
-                    name + ": unknown key model." + key + "; did you mean '" + nearest(key, known) + "'?");
-      }
-    }
-  }
-};
-
-struct Writer {
-  json out;
-  void operator()(const char* key, int64_t field) { out[key] = field; }
-  void operator()(const char* key, double field) { out[key] = field; }
-  void operator()(const char* key, models::Conditioning field) {
-    out[key] = field == models::Conditioning::sample_rate ? "sample_rate" : "frame_rate";
-  }
-};
-
 struct System {
   std::string name;
   std::function<std::shared_ptr<models::Vocoder>(const json&, const std::string&, double)> build;
@@ -121,7 +74,7 @@ struct System {
 template <typename Options>
 Options read_options(const json& config, const std::string& name) {
   Options options;
-  Reader reader{config, name};
+  OptionReader reader{config, name, "model", kLargestField, {"system"}};
   fields(options, reader);
   reader.refuse_unknown();
   try {
@@ -145,7 +98,7 @@ System system_of(const std::string& system) {
           },
           [system](const json& config, const std::string& name) {
             auto options = read_options<Options>(config, name);
-            Writer writer;
+            OptionWriter writer;
             writer.out["system"] = system;
             fields(options, writer);
             return writer.out;

@@ -50,29 +50,30 @@ Noise::Noise(files::NpyArray z, std::string name) : z_(std::move(z)), name_(std:
   }
 }
 
-torch::Tensor Noise::slice(int64_t channels, int64_t first, int64_t count) const {
-  auto out = torch::empty({1, channels, count});
-  auto* data = out.data_ptr<float>();
-  if (z_) {
-    if (z_->shape[0] != channels || z_->shape[1] < first + count) {
-      throw Error(Exit::bad_data, name_ + ": holds noise [" + std::to_string(z_->shape[0]) + ", " +
-                                      std::to_string(z_->shape[1]) + "], but this voice and mel need [" +
-                                      std::to_string(channels) + ", " + std::to_string(first + count) + "]");
-    }
-    for (int64_t c = 0; c < channels; ++c) {
-      const auto* row = z_->values.data() + c * z_->shape[1] + first;
-      std::copy(row, row + count, data + c * count);
-    }
-    return out;
+void Noise::fill(int64_t channels, int64_t first, int64_t count, std::span<float> out) const {
+  if (z_ && (z_->shape[0] != channels || z_->shape[1] < first + count)) {
+    throw Error(Exit::bad_data, name_ + ": holds noise [" + std::to_string(z_->shape[0]) + ", " +
+                                    std::to_string(z_->shape[1]) + "], but this voice and mel need [" +
+                                    std::to_string(channels) + ", " + std::to_string(first + count) + "]");
   }
-  for (int64_t c = 0; c < channels; c += 4) {
-    for (int64_t g = 0; g < count; ++g) {
+  for (int64_t g = 0; g < count; ++g) {
+    float* row = out.data() + g * channels;
+    if (z_) {
+      for (int64_t c = 0; c < channels; ++c) row[c] = z_->values[static_cast<size_t>(c * z_->shape[1] + first + g)];
+      continue;
+    }
+    for (int64_t c = 0; c < channels; c += 4) {
       float four[4];
       four_normals(philox(static_cast<uint64_t>(first + g), static_cast<uint64_t>(c / 4), seed_), four);
-      for (int64_t i = c; i < std::min(c + 4, channels); ++i) data[i * count + g] = four[i - c];
+      std::copy(four, four + std::min<int64_t>(4, channels - c), row + c);
     }
   }
-  return out;
+}
+
+torch::Tensor Noise::slice(int64_t channels, int64_t first, int64_t count) const {
+  auto out = torch::empty({1, count, channels});
+  fill(channels, first, count, std::span(out.data_ptr<float>(), static_cast<size_t>(out.numel())));
+  return out.transpose(1, 2).contiguous();
 }
 
 }  // namespace melflow::engine

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 
 #include <torch/types.h>
@@ -26,6 +27,9 @@ class Noise {
   explicit Noise(uint64_t seed) : seed_(seed) {}
   /// `z` is [channels, groups]. Throws Error{bad_data} that names `name` where it is not.
   Noise(files::NpyArray z, std::string name);
+
+  /// The same as slice(), group after group: out [count, channels].
+  void fill(int64_t channels, int64_t first, int64_t count, std::span<float> out) const;
 
   /// Rows `channels`, groups [first, first + count): [1, channels, count] float32, before sigma.
   /// Throws Error{bad_data} where a file holds other or fewer numbers.

@@ -4,8 +4,10 @@
 
 #include "audio/error.h"
 #include "engine/files/mel_file.h"
+#include "engine/files/published_waveglow.h"
 #include "engine/files/safetensors.h"
 #include "engine/import_waveglow.h"
+#include "engine/load_module.h"
 #include "engine/model_config.h"
 #include "engine/tensors.h"
 
@@ -14,32 +16,7 @@ namespace {
 
 using nlohmann::json;
 
-/// Copies every tensor into its parameter; the two sets must be the same, shape for shape.
-void load_parameters(models::Vocoder& model, const std::map<std::string, torch::Tensor>& tensors,
-                     const std::string& name) {
-  torch::NoGradGuard no_grad;
-  auto slots = model.named_parameters();
-  for (const auto& slot : model.named_buffers()) slots.insert(slot.key(), slot.value());
-  for (auto& slot : slots) {
-    const auto found = tensors.find(slot.key());
-    if (found == tensors.end()) throw Error(Exit::bad_data, name + ": tensor '" + slot.key() + "' is missing");
-    if (found->second.sizes() != slot.value().sizes()) {
-      std::ostringstream text;
-      text << name << ": tensor '" << slot.key() << "' has shape " << found->second.sizes() << ", not "
-           << slot.value().sizes();
-      throw Error(Exit::bad_data, text.str());
-    }
-    slot.value().copy_(found->second);
-    if (!slot.value().isfinite().all().item<bool>()) {
-      throw Error(Exit::bad_data, name + ": tensor '" + slot.key() + "' holds NaN or infinity");
-    }
-  }
-  for (const auto& [key, tensor] : tensors) {
-    if (!slots.contains(key)) {
-      throw Error(Exit::bad_data, name + ": tensor '" + key + "' does not belong to this model");
-    }
-  }
-}
+using Views = std::map<std::string, files::TensorView>;
 
 json parse_metadata_json(const std::string& text, const std::string& key, const std::string& name) {
   auto parsed = json::parse(text, nullptr, /*allow_exceptions=*/false);
@@ -60,14 +37,13 @@ double number(const std::map<std::string, std::string>& metadata, const std::str
 
 constexpr const char* kOwnKeys[] = {"format", "melflow_format_version", "model_config", "mel_recipe", "level", "sigma"};
 
-double count_numbers(const std::map<std::string, torch::Tensor>& tensors) {
+double count_numbers(const Views& tensors) {
   double sum = 0;
-  for (const auto& [key, tensor] : tensors) sum += static_cast<double>(tensor.numel());
+  for (const auto& [key, view] : tensors) sum += static_cast<double>(view.bytes.size() / files::size_of(view.dtype));
   return sum;
 }
 
-Voice own_voice(const files::SafetensorsFile& file, double weights, const std::string& name) {
-  const auto& metadata = file.metadata();
+Voice own_voice(const std::map<std::string, std::string>& metadata, double weights, const std::string& name) {
   const auto text = [&](const std::string& key) {
     const auto found = metadata.find(key);
     if (found == metadata.end())
@@ -95,35 +71,51 @@ Voice own_voice(const files::SafetensorsFile& file, double weights, const std::s
 
 }  // namespace
 
+bool is_own_voice(const files::Checkpoint& checkpoint) {
+  return checkpoint.metadata.contains("melflow_format_version") || !files::waveglow_path(checkpoint.tensors);
+}
+
+Voice published_voice(const files::PublishedWaveGlow& published, const std::string& container,
+                      const std::string& name) {
+  Voice voice;
+  voice.name = name;
+  try {
+    voice.model_config = resolved_model_config(waveglow_config(published), name);
+    voice.mel.n_mels = static_cast<int>(published.n_mels);
+    voice.mel.hop_length = static_cast<int>(published.hop_length);
+    for (const auto& [key, value] : published.recipe) audio::set_mel_option(voice.mel, key, value);
+    voice.mel.validate();
+  } catch (const Error& e) {
+    const std::string what = e.what();  // a bad configuration inside a file is bad data
+    throw Error(Exit::bad_data, what.starts_with(name) ? what : name + ": " + what);
+  }
+  voice.card["origin"] = std::filesystem::path(name).filename().string() + ": " + container + ", " + published.layout;
+  voice.card["mel_recipe_origin"] = published.recipe.empty()
+                                        ? "assumed to be NVIDIA's; the file stores only the bands and the hop"
+                                        : "the file's own configuration";
+  return voice;
+}
+
 Voice load_voice(const std::filesystem::path& path) {
   const std::string name = path.string();
-  const files::SafetensorsFile file(path);
-  std::map<std::string, torch::Tensor> tensors;
-  for (const auto& [key, view] : file.tensors()) tensors[key] = tensor_from(view);
-
+  const files::CheckpointFile file(path);
+  const auto& checkpoint = file.content();
   Voice voice;
-  if (looks_like_nvidia(tensors)) {
-    auto imported = import_waveglow(tensors, name);
-    json config{{"system", "waveglow"}};
-    const auto& o = imported.options;
-    config["n_mels"] = o.n_mels;
-    config["hop_length"] = o.hop_length;
-    config["n_flows"] = o.n_flows;
-    config["group_size"] = o.group_size;
-    config["early_every"] = o.early_every;
-    config["early_size"] = o.early_size;
-    config["upsample_kernel"] = o.upsample_kernel;
-    config["wavenet_layers"] = o.wavenet_layers;
-    config["wavenet_channels"] = o.wavenet_channels;
-    config["wavenet_kernel"] = o.wavenet_kernel;
-    voice.model_config = resolved_model_config(config, name);
-    voice.model = build_vocoder(voice.model_config, name);
-    voice.mel.n_mels = static_cast<int>(o.n_mels);
-    voice.mel.hop_length = static_cast<int>(o.hop_length);
-    voice.card["origin"] = "tensors under NVIDIA's names; mel recipe assumed to be NVIDIA's";
-    tensors = std::move(imported.tensors);
+  Views tensors;
+  files::PublishedWaveGlow published;
+  if (is_own_voice(checkpoint)) {
+    if (checkpoint.container != "safetensors") {
+      throw Error(Exit::bad_data, name +
+                                      ": holds no WaveGlow (no tensor 'convinv.0.conv.weight'), the one kind of "
+                                      "foreign voice that is known; melflow inspect lists what it holds");
+    }
+    for (const auto& [key, tensor] : checkpoint.tensors) tensors[key] = files::in_c_order(tensor, published.made);
+    voice = own_voice(checkpoint.metadata, count_numbers(tensors), name);
   } else {
-    voice = own_voice(file, count_numbers(tensors), name);
+    published = files::read_published_waveglow(checkpoint, name);
+    voice = published_voice(published, checkpoint.container, name);
+    voice.model = build_vocoder(voice.model_config, name);
+    tensors = published.tensors;
   }
   voice.name = name;
   if (voice.mel.n_mels != voice.model->n_mels() || voice.mel.hop_length != voice.model->hop_length()) {
@@ -132,7 +124,7 @@ Voice load_voice(const std::filesystem::path& path) {
                                     std::to_string(voice.model->n_mels()) + ", " +
                                     std::to_string(voice.model->hop_length()) + ")");
   }
-  load_parameters(*voice.model, tensors, name);
+  load_module(*voice.model, tensors, name);
   voice.model->eval();
   return voice;
 }

@@ -9,6 +9,7 @@
 
 #include "audio/atomic_file.h"
 #include "audio/mel.h"
+#include "engine/files/published_waveglow.h"
 #include "models/vocoder.h"
 
 namespace melflow::engine {
@@ -24,9 +25,16 @@ struct Voice {
   std::shared_ptr<models::Vocoder> model;   ///< float32, on the CPU, in evaluation mode
 };
 
-/// Opens our own files and safetensors with NVIDIA's names. Nothing in the file is executed; tensors must be exactly
-/// those that the configuration asks for. Throws Error{no_input, bad_data}.
+/// Opens our own files and every published WaveGlow (docs/FORMATS.md lists the layouts). Nothing in the file is
+/// executed; tensors must be exactly those that the configuration asks for. Throws Error{no_input, bad_data}.
 Voice load_voice(const std::filesystem::path& path);
+
+/// Whether a file is to be read as ours rather than as a published WaveGlow.
+bool is_own_voice(const files::Checkpoint& checkpoint);
+
+/// A published WaveGlow as a voice without its model: configuration, recipe (NVIDIA's, where the file stores none) and
+/// card, which says where it came from.
+Voice published_voice(const files::PublishedWaveGlow& published, const std::string& container, const std::string& name);
 
 void save_voice(const std::filesystem::path& path, const Voice& voice, AtomicFile::Existing existing);
 

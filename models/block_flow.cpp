@@ -9,6 +9,13 @@ torch::Tensor pad_left_right(const torch::Tensor& t, int64_t left, int64_t right
   return torch::constant_pad_nd(t, {left, right});
 }
 
+torch::Tensor limited(const torch::Tensor& t, const torch::Tensor& limit) {
+  return torch::minimum(torch::maximum(t, -limit), limit);
+}
+
+/// The identity for small numbers, never beyond ±limit.
+torch::Tensor saturate(const torch::Tensor& t, double limit) { return t * torch::rsqrt(1 + (t / limit).square()); }
+
 }  // namespace
 
 void BlockFlowOptions::validate() const {
@@ -87,6 +94,15 @@ void BlockFlow::set_filterbank(const torch::Tensor& filterbank) {
   mel_to_magnitude_.copy_(torch::linalg_pinv(filterbank.to(torch::kFloat64)).t());
 }
 
+torch::Tensor BlockFlow::log_inverse(const torch::Tensor& cepstrum) const {
+  const auto spectrum = torch::real(torch::fft_rfft(pad_left_right(cepstrum, 1, 0), kFft));
+  const auto bounded = kSpectrumLimit * torch::tanh(spectrum / kSpectrumLimit);
+  // Folded into a causal cepstrum, the bounded spectrum is that of a minimum-phase filter again.
+  const auto even = torch::fft_irfft(torch::complex(bounded, torch::zeros_like(bounded)), kFft);
+  const auto decay = torch::pow(kPoleRadius, torch::arange(1, kFft / 2, cepstrum.options()));
+  return torch::fft_rfft(pad_left_right(2 * even.slice(-1, 1, kFft / 2) * decay, 1, 0), kFft);
+}
+
 torch::Tensor BlockFlow::to_blocks(const torch::Tensor& at_frames, double fraction) const {
   const int64_t ratio = options_.hop_length / options_.group_size;
   const auto left = at_frames.narrow(1, 0, at_frames.size(1) - 1).unsqueeze(2);
@@ -101,7 +117,7 @@ BlockFlow::Guide BlockFlow::guide(const torch::Tensor& mel, int64_t frames) {
               o.n_mels, ", ", frames, " or more], not ", mel.sizes());
   // Frames -kLookahead … frames + kLookahead, the ends repeated where there are none.
   const auto wanted = torch::arange(-kLookahead, frames + kLookahead + 1, torch::kInt64).clamp(0, mel.size(2) - 1);
-  const auto m = mel.index_select(2, wanted.to(mel.device()));
+  const auto m = mel.index_select(2, wanted.to(mel.device())).clamp(-kMelLimit, kMelLimit);
 
   const auto level = 0.5 * torch::log((2 * m).exp().mean(1) + kLevelFloor);  // [batch, frames']
   const auto n = level.size(1);
@@ -117,19 +133,22 @@ BlockFlow::Guide BlockFlow::guide(const torch::Tensor& mel, int64_t frames) {
 
   // Small high quefrencies at the start: they steer the filter most, and would blow it up.
   const auto damping = 1 / (1 + torch::arange(o.cepstrum + 1, features.options()) / 16);
+  const auto own = m.narrow(2, kLookahead, frames + 1).transpose(1, 2);
+  const auto own_level = level.narrow(1, kLookahead, frames + 1).unsqueeze(2);
   const auto c = cepstrum_->forward(features) * damping;
-  const auto log_inverse = torch::fft_rfft(pad_left_right(c.narrow(2, 1, o.cepstrum), 1, 0), kFft);
-  // ln A is linear in c, so frames are blended there, where the blend is a minimum-phase filter again.
-  const auto blended = torch::view_as_complex(
-      to_blocks(torch::view_as_real(log_inverse).flatten(2)).unflatten(2, {kFft / 2 + 1, 2}).contiguous());
+  // ln A is linear in its bounded cepstrum, so frames are blended there: the blend is a minimum-phase filter again.
+  const auto blended = torch::view_as_complex(to_blocks(torch::view_as_real(log_inverse(c.slice(2, 1))).flatten(2))
+                                                  .unflatten(2, {kFft / 2 + 1, 2})
+                                                  .contiguous());
   const auto impulse = torch::fft_irfft(torch::exp(-blended), kFft).narrow(2, 1, o.filter_taps - 1);
   Guide out;
   out.taps = torch::cat({torch::ones_like(impulse.narrow(2, 0, 1)), impulse}, 2);
-  out.log_gain = to_blocks(level.narrow(1, kLookahead, frames + 1).unsqueeze(2)).squeeze(2);
-  out.log_sigma = out.log_gain + to_blocks(c.narrow(2, 0, 1)).squeeze(2);
+  out.log_gain = to_blocks(own_level).squeeze(2);
+  out.limit = kFilterLimit * torch::exp(out.log_gain).unsqueeze(-1);
+  out.log_sigma = out.log_gain + to_blocks(c.narrow(2, 0, 1).clamp(kLowestLevel, kHighestLevel)).squeeze(2);
   out.film = to_blocks(film_->forward(features));
   out.lag_bias = to_blocks(lag_bias_->forward(features));
-  const auto spectrum = torch::matmul(m.narrow(2, kLookahead, frames + 1).exp().transpose(1, 2), mel_to_magnitude_);
+  const auto spectrum = torch::matmul(own.exp(), mel_to_magnitude_);
   out.magnitude = to_blocks(spectrum.clamp_min(kMagnitudeFloor), /*fraction=*/0);
   const auto hop = std::min(o.hop_length / o.group_size, out.magnitude.size(1));  // in blocks
   out.earlier_magnitude = torch::cat(
@@ -178,24 +197,24 @@ torch::Tensor BlockFlow::guess(const torch::Tensor& past, const torch::Tensor& m
 
 std::vector<torch::Tensor> BlockFlow::context(const Past& past, const Guide& g) {
   const auto& o = options_;
-  const auto xs = past.x * kPastScale;
+  const auto es = saturate(past.e, kPastLimit), xs = saturate(past.x, kPastLimit) * kPastScale;
   // Σ_l weight_l · the group_size samples that followed lag l, as a circular convolution.
-  const auto weights = lag_weights({past.e, xs, {}}, g.lag_bias);
+  const auto weights = lag_weights({es, xs, {}}, g.lag_bias);
   const auto spectrum = torch::fft_rfft(pad_left_right(weights, o.group_size, o.past - o.group_size - o.lags));
-  std::vector<torch::Tensor> seen{past.e, xs};
-  for (const auto& y : {past.e, xs}) {
+  std::vector<torch::Tensor> seen{es, xs};
+  for (const auto& y : {es, xs}) {
     seen.push_back(torch::fft_irfft(spectrum * torch::fft_rfft(y), o.past).slice(-1, 0, o.group_size));
   }
   // The guesses, too, are data to a training: nothing is learned by way of them.
   torch::AutoGradMode gradients(torch::GradMode::is_enabled() && !is_training());
-  const auto over_gain = torch::exp(-g.log_gain).unsqueeze(-1) * kPastScale;
+  const auto over_gain = torch::exp(-g.log_gain).unsqueeze(-1);
   const auto over_sigma = torch::exp(-g.log_sigma).unsqueeze(-1);
   const auto guesses = {guess(past.raw, g.earlier_magnitude, 3),
                         guess(past.raw.slice(-1, o.hop_length), g.magnitude, 1)};
   for (const auto& x : guesses) {
-    const auto segment = torch::cat({past.raw.slice(-1, kInversionPast - o.filter_taps), x}, -1);
-    seen.push_back(x * over_gain);
-    seen.push_back((filter(segment, g.taps) * over_sigma).clamp(-kResidualLimit, kResidualLimit));
+    const auto segment = torch::cat({limited(past.raw.slice(-1, kInversionPast - o.filter_taps), g.limit), x}, -1);
+    seen.push_back(saturate(x * over_gain, kPastLimit) * kPastScale);
+    seen.push_back(saturate(filter(segment, g.taps) * over_sigma, kResidualLimit));
   }
   return seen;
 }
@@ -217,7 +236,9 @@ Mapped BlockFlow::forward(const torch::Tensor& x, const torch::Tensor& mel) {
               "BlockFlow: wants [batch, samples] with samples a multiple of ", o.hop_length, ", not ", x.sizes());
   const auto g = guide(mel, x.size(1) / o.hop_length);
   const auto segments = pad_left_right(x, o.filter_taps, 0).unfold(1, o.filter_taps + o.group_size, o.group_size);
-  const auto e = filter(segments, g.taps) * torch::exp(-g.log_sigma).unsqueeze(2);  // [batch, blocks, group]
+  const auto seen = limited(segments, g.limit);
+  const auto beyond = (segments - seen).slice(-1, o.filter_taps);                          // zero, but for wild samples
+  const auto e = (filter(seen, g.taps) + beyond) * torch::exp(-g.log_sigma).unsqueeze(2);  // [batch, blocks, group]
 
   const auto before = [&](const torch::Tensor& signal, int64_t n) {  // the n samples before each block
     return pad_left_right(signal, n, 0).unfold(1, n, o.group_size).narrow(1, 0, e.size(1));
@@ -236,6 +257,29 @@ Mapped BlockFlow::forward(const torch::Tensor& x, const torch::Tensor& mel) {
   return {z.transpose(1, 2).contiguous(), local.sum(1), local};
 }
 
+torch::Tensor BlockFlow::unfilter(const torch::Tensor& residual, const torch::Tensor& past, const Guide& g) const {
+  const auto n = options_.group_size, reach = std::min(n, options_.filter_taps);
+  // What the past contributes goes to the right side; the block's own samples solve a unit lower-triangular system.
+  const auto right =
+      residual * torch::exp(g.log_sigma).unsqueeze(1) - filter(pad_left_right(limited(past, g.limit), 0, n), g.taps);
+  const auto row = torch::arange(n, torch::kInt64).unsqueeze(1), column = row.t();
+  const auto difference = (row - column).clamp_min(0).to(past.device()).flatten();
+  const auto taps = pad_left_right(g.taps.slice(1, 0, reach), 0, n - reach);
+  const auto matrix = taps.index_select(1, difference).view({-1, n, n}) * torch::ones({n, n}, taps.options()).tril();
+  auto x = torch::linalg_solve_triangular(matrix, right.unsqueeze(2), /*upper=*/false, /*left=*/true,
+                                          /*unitriangular=*/true)
+               .squeeze(2);
+  if ((x.abs() <= g.limit).all().item<bool>()) return x;
+  // Some sample is beyond what the filter sees of it: one after the other.
+  auto seen = torch::zeros_like(right);
+  x = right.clone();
+  for (int64_t t = 0; t < n; ++t) {
+    if (t > 0) x.select(1, t).sub_((matrix.slice(1, t, t + 1).slice(2, 0, t).squeeze(1) * seen.slice(1, 0, t)).sum(1));
+    seen.select(1, t).copy_(limited(x.slice(1, t, t + 1), g.limit).squeeze(1));
+  }
+  return x;
+}
+
 Mapped BlockFlow::inverse(const torch::Tensor& z, const torch::Tensor& mel) {
   const auto& o = options_;
   const auto blocks = z.size(2), batch = z.size(0), n = o.group_size;
@@ -245,30 +289,19 @@ Mapped BlockFlow::inverse(const torch::Tensor& z, const torch::Tensor& mel) {
   const auto memory = std::max(o.past, kInversionPast);
   auto x = torch::zeros({batch, memory + blocks * n}, z.options());
   auto e = torch::zeros({batch, o.past + blocks * n}, z.options());
-  const auto row = torch::arange(n, torch::kInt64).unsqueeze(1), column = row.t();
-  const auto difference = (row - column).clamp_min(0).to(z.device()).flatten();
-  const auto lower = torch::ones({n, n}, z.options()).tril();
   std::vector<torch::Tensor> local;
   for (int64_t b = 0; b < blocks; ++b) {
     const auto t = memory + b * n;
     const Guide here{
-        g.taps.select(1, b),     g.log_gain.select(1, b),  g.log_sigma.select(1, b),        g.film.select(1, b),
-        g.lag_bias.select(1, b), g.magnitude.select(1, b), g.earlier_magnitude.select(1, b)};
+        g.taps.select(1, b), g.log_gain.select(1, b), g.limit.select(1, b),     g.log_sigma.select(1, b),
+        g.film.select(1, b), g.lag_bias.select(1, b), g.magnitude.select(1, b), g.earlier_magnitude.select(1, b)};
     const Past past{e.slice(1, b * n, b * n + o.past),
                     x.slice(1, t - o.past, t) * torch::exp(-here.log_gain).unsqueeze(1),
                     x.slice(1, t - kInversionPast, t)};
     const auto [mu, s] = block_network(context(past, here), here.film);
     const auto residual = mu + torch::exp(s) * z.select(2, b);
     e.slice(1, o.past + b * n, o.past + (b + 1) * n).copy_(residual);
-    // The block's own samples solve a unit lower-triangular system; what the past contributes goes to the right side.
-    const auto from_past = filter(pad_left_right(x.slice(1, t - o.filter_taps, t), 0, n), here.taps);
-    const auto reach = std::min(n, o.filter_taps);
-    auto matrix =
-        pad_left_right(here.taps.slice(1, 0, reach), 0, n - reach).index_select(1, difference).view({batch, n, n});
-    const auto right = residual * torch::exp(here.log_sigma).unsqueeze(1) - from_past;
-    const auto solved = torch::linalg_solve_triangular(matrix * lower, right.unsqueeze(2), /*upper=*/false,
-                                                       /*left=*/true, /*unitriangular=*/true);
-    x.slice(1, t, t + n).copy_(solved.squeeze(2));
+    x.slice(1, t, t + n).copy_(unfilter(residual, x.slice(1, t - o.filter_taps, t), here));
     local.push_back(s.sum(1) + here.log_sigma * n);
   }
   const auto by_block = torch::stack(local, 1);

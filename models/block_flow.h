@@ -34,6 +34,11 @@ struct BlockFlowOptions {
 ///      that makes its spectrum that of the mel. The guesses carry the mel's error back, so that nothing drifts.
 /// log|det| = -Σ (ln σ_t + s_t). Levels cancel: everything is computed relative to a gain read off the mel.
 /// The whitening is the maximum-likelihood linear prediction of Itakura & Saito (1968) made conditional.
+/// Sampling feeds the past back. What keeps it from running away, whatever the mel: the filter and the network see a
+/// past that is limited relative to the gain, so each sample is bounded by numbers that do not grow, |x_t| ≤ σ_t·|e_t|
+/// + limit·gain·Σ|a_k|; and, so that this bound is not reached, ln|A| and ln σ are limited and the zeros of A drawn
+/// inwards, which keeps A minimum phase when it is cut to its taps. The map stays triangular: any function of the past
+/// may be in it.
 class BlockFlow : public Vocoder {
  public:
   explicit BlockFlow(const BlockFlowOptions& options);
@@ -54,14 +59,21 @@ class BlockFlow : public Vocoder {
                                             ///< between which it interpolates
   static constexpr int64_t kFft = 1024;     ///< of the cepstrum and the filter; at least taps + group_size
   static constexpr int64_t kInversionPast = 768;  ///< samples of the past that the guesses continue
-  static constexpr double kPastScale = 0.7, kLevelFloor = 1e-7, kCorrelationFloor = 1e-4, kScaleLimit = 4.0;
+  static constexpr double kPastScale = 0.7, kLevelFloor = 1e-7, kCorrelationFloor = 1e-4, kScaleLimit = 3.0;
   static constexpr double kMagnitudeFloor = 1e-5, kResidualLimit = 20.0;
+  static constexpr double kSpectrumLimit = 6.0;                      ///< of |ln A|: 52 dB to each side of the level
+  static constexpr double kLowestLevel = -8.0, kHighestLevel = 2.0;  ///< of ln σ - ln gain
+  static constexpr double kPoleRadius = 0.997;                       ///< largest radius of a pole of 1/A
+  static constexpr double kPastLimit = 8.0;     ///< at which the network's view of e and x/gain saturates
+  static constexpr double kFilterLimit = 32.0;  ///< of |x/gain| in the filter's view of the past
+  static constexpr double kMelLimit = 20.0;     ///< of |mel|: no sound is beyond it
 
  private:
   /// What the mel says about each block. Every tensor is [batch, blocks, …].
   struct Guide {
     torch::Tensor taps;       ///< [.., filter_taps], taps_0 = 1
     torch::Tensor log_gain;   ///< [..], read off the mel
+    torch::Tensor limit;      ///< [.., 1] of the filter's view of the past
     torch::Tensor log_sigma;  ///< [..], log_gain + c_0: the level of the residual
     torch::Tensor film;       ///< [.., 2·hidden]
     torch::Tensor lag_bias;   ///< [.., lags]
@@ -74,6 +86,8 @@ class BlockFlow : public Vocoder {
     torch::Tensor raw;   ///< [.., kInversionPast] of x
   };
   Guide guide(const torch::Tensor& mel, int64_t frames);
+  /// Cepstrum [.., cepstrum] from quefrency 1 on → ln A^-1 [.., bins], bounded.
+  torch::Tensor log_inverse(const torch::Tensor& cepstrum) const;
   /// [batch, frames + 1, n] → [batch, blocks, n]: linear between frames, at this fraction of each block.
   torch::Tensor to_blocks(const torch::Tensor& at_frames, double fraction = 0.5) const;
   /// What the network sees of the past, side by side: each [.., n].
@@ -85,6 +99,8 @@ class BlockFlow : public Vocoder {
                                                         const torch::Tensor& film);
   /// Σ_k taps_k·segment_{t-k} for the last group_size samples of segment [.., taps + group].
   torch::Tensor filter(const torch::Tensor& segment, const torch::Tensor& taps) const;
+  /// The samples [batch, group] whose residual is `residual`, after the past [batch, filter_taps].
+  torch::Tensor unfilter(const torch::Tensor& residual, const torch::Tensor& past, const Guide& guide) const;
 
   BlockFlowOptions options_;
   std::vector<torch::nn::Conv1d> encoder_;

@@ -6,6 +6,20 @@
 #include "models/flow/squeeze.h"
 
 namespace melflow::models {
+namespace {
+
+/// The second half of the channels before the first; its own inverse.
+class SwapHalves : public Bijection {
+ public:
+  Mapped forward(const torch::Tensor& x, const torch::Tensor&) override {
+    const auto half = x.size(1) / 2;
+    return {torch::cat({x.narrow(1, half, half), x.narrow(1, 0, half)}, 1), no_volume(x),
+            torch::zeros({x.size(0), x.size(2)}, x.options())};
+  }
+  Mapped inverse(const torch::Tensor& z, const torch::Tensor& context) override { return forward(z, context); }
+};
+
+}  // namespace
 
 void WaveGlowOptions::validate() const {
   TORCH_CHECK(n_mels > 0 && hop_length > 0 && n_flows > 0 && early_every > 0 && early_size > 0 && context_channels > 0,
@@ -17,6 +31,8 @@ void WaveGlowOptions::validate() const {
   const auto early = (n_flows - 1) / early_every * early_size;
   TORCH_CHECK(group_size - early >= 2, "WaveGlow: early outputs take ", early, " of ", group_size,
               " channels; at least 2 must remain");
+  TORCH_CHECK(!swap_odd_halves || (group_size % 2 == 0 && early_size % 2 == 0),
+              "WaveGlow: swap_odd_halves wants even group_size and early_size");
 }
 
 double WaveGlowOptions::weight_count() const {
@@ -63,7 +79,10 @@ WaveGlow::WaveGlow(const WaveGlowOptions& options) : options_(options) {
                                                           .dilation_cycle = o.wavenet_dilation_cycle});
     const auto name = "flows_" + std::to_string(k);
     levels.back().push_back(register_module(name + "_conv1x1", std::make_shared<Conv1x1>(channels)));
+    const bool swap = o.swap_odd_halves && k % 2 == 1;
+    if (swap) levels.back().push_back(std::make_shared<SwapHalves>());
     levels.back().push_back(register_module(name + "_coupling", std::make_shared<AffineCoupling>(channels, net)));
+    if (swap) levels.back().push_back(std::make_shared<SwapHalves>());
   }
   // From the noise end backwards: each level ends in the split that wraps all later ones.
   for (auto level = levels.rbegin(); level != levels.rend(); ++level) {

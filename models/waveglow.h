@@ -28,6 +28,7 @@ struct WaveGlowOptions {
   Conditioning conditioning = Conditioning::sample_rate;
   int64_t context_channels = 128;  ///< frame_rate conditioning only
   int64_t wavenet_layers = 8, wavenet_channels = 256, wavenet_kernel = 3, wavenet_dilation_cycle = 0;
+  bool swap_odd_halves = false;  ///< NVIDIA's first release (2018): in odd flows the second half steers the first
 
   void validate() const;
   /// The numbers in the largest layers: what a model costs, known before it is built.

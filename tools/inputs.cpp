@@ -10,6 +10,7 @@
 #include "audio/nearest.h"
 #include "audio/resample.h"
 #include "audio/wav.h"
+#include "engine/files/mapped_file.h"
 #include "engine/files/mel_file.h"
 
 namespace melflow::tools {
@@ -17,7 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-enum class Kind { mel, pytorch, sound };
+enum class Kind { mel, sound };
 
 /// Told by the first bytes, not by the name.
 Kind kind_of(const std::string& path) {
@@ -28,10 +29,9 @@ Kind kind_of(const std::string& path) {
   const bool small_header = head[4] == 0 && head[5] == 0 && head[6] == 0 && head[7] == 0;
   if (file.gcount() >= 9 && small_header && head[8] == '{') return Kind::mel;  // safetensors
   const auto extension = fs::path(path).extension();
-  if (std::memcmp(head, "PK\3\4", 4) == 0 || std::memcmp(head, "\x80\x02", 2) == 0 || extension == ".pt") {
-    return Kind::pytorch;
-  }
-  return extension == ".npy" || extension == ".safetensors" ? Kind::mel : Kind::sound;
+  if (std::memcmp(head, "PK\3\4", 4) == 0 || std::memcmp(head, "\x80\x02", 2) == 0) return Kind::mel;  // .pt, .npz
+  const bool mel = extension == ".npy" || extension == ".npz" || extension == ".pt" || extension == ".safetensors";
+  return mel ? Kind::mel : Kind::sound;
 }
 
 }  // namespace
@@ -74,9 +74,6 @@ Spoken read_spoken(const std::string& input, const engine::Voice& voice, const R
     return spoken;
   }
   const auto kind = input == "-" ? Kind::sound : kind_of(input);
-  if (kind == Kind::pytorch) {
-    throw Error(Exit::bad_data, input + ": is a PyTorch file, which this version does not open; save the mel as .npy");
-  }
   if (kind == Kind::mel) {
     Spoken spoken{files::read_mel(input, voice.mel.n_mels), {}};
     engine::require_same_recipe(spoken.mel, voice, input);
@@ -113,6 +110,15 @@ fs::path find_voice(const std::string& name) {
   if (names.empty()) throw Error(Exit::no_input, "no voice is shipped here; give --voice FILE");
   throw Error(Exit::no_input,
               name + ": no such file, and no shipped voice of that name; did you mean '" + nearest(name, names) + "'?");
+}
+
+nlohmann::json read_json(const std::string& path) {
+  const files::MappedFile file(path);
+  const auto text = file.bytes();
+  auto json = nlohmann::json::parse(reinterpret_cast<const char*>(text.data()),
+                                    reinterpret_cast<const char*>(text.data()) + text.size(), nullptr, false);
+  if (json.is_discarded()) throw Error(Exit::config, path + ": is no JSON");
+  return json;
 }
 
 }  // namespace melflow::tools

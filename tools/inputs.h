@@ -32,6 +32,9 @@ struct Spoken {
 };
 Spoken read_spoken(const std::string& input, const engine::Voice& voice, const RawFormat& raw);
 
+/// A configuration. Throws Error{no_input, config}.
+nlohmann::json read_json(const std::string& path);
+
 /// A voice by its file or, for a bare name, among the shipped ones. Empty: the shipped default.
 std::filesystem::path find_voice(const std::string& name);
 

@@ -1,11 +1,14 @@
+#include <algorithm>
 #include <iostream>
 
 #include <nlohmann/json.hpp>
 
 #include "audio/error.h"
+#include "engine/files/checkpoint_file.h"
 #include "engine/files/npy.h"
-#include "engine/files/safetensors.h"
+#include "engine/files/published_waveglow.h"
 #include "engine/files/shown_name.h"
+#include "engine/files/zip_reader.h"
 #include "engine/voice.h"
 #include "tools/batch.h"
 #include "tools/verbs.h"
@@ -15,16 +18,20 @@ namespace {
 
 using nlohmann::json;
 
-json tensor_table(const files::SafetensorsFile& file) {
+std::string as_text(const json& value) {
+  return value.dump(-1, ' ', false, json::error_handler_t::replace);  // names in foreign files need not be UTF-8
+}
+
+json tensor_table(const files::Checkpoint& checkpoint) {
   json table = json::array();
-  for (const auto& [name, view] : file.tensors()) {
-    table.push_back({{"name", name}, {"dtype", files::name_of(view.dtype)}, {"shape", view.shape}});
+  for (const auto& [name, tensor] : checkpoint.tensors) {
+    table.push_back({{"name", name}, {"dtype", files::name_of(tensor.dtype)}, {"shape", tensor.shape}});
   }
   return table;
 }
 
 /// What a voice would do for a listener: how far it looks ahead, and so how late it speaks.
-json voice_facts(const std::string& path) {
+json own_facts(const std::string& path) {
   const auto voice = engine::load_voice(path);
   const auto reach = voice.model->reach();
   int64_t parameters = 0;
@@ -39,25 +46,76 @@ json voice_facts(const std::string& path) {
           {"card", voice.card}};
 }
 
+/// A WaveGlow under other people's names: known without building the model.
+json published_facts(const files::PublishedWaveGlow& published, const engine::Voice& voice) {
+  uint64_t parameters = 0;
+  for (const auto& [key, view] : published.tensors) parameters += view.bytes.size() / files::size_of(view.dtype);
+  return {{"model", voice.model_config}, {"parameters", parameters}, {"card", voice.card}};
+}
+
+void inspect_checkpoint(const files::Checkpoint& checkpoint, const std::string& input, json& out) {
+  const auto& metadata = checkpoint.metadata;
+  if (metadata.contains("melflow_format_version")) {
+    out["layout"] = "melflow voice";
+    out["voice"] = own_facts(input);
+  } else if (files::waveglow_path(checkpoint.tensors)) {
+    const auto published = files::read_published_waveglow(checkpoint, input);
+    out["layout"] = published.layout;
+    out["voice"] = published_facts(published, engine::published_voice(published, checkpoint.container, input));
+  } else if (checkpoint.tensors.size() == 1 && checkpoint.tensors.begin()->first.empty()) {
+    out["layout"] = "one tensor";
+  } else {
+    out["layout"] = checkpoint.tensors.contains("mel") ? "mel"
+                    : metadata.contains("train_state") ? "checkpoint of a training run"
+                                                       : "unknown";
+  }
+}
+
+/// NumPy's .npz: true where it was one.
+bool inspect_npz(std::span<const std::byte> bytes, const std::string& input, json& out) {
+  const auto members = files::parse_zip(bytes, input);
+  const bool arrays = !members.empty() && std::all_of(members.begin(), members.end(), [](const auto& member) {
+    return member.first.ends_with(".npy");
+  });
+  if (!arrays) return false;
+  out["container"] = "npz";
+  for (const auto& [name, member] : members) {
+    const auto made = member.deflated ? files::inflate_member(member, input) : std::vector<std::byte>{};
+    const auto array = files::parse_npy(member.deflated ? std::span<const std::byte>(made) : member.stored, input);
+    out["tensors"].push_back({{"name", name.substr(0, name.size() - 4)}, {"dtype", "array"}, {"shape", array.shape}});
+  }
+  return true;
+}
+
+/// The file as far as it can be read; "refused" says why it would not be opened, where it would not.
 json inspect(const std::string& input) {
   json out{{"file", input}};
-  if (input.ends_with(".npy")) {
+  const files::MappedFile file(input);
+  const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
+  if (text.starts_with("\x93NUMPY")) {
     out["container"] = "npy";
-    out["shape"] = files::read_npy(input).shape;
+    out["shape"] = files::parse_npy(file.bytes(), input).shape;
     return out;
   }
-  const files::SafetensorsFile file(input);
-  out["container"] = "safetensors";
-  out["metadata"] = file.metadata();
-  out["tensors"] = tensor_table(file);
-  const bool ours = file.metadata().contains("melflow_format_version");
-  if (ours || file.tensors().contains("convinv.0.conv.weight")) {
-    out["layout"] = ours ? "melflow voice" : "WaveGlow under NVIDIA's names";
-    out["voice"] = voice_facts(input);
-  } else {
-    out["layout"] = file.tensors().contains("mel")            ? "mel"
-                    : file.metadata().contains("train_state") ? "checkpoint of a training run"
-                                                              : "unknown";
+  if (text.starts_with("PK") && inspect_npz(file.bytes(), input, out)) return out;
+  const auto checkpoint = files::parse_checkpoint(file.bytes(), input, files::Unknown::list);
+  out["container"] = checkpoint.container;
+  out["metadata"] = checkpoint.metadata;
+  out["facts"] = checkpoint.facts;
+  out["globals"] = checkpoint.globals;
+  out["tensors"] = tensor_table(checkpoint);
+  if (!checkpoint.refused.empty()) {
+    std::string names;
+    for (const auto& name : checkpoint.refused) names += (names.empty() ? "" : ", ") + files::shown_name(name);
+    out["refused"] = input + ": its pickle names " + names +
+                     ", not among the plain types that are read; nothing in it was run; "
+                     "save the weights alone: torch.save(model.state_dict(), FILE)";
+    return out;
+  }
+  try {
+    inspect_checkpoint(checkpoint, input, out);
+  } catch (const Error& e) {
+    out["refused"] = e.what();
   }
   return out;
 }
@@ -68,12 +126,16 @@ void print(const json& out) {
   std::cout << "\n";
   if (out.contains("shape")) std::cout << "  shape " << out["shape"].dump() << "\n";
   if (out.contains("voice")) {
-    for (const auto& [key, value] : out["voice"].items()) std::cout << "  " << key << ": " << value.dump() << "\n";
+    for (const auto& [key, value] : out["voice"].items()) std::cout << "  " << key << ": " << as_text(value) << "\n";
   }
-  const auto metadata = out.value("metadata", json::object()), tensors = out.value("tensors", json::array());
-  for (const auto& [key, value] : metadata.items()) {
-    std::cout << "  metadata " << files::shown_name(key) << ": " << files::shown_name(value.get<std::string>()) << "\n";
+  for (const std::string group : {"metadata", "facts"}) {
+    const auto entries = out.value(group, json::object());
+    for (const auto& [key, value] : entries.items()) {
+      std::cout << "  " << group << " " << files::shown_name(key) << ": " << files::shown_name(value.get<std::string>())
+                << "\n";
+    }
   }
+  const auto tensors = out.value("tensors", json::array());
   for (const auto& t : tensors) {
     std::cout << "  " << files::shown_name(t["name"].get<std::string>()) << "  " << t["dtype"].get<std::string>() << " "
               << t["shape"].dump() << "\n";
@@ -88,11 +150,19 @@ int run_inspect(CLI::App& app, std::vector<std::string> arguments) {
   app.add_option("files", inputs, "voices, mels, checkpoints, arrays")->required();
   app.add_flag("--json", as_json, "one JSON object a file");
   parse(app, std::move(arguments));
-  return for_each_item(inputs, as_json, [&](const std::string& input) {
+  size_t refused = 0;
+  const int result = for_each_item(inputs, as_json, [&](const std::string& input) {
     auto out = inspect(input);
     if (!as_json) print(out);
+    if (out.contains("refused")) {
+      std::cout.flush();
+      std::cerr << "melflow: " << out["refused"].get<std::string>() << "\n";
+      ++refused;
+    }
     return out;
   });
+  if (refused == 0 || result != 0) return result;
+  return static_cast<int>(inputs.size() == 1 ? Exit::bad_data : Exit::some_failed);
 }
 
 }  // namespace melflow::tools

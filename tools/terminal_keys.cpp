@@ -41,6 +41,26 @@ void come_back(int /*signal*/) {
   set_key_mode();
 }
 
+/// Takes the first key off what was typed, which may be several keys at once; what is no key of ours is passed over,
+/// and the start of a sequence is left for its end to come.
+std::optional<Key> take_key(std::string& typed) {
+  while (!typed.empty()) {
+    if (typed[0] == '\033' && (typed.size() == 1 || typed[1] == '[' || typed[1] == 'O')) {
+      if (typed.size() < 3) return std::nullopt;
+      const char last = typed[2];
+      typed.erase(0, 3);
+      if (last == 'D') return Key::left;
+      if (last == 'C') return Key::right;
+      continue;
+    }
+    const char key = typed[0];
+    typed.erase(0, 1);
+    if (key == ' ') return Key::space;
+    if (key == 'q') return Key::quit;
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 void restore_terminal() {
@@ -69,7 +89,7 @@ TerminalKeys::~TerminalKeys() {
 }
 
 std::optional<Key> TerminalKeys::wait(std::chrono::milliseconds time) {
-  if (const auto key = take()) return key;
+  if (const auto key = take_key(typed_)) return key;
   // In the background the keys are the shell's, and reading them would stop us (SIGTTIN).
   const bool listening = active_ && !gone_ && in_foreground();
   pollfd terminal{STDIN_FILENO, POLLIN, 0};
@@ -81,22 +101,7 @@ std::optional<Key> TerminalKeys::wait(std::chrono::milliseconds time) {
     return std::nullopt;
   }
   typed_.append(bytes, static_cast<size_t>(count));
-  return take();
-}
-
-/// The first key of what was typed, and what means nothing before it, goes.
-std::optional<Key> TerminalKeys::take() {
-  while (!typed_.empty()) {
-    const bool arrow = typed_.starts_with("\033[") || typed_.starts_with("\033O");
-    if (typed_ == "\033" || (arrow && typed_.size() < 3)) return std::nullopt;  // the rest is on its way
-    const char last = arrow ? typed_[2] : typed_[0];
-    typed_.erase(0, arrow ? 3 : 1);
-    if (arrow && last == 'D') return Key::left;
-    if (arrow && last == 'C') return Key::right;
-    if (!arrow && last == ' ') return Key::space;
-    if (!arrow && last == 'q') return Key::quit;
-  }
-  return std::nullopt;
+  return take_key(typed_);
 }
 
 }  // namespace melflow::tools

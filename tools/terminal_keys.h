@@ -18,14 +18,12 @@ class TerminalKeys {
   TerminalKeys(const TerminalKeys&) = delete;
   TerminalKeys& operator=(const TerminalKeys&) = delete;
 
-  /// The next key; waits for it for at most `time`, and a signal ends the wait.
+  /// Waits for at most `time`; a signal ends the wait.
   std::optional<Key> wait(std::chrono::milliseconds time);
 
  private:
-  std::optional<Key> take();
-
   bool active_ = false, gone_ = false;
-  std::string typed_;  // and not yet taken: keys come in bursts, and an arrow is three bytes
+  std::string typed_;  // and not yet taken
 };
 
 /// Puts the terminal's mode back, where TerminalKeys changed it. May be called by a signal handler.

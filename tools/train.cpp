@@ -1,32 +1,20 @@
 #include <cstdio>
 #include <iostream>
+#include <optional>
 
 #include <torch/torch.h>
 #include <nlohmann/json.hpp>
 
 #include "audio/error.h"
-#include "engine/files/mapped_file.h"
 #include "engine/train/trainer.h"
+#include "tools/inputs.h"
 #include "tools/progress.h"
 #include "tools/signals.h"
 #include "tools/verbs.h"
 
 namespace melflow::tools {
-namespace {
-
-nlohmann::json read_json(const std::string& path) {
-  const files::MappedFile file(path);
-  const auto text = file.bytes();
-  auto json = nlohmann::json::parse(reinterpret_cast<const char*>(text.data()),
-                                    reinterpret_cast<const char*>(text.data()) + text.size(), nullptr, false);
-  if (json.is_discarded()) throw Error(Exit::config, path + ": is no JSON");
-  return json;
-}
-
-}  // namespace
-
 int run_train(CLI::App& app, std::vector<std::string> arguments) {
-  std::string data, out, config_path;
+  std::string data, out, config_path, init;
   std::vector<std::string> sets;
   bool resume = false;
   int threads = 0;
@@ -34,6 +22,7 @@ int run_train(CLI::App& app, std::vector<std::string> arguments) {
   app.add_option("--out", out, "folder of the run")->required();
   app.add_option("--config", config_path, "JSON; NVIDIA's config.json is understood too");
   app.add_option("--set", sets, "key=value over the configuration: steps=1000, model.hidden=256, mel.n_mels=80");
+  app.add_option("--init", init, "voice to begin with: fine-tuning; the model's configuration is the voice's");
   app.add_flag("--resume", resume, "go on with the run that is in --out");
   app.add_option("--threads", threads, "of the CPU; 0: as many as there are")->check(CLI::Range(0, 1024));
   parse(app, std::move(arguments));
@@ -42,7 +31,12 @@ int run_train(CLI::App& app, std::vector<std::string> arguments) {
   // A resumed run goes on with its own configuration, unless told otherwise.
   const std::string stored = out + "/config.json";
   if (config_path.empty() && resume) config_path = stored;
-  const auto json = config_path.empty() ? nlohmann::json::object() : read_json(config_path);
+  auto json = config_path.empty() ? nlohmann::json::object() : read_json(config_path);
+  std::optional<engine::Voice> start;
+  if (!init.empty()) {
+    start = engine::load_voice(find_voice(init));
+    if (!json.contains("model")) json["model"] = start->model_config;
+  }
   const auto config = engine::parse_train_config(json, sets, config_path.empty() ? "--set" : config_path);
 
   auto corpus = engine::load_corpus(data, config);
@@ -51,12 +45,13 @@ int run_train(CLI::App& app, std::vector<std::string> arguments) {
                clock_text(corpus.seconds()).c_str(), corpus.held_out.size(), corpus.gain);
   catch_signals();
   engine::Trainer trainer(config, std::move(corpus), out, resume);
+  if (start) trainer.start_from(*start);
   if (trainer.step() > 0) std::fprintf(stderr, "going on at step %ld\n", static_cast<long>(trainer.step()));
   ProgressLine line;
   trainer.run(stop_requested, [&](const engine::Progress& p) {
     char text[160];
     std::snprintf(text, sizeof text, "step %ld/%ld  loss %.4f  %.0f samples/s  %s left", static_cast<long>(p.step),
-                  static_cast<long>(p.steps), p.loss, p.samples_per_second, clock_text(p.seconds_left).c_str());
+                  static_cast<long>(p.steps), p.loss, p.items_per_second, clock_text(p.seconds_left).c_str());
     line.show(text);
   });
   std::fprintf(stderr, "%s at step %ld, %ld steps left out; voice in %s/voice.safetensors\n",

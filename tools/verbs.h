@@ -16,9 +16,11 @@ struct Verb {
 };
 
 int run_bench(CLI::App& app, std::vector<std::string> arguments);
+int run_convert(CLI::App& app, std::vector<std::string> arguments);
 int run_devices(CLI::App& app, std::vector<std::string> arguments);
 int run_doctor(CLI::App& app, std::vector<std::string> arguments);
 int run_eval(CLI::App& app, std::vector<std::string> arguments);
+int run_flow(CLI::App& app, std::vector<std::string> arguments);
 int run_inspect(CLI::App& app, std::vector<std::string> arguments);
 int run_mel(CLI::App& app, std::vector<std::string> arguments);
 int run_play(CLI::App& app, std::vector<std::string> arguments);

@@ -1,5 +1,6 @@
 #include "engine/files/mel_file.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <map>
@@ -10,8 +11,10 @@
 #include "audio/error.h"
 #include "engine/files/mapped_file.h"
 #include "engine/files/npy.h"
+#include "engine/files/pytorch_file.h"
 #include "engine/files/safetensors.h"
 #include "engine/files/shown_name.h"
+#include "engine/files/zip_reader.h"
 
 namespace melflow::files {
 namespace {
@@ -90,6 +93,45 @@ audio::Mel mel_from_safetensors(std::span<const std::byte> bytes, const std::str
   return mel;
 }
 
+/// numpy.savez: a zip of .npy members. One array, or the one named "mel".
+audio::Mel mel_from_npz(const std::map<std::string, ZipMember>& members, const std::string& name, int expected_mels) {
+  auto chosen = members.find(std::string(kTensorName) + ".npy");
+  if (chosen == members.end() && members.size() == 1) chosen = members.begin();
+  if (chosen == members.end()) {
+    refuse(name, "it holds " + std::to_string(members.size()) +
+                     " arrays and none is named mel; save the mel as numpy.savez(FILE, mel=array)");
+  }
+  if (!chosen->second.deflated) {
+    check_crc(chosen->second, chosen->second.stored, name);
+    return mel_from_npy(chosen->second.stored, name, expected_mels);
+  }
+  return mel_from_npy(inflate_member(chosen->second, name), name, expected_mels);
+}
+
+/// NVIDIA's tools: torch.save(mel), a tensor; or a dictionary with one tensor, or one named "mel".
+audio::Mel mel_from_pytorch(std::span<const std::byte> bytes, const std::string& name, int expected_mels) {
+  auto content = parse_pytorch(bytes, name);
+  auto& tensors = content.tensors;
+  auto chosen = std::find_if(tensors.begin(), tensors.end(), [](const auto& t) { return t.first == kTensorName; });
+  if (chosen == tensors.end() && tensors.size() == 1) chosen = tensors.begin();
+  if (chosen == tensors.end()) {
+    refuse(name, "it holds " + std::to_string(tensors.size()) +
+                     " tensors and none is named mel; is this a voice rather than a mel?");
+  }
+  const auto [mels, frames] = sizes_of(chosen->second.shape, expected_mels, name);
+  Arrays made;
+  return {mels, frames, as_float32(in_c_order(chosen->second, made), name), std::nullopt};
+}
+
+/// Both kinds of zip archive: NumPy's holds .npy members, PyTorch's a pickle.
+audio::Mel mel_from_zip(std::span<const std::byte> bytes, const std::string& name, int expected_mels) {
+  const auto members = parse_zip(bytes, name);
+  const bool arrays = !members.empty() && std::all_of(members.begin(), members.end(), [](const auto& member) {
+    return member.first.ends_with(".npy");
+  });
+  return arrays ? mel_from_npz(members, name, expected_mels) : mel_from_pytorch(bytes, name, expected_mels);
+}
+
 /// A flat JSON object as (key, text); numbers keep the digits that were written.
 class FlatObject : public nlohmann::json_sax<json> {
  public:
@@ -139,10 +181,14 @@ audio::Mel parse_mel(std::span<const std::byte> bytes, const std::string& name, 
   audio::Mel mel;
   if (text.starts_with(kNpyMagic)) {
     mel = mel_from_npy(bytes, name, expected_mels);
-  } else if (text.size() > kHeaderStart && text[kHeaderStart] == '{') {
+  } else if (text.size() > kHeaderStart && text[kHeaderStart] == '{' && !looks_like_pytorch(bytes)) {
     mel = mel_from_safetensors(bytes, name, expected_mels);
+  } else if (text.starts_with("PK")) {
+    mel = mel_from_zip(bytes, name, expected_mels);
+  } else if (looks_like_pytorch(bytes)) {
+    mel = mel_from_pytorch(bytes, name, expected_mels);
   } else {
-    refuse(name, "it is neither .npy nor .safetensors; make a mel with `melflow mel` or numpy.save");
+    refuse(name, "it is neither .npy, .npz, .pt nor .safetensors; make a mel with `melflow mel` or numpy.save");
   }
   require_finite(mel, name);
   return mel;

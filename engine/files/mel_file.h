@@ -10,8 +10,9 @@
 
 namespace melflow::files {
 
-/// Reads a mel from .npy ([n_mels, frames] or [1, n_mels, frames]; no recipe) or .safetensors (tensor "mel", recipe in
-/// the metadata under "mel_recipe" as a JSON object). The kind is told by the content, not by the name.
+/// Reads a mel from .npy or .npz ([n_mels, frames] or [1, n_mels, frames]; no recipe), from a .pt of torch.save (the
+/// same; nothing is executed) or .safetensors (tensor "mel", recipe in the metadata under "mel_recipe" as a JSON
+/// object). The kind is told by the content, not by the name.
 /// `expected_mels` (0 = unknown) makes a transposed [frames, n_mels] array an error that says so.
 /// Throws Error{no_input, bad_data}; NaN and infinity are bad data.
 audio::Mel read_mel(const std::filesystem::path& path, int expected_mels = 0);

@@ -10,62 +10,17 @@
 #include <string_view>
 
 #include "audio/error.h"
+#include "engine/files/canvas.h"
 
 namespace melflow::files {
 namespace {
 
-using Colour = std::array<uint8_t, 3>;
-constexpr Colour kInk = {40, 40, 40};
 constexpr int kMargin = 12;      // pixels around and between panels
 constexpr int kAxis = 18;        // pixels below a panel for its ticks and numbers
 constexpr int kLabel = 40;       // pixels left of a panel for its edge frequencies
 constexpr int kRowsPerMel = 3;   // pixels
 constexpr int kMaxWidth = 4096;  // pixels of a panel; longer mels are drawn by the loudest frame of each pixel
 constexpr float kRange = 9.21f;  // nepers (ln units), 80 dB: what lies further below the peak is drawn black
-
-/// Nine stops of matplotlib's magma (van der Walt and Smith), joined by straight lines.
-Colour magma(float loudness) {
-  constexpr Colour kStops[] = {{0, 0, 4},      {28, 16, 68},   {79, 18, 123},   {129, 37, 129}, {181, 54, 122},
-                               {229, 80, 100}, {251, 135, 97}, {254, 194, 135}, {252, 253, 191}};
-  const float at = std::clamp(loudness, 0.0f, 1.0f) * 8.0f;
-  const auto below = std::min(static_cast<size_t>(at), size_t{7});
-  const float part = at - static_cast<float>(below);
-  Colour colour;
-  for (size_t c = 0; c < 3; ++c) {
-    const float low = kStops[below][c], high = kStops[below + 1][c];
-    colour[c] = static_cast<uint8_t>(std::lround(low + part * (high - low)));
-  }
-  return colour;
-}
-
-class Canvas {
- public:
-  Canvas(int width, int height) {
-    image_ = {width, height, std::vector<uint8_t>(static_cast<size_t>(width) * static_cast<size_t>(height) * 3, 255)};
-  }
-  void put(int x, int y, const Colour& colour) {
-    if (x < 0 || y < 0 || x >= image_.width || y >= image_.height) return;
-    const size_t at = (static_cast<size_t>(y) * static_cast<size_t>(image_.width) + static_cast<size_t>(x)) * 3;
-    std::copy(colour.begin(), colour.end(), image_.pixels.begin() + static_cast<std::ptrdiff_t>(at));
-  }
-  /// Digits of 3 × 5 dots, each dot two pixels wide and high. Returns nothing; what is outside is not drawn.
-  void number(int x, int y, int value) {
-    constexpr uint16_t kDigits[] = {075557, 026227, 071747, 071717, 055711, 074717, 074757, 071111, 075757, 075717};
-    constexpr int kDot = 2, kAdvance = 4 * kDot;
-    for (const char digit : std::to_string(value)) {
-      const uint16_t dots = digit == '-' ? uint16_t{000700} : kDigits[digit - '0'];
-      for (int i = 0; i < 15; ++i) {
-        if (!((dots >> (14 - i)) & 1)) continue;
-        for (int p = 0; p < kDot * kDot; ++p) put(x + i % 3 * kDot + p % kDot, y + i / 3 * kDot + p / kDot, kInk);
-      }
-      x += kAdvance;
-    }
-  }
-  Image take() { return std::move(image_); }
-
- private:
-  Image image_;
-};
 
 void require_drawable(const audio::Mel& mel) {
   const bool sized = mel.n_mels > 0 && mel.frames > 0 &&

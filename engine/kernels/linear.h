@@ -1,12 +1,14 @@
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <vector>
 
 namespace melflow::engine {
 
 /// y = W x + b for one vector at a time, where the weights, not the arithmetic, are what has to be moved: packed once
-/// into panels of outputs that are read from end to end. The oracle is torch::nn::Linear.
+/// into panels of outputs that are read from end to end, in half precision where every weight is one (a voice stored
+/// so), which changes no digit. The oracle is torch::nn::Linear.
 class PackedLinear {
  public:
   PackedLinear() = default;
@@ -20,8 +22,9 @@ class PackedLinear {
 
  private:
   int inputs_ = 0, outputs_ = 0;
-  std::vector<float> panels_;  // [panels, inputs, kPanel]
-  std::vector<float> bias_;    // [panels·kPanel]
+  std::vector<float> panels_;          // [panels, inputs, kPanel]; empty where half_panels_ holds them
+  std::vector<uint16_t> half_panels_;  // the same in half precision
+  std::vector<float> bias_;            // [panels·kPanel]
 };
 
 }  // namespace melflow::engine

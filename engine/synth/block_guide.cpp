@@ -65,8 +65,11 @@ std::optional<std::vector<float>> BlockGuides::convolve(size_t stage, std::vecto
   return out;
 }
 
-void BlockGuides::push(std::span<const float> frame) {
-  frames_.emplace_back(frame.begin(), frame.end());
+void BlockGuides::push(std::span<const float> wild) {
+  std::vector<float> frame(wild.begin(), wild.end());
+  constexpr auto limit = static_cast<float>(BlockFlow::kMelLimit);
+  for (float& m : frame) m = std::clamp(m, -limit, limit);
+  frames_.push_back(frame);
   levels_.push_back(level_of(frame));
   const size_t n = frames_.size();
   if (n < 3) return;
@@ -99,19 +102,38 @@ BlockGuides::AtFrame BlockGuides::describe(std::span<const float> features, std:
 
   std::vector<float> c(static_cast<size_t>(w.cepstrum.outputs()));
   w.cepstrum(features, c);
-  at.c0 = c[0];
-  auto real = fft_.real();
-  std::fill(real.begin(), real.end(), 0.0);
-  for (size_t n = 1; n < c.size(); ++n) real[n] = static_cast<double>(c[n] / (1 + static_cast<float>(n) / 16));
-  fft_.forward();
-  for (const auto& bin : fft_.spectrum()) at.log_inverse.push_back(static_cast<float>(bin.real()));
-  for (const auto& bin : fft_.spectrum()) at.log_inverse.push_back(static_cast<float>(bin.imag()));
+  at.log_sigma =
+      std::clamp(c[0], static_cast<float>(BlockFlow::kLowestLevel), static_cast<float>(BlockFlow::kHighestLevel));
+  for (size_t n = 1; n < c.size(); ++n) c[n] /= 1 + static_cast<float>(n) / 16;
+  at.log_inverse = log_inverse(std::span(c).subspan(1));
 
   std::vector<float> power;
   for (const float m : frame) power.push_back(std::exp(m));
   w.mel_to_magnitude(power, at.magnitude);
   for (float& m : at.magnitude) m = std::max(m, static_cast<float>(BlockFlow::kMagnitudeFloor));
   return at;
+}
+
+std::vector<float> BlockGuides::log_inverse(std::span<const float> cepstrum) {
+  constexpr double kLimit = BlockFlow::kSpectrumLimit;
+  auto real = fft_.real();
+  auto spectrum = fft_.spectrum();
+  std::fill(real.begin(), real.end(), 0.0);
+  std::copy(cepstrum.begin(), cepstrum.end(), real.begin() + 1);
+  fft_.forward();
+  for (auto& bin : spectrum) bin = kLimit * std::tanh(bin.real() / kLimit);
+  fft_.inverse();
+  // Twice the even cepstrum's causal half; the transforms are unnormalised.
+  double decay = 2.0 / kFft;
+  real[0] = 0.0;
+  for (size_t n = 1; n < kFft / 2; ++n) real[n] *= decay *= BlockFlow::kPoleRadius;
+  std::fill(real.begin() + kFft / 2, real.end(), 0.0);
+  fft_.forward();
+  std::vector<float> out;
+  out.reserve(2 * kBins);
+  for (const auto& bin : spectrum) out.push_back(static_cast<float>(bin.real()));
+  for (const auto& bin : spectrum) out.push_back(static_cast<float>(bin.imag()));
+  return out;
 }
 
 const BlockGuide* BlockGuides::next() {
@@ -138,7 +160,7 @@ void BlockGuides::blend(double fraction) {
   lerp(a.lag_bias, b.lag_bias, weight, guide_.lag_bias);
   const float level = a.level + weight * (b.level - a.level);
   guide_.gain = std::exp(level);
-  guide_.sigma = std::exp(level + a.c0 + weight * (b.c0 - a.c0));
+  guide_.sigma = std::exp(level + a.log_sigma + weight * (b.log_sigma - a.log_sigma));
   // exp of minus the blended ln A^-1: the blend of two minimum-phase filters that is one again.
   std::vector<float> blended(2 * kBins);
   lerp(a.log_inverse, b.log_inverse, weight, blended);

@@ -36,7 +36,7 @@ class BlockGuides {
   /// What is known at a frame; blocks blend two of them.
   struct AtFrame {
     std::vector<float> log_inverse;  ///< [2·bins]: ln of the filter's inverse, real parts, then imaginary
-    float level = 0, c0 = 0;
+    float level = 0, log_sigma = 0;  ///< log_sigma: over the level
     std::vector<float> film, lag_bias, magnitude;
   };
 
@@ -44,6 +44,8 @@ class BlockGuides {
   /// A convolution's next output: joins the last kernel inputs, SiLU, and adds the middle input where it is as wide.
   std::optional<std::vector<float>> convolve(size_t stage, std::vector<float> input);
   AtFrame describe(std::span<const float> features, std::span<const float> frame, float level);
+  /// What BlockFlow::log_inverse makes of a cepstrum: real parts, then imaginary.
+  std::vector<float> log_inverse(std::span<const float> cepstrum);
   void blend(double fraction);
 
   std::shared_ptr<const BlockWeights> weights_;

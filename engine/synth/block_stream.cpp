@@ -17,6 +17,12 @@ using models::BlockFlow;
 
 constexpr size_t kFft = BlockFlow::kFft, kHistory = BlockFlow::kInversionPast;
 
+/// models/block_flow.cpp's.
+float saturate(float x, double limit) {
+  const float r = x / static_cast<float>(limit);
+  return x / std::sqrt(1.0f + r * r);
+}
+
 float sigmoid(float x) { return 1.0f / (1.0f + std::exp(-x)); }
 
 }  // namespace
@@ -30,7 +36,8 @@ BlockStream::BlockStream(std::shared_ptr<const BlockWeights> weights, Noise nois
   window_ = audio::hann_window(kFft);
   x_.assign(std::max(kHistory, past_length_), 0.0f);
   e_.assign(past_length_, 0.0f);
-  scaled_x_.resize(past_length_);
+  seen_e_.resize(past_length_);
+  seen_x_.resize(past_length_);
   from_past_.resize(group_);
   lag_weights_.resize(static_cast<size_t>(o.lags));
   context_.resize(2 * past_length_ + 6 * group_);
@@ -68,13 +75,15 @@ void BlockStream::speak_block(const BlockGuide& guide, std::span<const float> z,
   run_network(guide);
 
   // e = μ + exp(s)·z; x solves Σ_k a_k x_{t-k} = σ·e forward in time.
-  std::vector<float> e(group_), x(group_);
+  std::vector<float> e(group_), x(group_), seen(group_);
+  const float wild = guide.gain * static_cast<float>(BlockFlow::kFilterLimit);
   for (size_t t = 0; t < group_; ++t) {
     constexpr auto limit = static_cast<float>(BlockFlow::kScaleLimit);
     e[t] = out_[t] + std::exp(limit * std::tanh(out_[group_ + t] / limit)) * z[t];
     float sum = guide.sigma * e[t] - from_past_[t];
-    for (size_t k = 1; k <= std::min(t, taps_ - 1); ++k) sum -= guide.taps[k] * x[t - k];
+    for (size_t k = 1; k <= std::min(t, taps_ - 1); ++k) sum -= guide.taps[k] * seen[t - k];
     x[t] = sum;
+    seen[t] = std::clamp(sum, -wild, wild);
   }
   const auto shift = [&](std::vector<float>& past, const std::vector<float>& fresh) {
     std::copy(past.begin() + static_cast<ptrdiff_t>(group_), past.end(), past.begin());
@@ -88,7 +97,8 @@ void BlockStream::speak_block(const BlockGuide& guide, std::span<const float> z,
 /// What the whitening filter makes of the past, were the block silent.
 void BlockStream::filter_past(const BlockGuide& guide) {
   std::vector<float> padded(taps_ + group_, 0.0f);
-  std::copy(x_.end() - static_cast<ptrdiff_t>(taps_), x_.end(), padded.begin());
+  const float wild = guide.gain * static_cast<float>(BlockFlow::kFilterLimit);
+  for (size_t i = 0; i < taps_; ++i) padded[i] = std::clamp(x_[x_.size() - taps_ + i], -wild, wild);
   std::fill(from_past_.begin(), from_past_.end(), 0.0f);
   convolve_into(guide.taps.data(), 1, taps_, padded.data() + taps_, from_past_.data(), group_);
 }
@@ -96,14 +106,17 @@ void BlockStream::filter_past(const BlockGuide& guide) {
 /// Fills context_: past of e, past of x, what followed the likeliest lags in both, and the two guesses.
 void BlockStream::look_back(const BlockGuide& guide) {
   const size_t p = past_length_, g = group_;
-  const float scale = static_cast<float>(BlockFlow::kPastScale) / guide.gain;
-  for (size_t i = 0; i < p; ++i) scaled_x_[i] = x_[x_.size() - p + i] * scale;
-  std::copy(e_.begin(), e_.end(), context_.begin());
-  std::copy(scaled_x_.begin(), scaled_x_.end(), context_.begin() + static_cast<ptrdiff_t>(p));
+  for (size_t i = 0; i < p; ++i) {
+    seen_e_[i] = saturate(e_[i], BlockFlow::kPastLimit);
+    seen_x_[i] =
+        saturate(x_[x_.size() - p + i] / guide.gain, BlockFlow::kPastLimit) * static_cast<float>(BlockFlow::kPastScale);
+  }
+  std::copy(seen_e_.begin(), seen_e_.end(), context_.begin());
+  std::copy(seen_x_.begin(), seen_x_.end(), context_.begin() + static_cast<ptrdiff_t>(p));
 
   weigh_lags(guide);
   for (size_t which = 0; which < 2; ++which) {
-    const auto& y = which == 0 ? e_ : scaled_x_;
+    const auto& y = which == 0 ? seen_e_ : seen_x_;
     float* seen = context_.data() + 2 * p + which * g;
     std::fill(seen, seen + g, 0.0f);
     // Lag g + l reaches back from the block's own samples, which lie behind the end of y.
@@ -122,7 +135,7 @@ void BlockStream::weigh_lags(const BlockGuide& guide) {
   lag_weights_ = guide.lag_bias;
   std::vector<float> reversed(lags);
   for (size_t which = 0; which < 2; ++which) {
-    const auto& y = which == 0 ? e_ : scaled_x_;
+    const auto& y = which == 0 ? seen_e_ : seen_x_;
     const float* now = y.data() + p - q;
     correlate(now, now - first, q, lags, reversed.data());
     std::vector<double> sums(p + 1, 0.0);
@@ -143,13 +156,12 @@ void BlockStream::weigh_lags(const BlockGuide& guide) {
 void BlockStream::see_guess(const BlockGuide& guide, std::span<const float> past, std::span<const float> magnitude,
                             int iterations, size_t at) {
   guess(past, magnitude, iterations, guess_);
-  constexpr auto limit = static_cast<float>(BlockFlow::kResidualLimit);
-  const float over_gain = static_cast<float>(BlockFlow::kPastScale) / guide.gain;
   for (size_t t = 0; t < group_; ++t) {
     float e = from_past_[t];
     for (size_t k = 0; k <= std::min(t, taps_ - 1); ++k) e += guide.taps[k] * guess_[t - k];
-    context_[at + t] = guess_[t] * over_gain;
-    context_[at + group_ + t] = std::clamp(e / guide.sigma, -limit, limit);
+    context_[at + t] =
+        saturate(guess_[t] / guide.gain, BlockFlow::kPastLimit) * static_cast<float>(BlockFlow::kPastScale);
+    context_[at + group_ + t] = saturate(e / guide.sigma, BlockFlow::kResidualLimit);
   }
 }
 

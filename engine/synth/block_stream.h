@@ -37,10 +37,10 @@ class BlockStream : public Stream {
   size_t group_, past_length_, taps_;
   std::vector<double> window_;  // [kFft] Hann
   audio::RealFft fft_;
-  std::vector<float> x_, e_;        // the past: [kInversionPast], [past], the newest last
-  std::vector<float> scaled_x_;     // [past], as the network sees it
-  std::vector<float> from_past_;    // [group]: what the filter makes of the past alone
-  std::vector<float> lag_weights_;  // [lags]
+  std::vector<float> x_, e_;            // the past: [kInversionPast], [past], the newest last
+  std::vector<float> seen_e_, seen_x_;  // [past], as the network sees them
+  std::vector<float> from_past_;        // [group]: what the filter makes of the past alone
+  std::vector<float> lag_weights_;      // [lags]
   std::vector<float> context_, h_, gates_, out_, guess_;
 };
 

@@ -21,6 +21,8 @@ class Stream {
 };
 
 struct BlockWeights;
+struct WaveGlowWeights;
+class ThreadTeam;
 
 /// Opens streams for one model, in the fastest way that fits it; what can be prepared once is prepared here, and shared
 /// by any number of streams, which may outlive this.
@@ -31,7 +33,9 @@ class StreamSource {
 
  private:
   std::shared_ptr<models::Vocoder> model_;
-  std::shared_ptr<const BlockWeights> block_weights_;  // of a BlockFlow
+  std::shared_ptr<const BlockWeights> block_weights_;        // of a BlockFlow
+  std::shared_ptr<const WaveGlowWeights> waveglow_weights_;  // of a WaveGlow on the CPU
+  std::shared_ptr<ThreadTeam> team_;                         // that its streams work with
 };
 
 }  // namespace melflow::engine

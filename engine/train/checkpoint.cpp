@@ -1,6 +1,7 @@
 #include "engine/train/checkpoint.h"
 
 #include <algorithm>
+#include <cmath>
 #include <iostream>
 #include <vector>
 
@@ -15,6 +16,7 @@ namespace melflow::engine {
 namespace {
 
 namespace fs = std::filesystem;
+using Tensors = std::map<std::string, torch::Tensor>;
 
 struct Found {
   int64_t step;
@@ -50,7 +52,7 @@ torch::optim::AdamParamState& moments(torch::optim::Adam& adam, const torch::Ten
 
 /// Calls use(name in the file, tensor) for every tensor of a run: one list for saving and loading.
 template <typename Use>
-void each_tensor(models::Vocoder& model, std::map<std::string, torch::Tensor>& average, torch::optim::Adam& adam,
+void each_tensor(torch::nn::Module& model, const Tensors& buffers, const Tensors& average, torch::optim::Adam& adam,
                  Use&& use) {
   for (const auto& p : model.named_parameters()) {
     auto& state = moments(adam, p.value());
@@ -58,10 +60,11 @@ void each_tensor(models::Vocoder& model, std::map<std::string, torch::Tensor>& a
     use("adam.mean." + p.key(), state.exp_avg());
     use("adam.square." + p.key(), state.exp_avg_sq());
   }
-  for (auto& [name, tensor] : average) use("average." + name, tensor);
+  for (const auto& [name, tensor] : buffers) use("buffer." + name, tensor);
+  for (const auto& [name, tensor] : average) use("average." + name, tensor);
 }
 
-TrainState restore(const fs::path& path, models::Vocoder& model, std::map<std::string, torch::Tensor>& average,
+TrainState restore(const fs::path& path, torch::nn::Module& model, const Tensors& buffers, const Tensors& average,
                    torch::optim::Adam& adam) {
   const files::SafetensorsFile file(path);
   const auto text = file.metadata().find("train_state");
@@ -70,7 +73,7 @@ TrainState restore(const fs::path& path, models::Vocoder& model, std::map<std::s
   if (!json.is_object()) throw Error(Exit::bad_data, path.string() + ": not a checkpoint of a training run");
   torch::NoGradGuard no_grad;
   size_t used = 0;
-  each_tensor(model, average, adam, [&](const std::string& name, torch::Tensor tensor) {
+  each_tensor(model, buffers, average, adam, [&](const std::string& name, torch::Tensor tensor) {
     const auto found = file.tensors().find(name);
     if (found == file.tensors().end() || found->second.shape != tensor.sizes().vec()) {
       throw Error(Exit::bad_data, path.string() + ": tensor '" + name +
@@ -82,33 +85,41 @@ TrainState restore(const fs::path& path, models::Vocoder& model, std::map<std::s
   if (used != file.tensors().size()) {
     throw Error(Exit::bad_data, path.string() + ": holds tensors that this model has not");
   }
-  TrainState state{json.value("step", int64_t{0}), json.value("skipped_steps", int64_t{0}), json.value("seconds", 0.0)};
+  TrainState state{.step = json.value("step", int64_t{0}),
+                   .skipped_steps = json.value("skipped_steps", int64_t{0}),
+                   .seconds = json.value("seconds", 0.0)};
+  state.best = json.value("best", state.best);
+  state.since_best = json.value("since_best", state.since_best);
   for (const auto& p : model.parameters()) moments(adam, p).step(json.value("adam_steps", state.step));
   return state;
 }
 
 }  // namespace
 
-void save_checkpoint(const fs::path& run, const TrainState& state, models::Vocoder& model,
-                     std::map<std::string, torch::Tensor>& average, torch::optim::Adam& adam, int64_t keep) {
+void save_checkpoint(const fs::path& run, const TrainState& state, torch::nn::Module& model, const Tensors& buffers,
+                     const Tensors& average, torch::optim::Adam& adam, int64_t keep) {
   const auto folder = run / "checkpoints";
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) throw Error(Exit::cannot_create, folder.string() + ": cannot be made (" + error.message() + ")");
   TensorTable table;
-  each_tensor(model, average, adam, [&](const std::string& name, torch::Tensor t) { table.add(name, t); });
-  const nlohmann::json json{{"step", state.step},
-                            {"skipped_steps", state.skipped_steps},
-                            {"seconds", state.seconds},
-                            {"adam_steps", state.step - state.skipped_steps}};
+  each_tensor(model, buffers, average, adam, [&](const std::string& name, torch::Tensor t) { table.add(name, t); });
+  nlohmann::json json{{"step", state.step},
+                      {"skipped_steps", state.skipped_steps},
+                      {"seconds", state.seconds},
+                      {"adam_steps", state.step - state.skipped_steps}};
+  if (std::isfinite(state.best)) {
+    json["best"] = state.best;
+    json["since_best"] = state.since_best;
+  }
   files::write_safetensors(folder / ("step-" + std::to_string(state.step) + ".safetensors"), table.views(),
                            {{"train_state", json.dump()}}, AtomicFile::Existing::replace);
   const auto all = checkpoints(run);
   for (size_t i = static_cast<size_t>(std::max<int64_t>(keep, 1)); i < all.size(); ++i) fs::remove(all[i].path, error);
 }
 
-std::optional<TrainState> load_checkpoint(const fs::path& run, models::Vocoder& model,
-                                          std::map<std::string, torch::Tensor>& average, torch::optim::Adam& adam) {
+std::optional<TrainState> load_checkpoint(const fs::path& run, torch::nn::Module& model, const Tensors& buffers,
+                                          const Tensors& average, torch::optim::Adam& adam) {
   for (const auto& found : checkpoints(run)) {
     try {
       files::SafetensorsFile whole(found.path);
@@ -116,7 +127,7 @@ std::optional<TrainState> load_checkpoint(const fs::path& run, models::Vocoder& 
       std::cerr << e.what() << "; taking the checkpoint before it\n";
       continue;
     }
-    return restore(found.path, model, average, adam);
+    return restore(found.path, model, buffers, average, adam);
   }
   return std::nullopt;
 }

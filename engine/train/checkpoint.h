@@ -2,31 +2,36 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <map>
 #include <optional>
 #include <string>
 
+#include <torch/nn/module.h>
 #include <torch/optim.h>
-
-#include "models/vocoder.h"
-
 namespace melflow::engine {
 
 /// All that a training run needs to go on exactly where it was.
 struct TrainState {
-  int64_t step = 0;           ///< optimiser steps done
-  int64_t skipped_steps = 0;  ///< of them, left out because something was not finite
-  double seconds = 0;         ///< spent training, over all resumptions
+  int64_t step = 0;                                       ///< optimiser steps done
+  int64_t skipped_steps = 0;                              ///< of them, left out because something was not finite
+  double seconds = 0;                                     ///< spent training, over all resumptions
+  double best = std::numeric_limits<double>::infinity();  ///< smallest validation so far, where there is patience
+  int64_t since_best = 0;                                 ///< validations since then
 };
 
-/// Weights, their moving average (names → tensors, may be empty) and Adam's moments, in one safetensors file written
-/// atomically: RUN/checkpoints/step-N.safetensors. Older ones beyond `keep` are removed after the new one is durable.
-void save_checkpoint(const std::filesystem::path& run, const TrainState& state, models::Vocoder& model,
-                     std::map<std::string, torch::Tensor>& average, torch::optim::Adam& adam, int64_t keep);
+/// Weights, buffers that training changes, the moving average of the weights (names → tensors, both may be empty) and
+/// Adam's moments, in one safetensors file written atomically: RUN/checkpoints/step-N.safetensors. Older ones beyond
+/// `keep` are removed after the new one is durable.
+void save_checkpoint(const std::filesystem::path& run, const TrainState& state, torch::nn::Module& model,
+                     const std::map<std::string, torch::Tensor>& buffers,
+                     const std::map<std::string, torch::Tensor>& average, torch::optim::Adam& adam, int64_t keep);
 
-/// Restores the newest checkpoint that is whole (a damaged one is named on stderr and passed over); nothing where the
-/// run has none. Throws Error{bad_data} where the newest whole one belongs to another model.
-std::optional<TrainState> load_checkpoint(const std::filesystem::path& run, models::Vocoder& model,
-                                          std::map<std::string, torch::Tensor>& average, torch::optim::Adam& adam);
+/// Restores the newest checkpoint that is whole (a damaged one is named on stderr and passed over), into the tensors
+/// given; nothing where the run has none. Throws Error{bad_data} where the newest whole one belongs to another model.
+std::optional<TrainState> load_checkpoint(const std::filesystem::path& run, torch::nn::Module& model,
+                                          const std::map<std::string, torch::Tensor>& buffers,
+                                          const std::map<std::string, torch::Tensor>& average,
+                                          torch::optim::Adam& adam);
 
 }  // namespace melflow::engine

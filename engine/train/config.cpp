@@ -3,70 +3,26 @@
 #include "audio/error.h"
 #include "audio/nearest.h"
 #include "engine/model_config.h"
+#include "engine/options_json.h"
 
 namespace melflow::engine {
 namespace {
 
 using nlohmann::json;
 
-template <typename Config, typename Visit>
-void train_fields(Config& c, Visit&& visit) {
-  visit("seed", c.seed);
-  visit("steps", c.steps);
+template <typename Visit>
+void fields(TrainConfig& c, Visit&& visit) {
+  loop_fields(c, visit);
   visit("batch_size", c.batch_size);
   visit("segment_frames", c.segment_frames);
-  visit("learning_rate", c.learning_rate);
-  visit("final_learning_rate", c.final_learning_rate);
-  visit("warmup_steps", c.warmup_steps);
-  visit("decay_steps", c.decay_steps);
-  visit("beta1", c.beta1);
-  visit("beta2", c.beta2);
-  visit("epsilon", c.epsilon);
-  visit("gradient_clip", c.gradient_clip);
-  visit("ema", c.ema);
   visit("level", c.level);
   visit("dequantise", c.dequantise);
   visit("hold_out_every", c.hold_out_every);
-  visit("validation_every", c.validation_every);
-  visit("checkpoint_every", c.checkpoint_every);
-  visit("sample_every", c.sample_every);
-  visit("keep_checkpoints", c.keep_checkpoints);
-  visit("bad_steps_in_a_row", c.bad_steps_in_a_row);
   visit("sigma", c.sigma);
   visit("name", c.name);
   visit("licence", c.licence);
   visit("training_data", c.training_data);
 }
-
-struct Reader {
-  const json& object;
-  const std::string& name;
-  std::vector<std::string> known{};
-
-  template <typename Field>
-  void operator()(const char* key, Field& field) {
-    known.emplace_back(key);
-    const auto found = object.find(key);
-    if (found == object.end()) return;
-    const bool fits = std::is_same_v<Field, std::string> ? found->is_string()
-                      : std::is_same_v<Field, double>    ? found->is_number()
-                                                         : found->is_number_integer();
-    if (!fits)
-      throw Error(Exit::config, name + ": train." + key + " is " + found->dump() + ", which is of another type");
-    field = found->get<Field>();
-    if constexpr (!std::is_same_v<Field, std::string>) {
-      if (field < 0) throw Error(Exit::config, name + ": train." + key + " is negative");
-    }
-  }
-};
-
-struct Writer {
-  json out = json::object();
-  template <typename Field>
-  void operator()(const char* key, const Field& field) {
-    out[key] = field;
-  }
-};
 
 /// NVIDIA's names for the same things (waveglow/config.json).
 json from_nvidia(const json& in, const std::string& name) {
@@ -148,48 +104,18 @@ void read_mel(audio::MelOptions& mel, const json& object, const std::string& nam
   }
 }
 
-/// "key=value" into the section it names; a value that is no JSON is text.
-void apply(json& root, const std::string& set) {
-  const auto equals = set.find('=');
-  if (equals == std::string::npos) throw Error(Exit::usage, "--set " + set + ": write it as key=value");
-  auto key = set.substr(0, equals);
-  std::string part = "train";
-  for (const std::string section : {"model.", "mel.", "train."}) {
-    if (key.rfind(section, 0) == 0) {
-      part = section.substr(0, section.size() - 1);
-      key = key.substr(section.size());
-      break;
-    }
-  }
-  const auto text = set.substr(equals + 1);
-  auto value = json::parse(text, nullptr, false);
-  root[part][key] = value.is_discarded() ? json(text) : value;
-}
-
 }  // namespace
 
 TrainConfig parse_train_config(const json& input, const std::vector<std::string>& sets, const std::string& name) {
   if (!input.is_object()) throw Error(Exit::config, name + ": no JSON object");
   json root = input.contains("waveglow_config") ? from_nvidia(input, name) : input;
-  for (const auto& [key, value] : root.items()) {
-    const std::vector<std::string> sections{"model", "mel", "train"};
-    if (std::find(sections.begin(), sections.end(), key) == sections.end() || !value.is_object()) {
-      throw Error(Exit::config,
-                  name + ": unknown section '" + key + "'; did you mean '" + nearest(key, sections) + "'?");
-    }
-  }
-  for (const auto& set : sets) apply(root, set);
+  apply_sets(root, sets, {"train", "model", "mel"}, name);
 
   TrainConfig config;
   const auto train = root.value("train", json::object());
-  Reader reader{train, name};
-  train_fields(config, reader);
-  for (const auto& [key, value] : train.items()) {
-    if (std::find(reader.known.begin(), reader.known.end(), key) == reader.known.end()) {
-      throw Error(Exit::config,
-                  name + ": unknown key train." + key + "; did you mean '" + nearest(key, reader.known) + "'?");
-    }
-  }
+  OptionReader reader{train, name, "train"};
+  fields(config, reader);
+  reader.refuse_unknown();
   read_mel(config.mel, root.value("mel", json::object()), name);
   config.mel.validate();
   auto model = root.value("model", json::object());
@@ -199,18 +125,17 @@ TrainConfig parse_train_config(const json& input, const std::vector<std::string>
   if (config.model.at("n_mels") != config.mel.n_mels || config.model.at("hop_length") != config.mel.hop_length) {
     throw Error(Exit::config, name + ": model.n_mels and model.hop_length must be those of the mel recipe");
   }
-  if (config.batch_size == 0 || config.segment_frames == 0 || config.steps == 0) {
-    throw Error(Exit::config, name + ": train.batch_size, segment_frames and steps must not be 0");
+  if (config.batch_size == 0 || config.segment_frames == 0) {
+    throw Error(Exit::config, name + ": train.batch_size and segment_frames must not be 0");
   }
-  if (config.beta1 >= 1 || config.beta2 >= 1 || config.ema >= 1) {
-    throw Error(Exit::config, name + ": train.beta1, beta2 and ema must be below 1");
-  }
+  config.validate(name);
   return config;
 }
 
 json to_json(const TrainConfig& config) {
-  Writer writer;
-  train_fields(config, writer);
+  auto copy = config;
+  OptionWriter writer;
+  fields(copy, writer);
   json mel = json::object();
   for (const auto& [key, value] : audio::mel_options_as_text(config.mel)) {
     const auto parsed = json::parse(value, nullptr, false);

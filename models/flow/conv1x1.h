@@ -1,11 +1,13 @@
 #pragma once
 
 #include "models/flow/bijection.h"
+#include "models/flow/cached.h"
 
 namespace melflow::models {
 
 /// Invertible 1x1 convolution (Glow, section 3.2): y = W x at every position, log|det| = positions · ln|det W|.
-/// x: [batch, channels, positions…]. W starts as a random rotation, so the map starts with log-determinant 0.
+/// x: [batch, channels, positions…], a row being one position. W starts as a random rotation, so the map starts with
+/// log-determinant 0.
 class Conv1x1 : public Bijection {
  public:
   explicit Conv1x1(int64_t channels);
@@ -13,9 +15,20 @@ class Conv1x1 : public Bijection {
   Mapped inverse(const torch::Tensor& z, const torch::Tensor& context = {}) override;
 
   torch::Tensor weight;  ///< [channels, channels]
+};
+
+/// The same with W = P L (U + diag(s)) (Glow, eq. 10-11): ln|det W| = Σ ln|s| costs nothing, and W cannot become
+/// singular, since P and the signs of s stay as they were drawn. L has ones on its diagonal, U zeros.
+class Conv1x1Lu : public Bijection {
+ public:
+  explicit Conv1x1Lu(int64_t channels);
+  Mapped forward(const torch::Tensor& x, const torch::Tensor& context = {}) override;
+  Mapped inverse(const torch::Tensor& z, const torch::Tensor& context = {}) override;
+  torch::Tensor weight() const;  ///< [channels, channels]
 
  private:
-  Mapped apply(const torch::Tensor& matrix, const torch::Tensor& log_abs_det, const torch::Tensor& x) const;
+  torch::Tensor lower_, upper_, log_s_, permutation_, sign_;
+  Cached weight_, inverse_;
 };
 
 }  // namespace melflow::models

@@ -1,34 +1,93 @@
 #include "models/flow/coupling.h"
 
+#include "models/flow/flow.h"
+
 namespace melflow::models {
 namespace {
 
 /// log|det| of a scaling by exp(log_s): the whole sum, and by position where there is one position axis.
 Mapped scaled(const torch::Tensor& value, const torch::Tensor& log_s) {
-  if (log_s.dim() != 3) return {value, log_s.flatten(1).sum(1)};
+  if (log_s.dim() != 3) return {value, sum_item(log_s)};
   const auto local = log_s.sum(1);
   return {value, local.sum(1), local};
 }
 
 }  // namespace
 
-AffineCoupling::AffineCoupling(int64_t channels, std::shared_ptr<Conditioner> net)
-    : kept_(channels / 2), moved_(channels - channels / 2), net_(register_module("net", std::move(net))) {}
+std::span<const char* const> enum_names(Scale) {
+  static constexpr const char* kNames[] = {"exp", "tanh", "sigmoid", "additive"};
+  return kNames;
+}
+
+torch::Tensor log_scale(const torch::Tensor& raw, Scale scale) {
+  constexpr double kLimit = 3;
+  switch (scale) {
+    case Scale::exp:
+      return raw;
+    case Scale::tanh:
+      return (raw * (1 / kLimit)).tanh() * kLimit;
+    case Scale::sigmoid:
+      return torch::log_sigmoid(raw + 2);
+    case Scale::additive:
+      return torch::zeros_like(raw);
+  }
+  TORCH_CHECK(false, "log_scale: no such scale");
+}
+
+AffineCoupling::AffineCoupling(int64_t channels, std::shared_ptr<Conditioner> net, Keep keep, Scale scale)
+    : kept_(channels / 2),
+      moved_(channels - channels / 2),
+      keep_(keep),
+      scale_(scale),
+      net_(register_module("net", std::move(net))) {}
+
+template <typename Move>
+Mapped AffineCoupling::around(const torch::Tensor& value, const torch::Tensor& context, Move&& move) {
+  TORCH_CHECK(value.size(1) == kept_ + moved_, "AffineCoupling: ", kept_ + moved_, " channels wanted, got ",
+              value.sizes());
+  const bool first = keep_ == Keep::first;
+  const auto kept = value.narrow(1, first ? 0 : moved_, kept_);
+  const auto out = net_->forward(kept, context);
+  const auto shift = out.narrow(1, 0, moved_), log_s = log_scale(out.narrow(1, moved_, moved_), scale_);
+  const auto moved = move(value.narrow(1, first ? kept_ : 0, moved_), shift, log_s);
+  return scaled(first ? torch::cat({kept, moved}, 1) : torch::cat({moved, kept}, 1), log_s);
+}
 
 Mapped AffineCoupling::forward(const torch::Tensor& x, const torch::Tensor& context) {
-  const auto kept = x.narrow(1, 0, kept_);
-  const auto out = net_->forward(kept, context);
-  const auto shift = out.narrow(1, 0, moved_), log_s = out.narrow(1, moved_, moved_);
-  const auto moved = x.narrow(1, kept_, moved_) * log_s.exp() + shift;
-  return scaled(torch::cat({kept, moved}, 1), log_s);
+  return around(x, context, [](const torch::Tensor& half, const torch::Tensor& shift, const torch::Tensor& log_s) {
+    return half * log_s.exp() + shift;
+  });
 }
 
 Mapped AffineCoupling::inverse(const torch::Tensor& z, const torch::Tensor& context) {
-  const auto kept = z.narrow(1, 0, kept_);
-  const auto out = net_->forward(kept, context);
-  const auto shift = out.narrow(1, 0, moved_), log_s = out.narrow(1, moved_, moved_);
-  const auto moved = (z.narrow(1, kept_, moved_) - shift) / log_s.exp();
-  return scaled(torch::cat({kept, moved}, 1), -log_s);
+  auto out = around(z, context, [](const torch::Tensor& half, const torch::Tensor& shift, const torch::Tensor& log_s) {
+    return (half - shift) / log_s.exp();
+  });
+  return {out.value, -out.log_det, out.local.defined() ? -out.local : out.local};
+}
+
+CheckerboardCoupling::CheckerboardCoupling(int64_t height, int64_t width, int parity, std::shared_ptr<Conditioner> net,
+                                           Scale scale)
+    : scale_(scale), net_(register_module("net", std::move(net))) {
+  const auto sum = torch::arange(height).unsqueeze(1) + torch::arange(width).unsqueeze(0);
+  kept_ = register_buffer("kept", (sum % 2 == parity).to(torch::kFloat32).view({1, 1, height, width}));
+}
+
+std::pair<torch::Tensor, torch::Tensor> CheckerboardCoupling::shift_and_log_s(const torch::Tensor& x,
+                                                                              const torch::Tensor& context) {
+  const auto out = net_->forward(x * kept_, context) * (1 - kept_);
+  const auto half = out.chunk(2, 1);
+  return {half[0], log_scale(half[1], scale_) * (1 - kept_)};
+}
+
+Mapped CheckerboardCoupling::forward(const torch::Tensor& x, const torch::Tensor& context) {
+  const auto [shift, log_s] = shift_and_log_s(x, context);
+  return {torch::addcmul(shift, x, log_s.exp()), sum_item(log_s)};
+}
+
+Mapped CheckerboardCoupling::inverse(const torch::Tensor& z, const torch::Tensor& context) {
+  const auto [shift, log_s] = shift_and_log_s(z, context);
+  return {(z - shift) * (-log_s).exp(), -sum_item(log_s)};
 }
 
 }  // namespace melflow::models

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 
 #include "models/flow/bijection.h"
 
@@ -13,18 +14,52 @@ class Conditioner : public torch::nn::Module {
   virtual torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& context) = 0;
 };
 
-/// Affine coupling (Real NVP, eq. 7-8): the first half of the channels stays and steers the second,
-///   (shift, log s) = net(x_a, context);  z_a = x_a;  z_b = x_b · exp(log s) + shift;  log|det| = Σ log s.
-/// x: [batch, channels, …]; net maps channels/2 to 2·(channels - channels/2), shift first.
+/// How a network's output r becomes the logarithm of a scale.
+enum class Scale {
+  exp,       ///< r itself: WaveGlow as published; unbounded
+  tanh,      ///< 3 tanh(r/3) (Real NVP's bounded scale, with the limit fixed): between e⁻³ and e³
+  sigmoid,   ///< ln sigmoid(r + 2): Glow as published; only contracts
+  additive,  ///< 0: NICE, Glow's additive coupling
+};
+std::span<const char* const> enum_names(Scale);  ///< in the order of the values, as in configurations
+torch::Tensor log_scale(const torch::Tensor& raw, Scale scale);
+
+/// Affine coupling (Real NVP, eq. 7-8): one half of the channels stays and steers the other,
+///   (shift, r) = net(x_a, context);  z_a = x_a;  z_b = x_b · exp(log s(r)) + shift;  log|det| = Σ log s.
+/// x: [batch, channels, …]; channels/2 are kept, the first or the last ones; net maps them to
+/// 2·(channels - channels/2) channels, shift first.
 class AffineCoupling : public Bijection {
  public:
-  AffineCoupling(int64_t channels, std::shared_ptr<Conditioner> net);
+  enum class Keep { first, last };
+  AffineCoupling(int64_t channels, std::shared_ptr<Conditioner> net, Keep keep = Keep::first, Scale scale = Scale::exp);
   Mapped forward(const torch::Tensor& x, const torch::Tensor& context = {}) override;
   Mapped inverse(const torch::Tensor& z, const torch::Tensor& context = {}) override;
 
  private:
+  /// value: with the kept half as it is and the other as `move(half, shift, log_s)` says.
+  template <typename Move>
+  Mapped around(const torch::Tensor& value, const torch::Tensor& context, Move&& move);
+
   int64_t kept_, moved_;
+  Keep keep_;
+  Scale scale_;
   std::shared_ptr<Conditioner> net_;
+};
+
+/// The same with a checkerboard of pixels instead of halves of the channels (Real NVP, figure 3): x [batch, channels,
+/// height, width]; pixels where row + column has the parity stay. net maps channels to 2·channels, shift first.
+class CheckerboardCoupling : public Bijection {
+ public:
+  CheckerboardCoupling(int64_t height, int64_t width, int parity, std::shared_ptr<Conditioner> net, Scale scale);
+  Mapped forward(const torch::Tensor& x, const torch::Tensor& context = {}) override;
+  Mapped inverse(const torch::Tensor& z, const torch::Tensor& context = {}) override;
+
+ private:
+  std::pair<torch::Tensor, torch::Tensor> shift_and_log_s(const torch::Tensor& x, const torch::Tensor& context);
+
+  Scale scale_;
+  std::shared_ptr<Conditioner> net_;
+  torch::Tensor kept_;  // [1, 1, height, width]: 1 where a pixel stays
 };
 
 }  // namespace melflow::models

@@ -16,4 +16,14 @@ Mapped Squeeze::inverse(const torch::Tensor& z, const torch::Tensor&) {
   return {z.transpose(1, 2).reshape({z.size(0), -1}), no_volume(z), torch::zeros({z.size(0), z.size(2)}, z.options())};
 }
 
+Mapped Squeeze2d::forward(const torch::Tensor& x, const torch::Tensor&) {
+  TORCH_CHECK(x.dim() == 4 && x.size(2) % 2 == 0 && x.size(3) % 2 == 0, "Squeeze2d: wants even images, not ",
+              x.sizes());
+  return {torch::pixel_unshuffle(x, 2), no_volume(x)};
+}
+
+Mapped Squeeze2d::inverse(const torch::Tensor& z, const torch::Tensor&) {
+  return {torch::pixel_shuffle(z, 2), no_volume(z)};
+}
+
 }  // namespace melflow::models

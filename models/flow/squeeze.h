@@ -16,4 +16,12 @@ class Squeeze : public Bijection {
   int64_t group_;
 };
 
+/// Folds 2x2 pixels into channels (Real NVP, section 3.6): [batch, c, height, width] → [batch, 4c, height/2, width/2].
+/// Height and width must be even.
+class Squeeze2d : public Bijection {
+ public:
+  Mapped forward(const torch::Tensor& x, const torch::Tensor& context = {}) override;
+  Mapped inverse(const torch::Tensor& z, const torch::Tensor& context = {}) override;
+};
+
 }  // namespace melflow::models

@@ -14,6 +14,13 @@ TEST(Nearest, FindsTheNameThatWasMeant) {
   EXPECT_EQ(nearest("", names), "n_fft");
 }
 
+TEST(Nearest, PrefersTheNameThatWasBegun) {
+  const std::vector<std::string> names = {"norm", "hop_length", "top"};
+  EXPECT_EQ(nearest("hop", names), "hop_length");  // though "top" is one letter away, too, and comes later
+  EXPECT_EQ(nearest("nor", names), "norm");
+  EXPECT_EQ(nearest("top", names), "top");
+}
+
 TEST(Nearest, OfEqualsIsTheFirstAndOfNothingIsNothing) {
   const std::vector<std::string> names = {"ab", "ac"};
   EXPECT_EQ(nearest("ad", names), "ab");

@@ -54,16 +54,30 @@ std::vector<float> stream(const StreamSource& source, const audio::Mel& mel, con
   return out;
 }
 
+/// What PackedLinear makes of the layer's weights and x.
+torch::Tensor packed_product(torch::nn::Linear linear, const torch::Tensor& x) {
+  const auto outputs = static_cast<int>(linear->weight.size(0)), inputs = static_cast<int>(linear->weight.size(1));
+  const PackedLinear packed(tensor_vector(linear->weight), tensor_vector(linear->bias), inputs, outputs);
+  std::vector<float> y(static_cast<size_t>(outputs));
+  packed(tensor_vector(x), y);
+  return vector_tensor(y);
+}
+
 TEST(PackedLinear, EqualsTorchLinear) {
   torch::manual_seed(1);
   torch::NoGradGuard no_grad;
   for (const int outputs : {1, 63, 64, 200}) {
     torch::nn::Linear linear(37, outputs);
     const auto x = torch::randn({37});
-    const PackedLinear packed(tensor_vector(linear->weight), tensor_vector(linear->bias), 37, outputs);
-    std::vector<float> y(static_cast<size_t>(outputs));
-    packed(tensor_vector(x), y);
-    EXPECT_LT((vector_tensor(y) - linear->forward(x)).abs().max().item<float>(), 1e-5);
+    EXPECT_LT((packed_product(linear, x) - linear->forward(x)).abs().max().item<float>(), 1e-5);
+    // Weights that are halves go another way, which must not lose any of them.
+    linear->weight.copy_(linear->weight.to(torch::kHalf));
+    EXPECT_LT((packed_product(linear, x) - linear->forward(x)).abs().max().item<float>(), 1e-5);
+    // One that is none must not be rounded.
+    linear->weight.zero_();
+    linear->weight[0][0] = 1.0f + 0x1p-20f;
+    EXPECT_EQ(packed_product(linear, torch::ones({37}))[0].item<float>(),
+              1.0f + 0x1p-20f + linear->bias[0].item<float>());
   }
 }
 

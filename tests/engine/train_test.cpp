@@ -160,6 +160,37 @@ TEST_F(TrainTest, StoppedAndResumedEqualsUninterruptedBitForBit) {
   }
 }
 
+TEST_F(TrainTest, FineTuningBeginsWithTheVoice) {
+  const auto config = small_config();
+  Trainer first(config, load_corpus(data(), config), run("first"), false);
+  train(first, 12);
+  const auto voice = load_voice(run("first") / "voice.safetensors");
+
+  auto other_seed = small_config({"seed=99"});
+  Trainer tuned(other_seed, load_corpus(data(), other_seed), run("tuned"), false);
+  EXPECT_NE(tuned.validate(), first.validate());
+  tuned.start_from(voice);
+  EXPECT_DOUBLE_EQ(tuned.validate(), first.validate());
+  train(tuned, 6);
+  Trainer resumed(other_seed, load_corpus(data(), other_seed), run("tuned"), true);
+  const double before = resumed.validate();
+  resumed.start_from(voice);  // a run that is on its way keeps its own weights
+  EXPECT_DOUBLE_EQ(resumed.validate(), before);
+  EXPECT_NE(before, first.validate());
+
+  const auto wider = small_config({"model.wavenet_channels=12"}), lower = small_config({"mel.f_max=7000"});
+  for (const auto& [other, part] : {std::pair{wider, "model"}, std::pair{lower, "f_max"}}) {
+    Trainer trainer(other, load_corpus(data(), other), run(part), false);
+    try {
+      trainer.start_from(voice);
+      FAIL() << "took a voice of another " << part;
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), Exit::config);
+      EXPECT_NE(std::string(e.what()).find(part), std::string::npos) << e.what();
+    }
+  }
+}
+
 TEST_F(TrainTest, ADamagedCheckpointIsPassedOver) {
   auto config = small_config({"checkpoint_every=3", "sample_every=0"});
   {
@@ -230,7 +261,7 @@ TEST(TrainConfig, UnknownKeysAreErrorsWithTheNearestName) {
   };
   EXPECT_NE(message({{"train", {{"batchsize", 3}}}}, {}).find("'batch_size'"), std::string::npos);
   EXPECT_NE(message({{"trian", nlohmann::json::object()}}, {}).find("'train'"), std::string::npos);
-  EXPECT_NE(message(nlohmann::json::object(), {"mel.hop_lenght=3"}).find("hop_length"), std::string::npos);
+  EXPECT_NE(message(nlohmann::json::object(), {"mel.hop=3"}).find("hop_length"), std::string::npos);
   EXPECT_NE(message(nlohmann::json::object(), {"steps=fast"}).find("steps"), std::string::npos);
   EXPECT_NE(message(nlohmann::json::object(), {"beta2=1.5"}).find("beta"), std::string::npos);
   EXPECT_EQ(message(nlohmann::json::object(), {"train.steps=5", "model.n_flows=4", "name=x"}), "");

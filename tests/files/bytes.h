@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <deque>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -18,6 +19,12 @@
 namespace melflow::testing {
 
 inline std::span<const std::byte> bytes_of(const std::string& text) { return std::as_bytes(std::span(text)); }
+
+/// The same for results that point into what was parsed: the text is kept for as long as the tests run.
+inline std::span<const std::byte> kept_bytes_of(const std::string& text) {
+  static std::deque<std::string> kept;
+  return bytes_of(kept.emplace_back(text));
+}
 inline std::string text_of(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }

@@ -43,6 +43,14 @@ TEST_F(BlockFlowTest, WorksOnOneFrame) {
   expect_bijection(*model(), torch::randn({1, 16}), torch::randn({1, 6, 1}), 1e-7);
 }
 
+// Beyond what the filter sees of the past the map goes on, steeper, and stays one to one.
+TEST_F(BlockFlowTest, IsABijectionFarBeyondTheGain) {
+  auto x = torch::randn({2, 48});
+  x[0] *= 300;
+  x[1].slice(0, 20, 23) *= 1000;
+  expect_bijection(*model(), x, torch::randn({2, 6, 3}), 1e-6);
+}
+
 TEST_F(BlockFlowTest, LocalSharesSumToTheLogDeterminant) {
   const auto flow = model();
   const auto out = flow->forward(torch::randn({2, 64}), torch::randn({2, 6, 4}));

@@ -26,8 +26,8 @@ TEST_F(Cli, WithoutAVerbOrWithAWrongOneSaysHow) {
   const auto help = run({"--help"});
   EXPECT_EQ(help.code, 0);
   EXPECT_NE(help.out.find("synth"), std::string::npos);
-  for (const char* verb :
-       {"mel", "synth", "play", "train", "eval", "score", "inspect", "voices", "devices", "doctor", "bench"}) {
+  for (const char* verb : {"mel", "synth", "play", "train", "eval", "score", "convert", "inspect", "voices", "devices",
+                           "doctor", "bench"}) {
     EXPECT_EQ(run({verb, "--help"}).code, 0) << verb;
     EXPECT_EQ(run({verb, "--no-such-option"}).code, 64) << verb;
   }
@@ -153,6 +153,11 @@ TEST_F(Cli, OneBadInputDoesNotStopTheRest) {
   ASSERT_EQ(items.size(), 2u);
   EXPECT_EQ(items[0]["exit_code"], 65);
   EXPECT_EQ(items[1]["samples"], 24 * 256);
+}
+
+TEST_F(Cli, CopySynthesisKeepsTheLength) {
+  ASSERT_EQ(run({"synth", clip_, "-o", path("copy.wav")}).code, 0);
+  EXPECT_EQ(audio::audio_info(path("copy.wav")).frames, audio::audio_info(clip_).frames);
 }
 
 TEST_F(Cli, InspectAndVoicesTellWhatIsThere) {

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+#include "engine/files/picture.h"
+
+namespace melflow::files {
+
+using Colour = std::array<uint8_t, 3>;
+inline constexpr Colour kInk = {40, 40, 40};
+
+/// Nine stops of matplotlib's magma (van der Walt and Smith), joined by straight lines: 0 dark, 1 bright.
+Colour magma(float loudness);
+
+/// An image to draw on, white at first; what is outside is not drawn.
+class Canvas {
+ public:
+  Canvas(int width, int height);
+  void put(int x, int y, const Colour& colour);
+  /// Mixes the colour over what is there, 0 < part ≤ 1.
+  void blend(int x, int y, const Colour& colour, double part);
+  /// A line one pixel wide between two points, with soft edges.
+  void line(double x0, double y0, double x1, double y1, const Colour& colour);
+  /// Digits, '-' and '.', of 3 × 5 dots, each dot two pixels wide and high; other letters are left out.
+  void text(int x, int y, std::string_view text);
+  void number(int x, int y, int value);
+  int width() const { return image_.width; }
+  int height() const { return image_.height; }
+  Image take() { return std::move(image_); }
+
+ private:
+  Image image_;
+};
+
+}  // namespace melflow::files

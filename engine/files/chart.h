@@ -1,0 +1,36 @@
+#pragma once
+
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/files/picture.h"
+
+namespace melflow::files {
+
+/// A square of the plane, [left, right] × [bottom, top].
+struct Window {
+  double left, right, bottom, top;
+};
+
+/// Points (x, y alternating) as soft dots, a panel for each set, side by side, with the window's edges as numbers.
+Image scatter_picture(std::span<const std::vector<float>> sets, const Window& window);
+
+/// A function on a grid, values [rows, columns] with the lowest row first: bright is large.
+Image heat_map(std::span<const float> values, int columns, const Window& window);
+
+/// Curves of points (x, y alternating) in one panel, such as a grid's lines.
+Image curve_picture(std::span<const std::vector<float>> curves, const Window& window);
+
+/// Curves against a common horizontal axis, each in its own colour, with both axes' edges as numbers: a training's
+/// loss and its validation. Not finite points are left out. Throws Error{bad_data} where nothing can be drawn.
+Image training_picture(std::span<const std::vector<float>> curves);
+
+/// Grey pictures [count, height, width], 0 black, 1 white, in rows of `columns`, enlarged by whole factors.
+Image grey_grid(std::span<const float> pixels, int height, int width, int columns);
+
+/// Pictures of one height side by side.
+Image side_by_side(std::span<const Image> images);
+
+}  // namespace melflow::files

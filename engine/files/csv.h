@@ -1,0 +1,17 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+#include "engine/files/npy.h"
+
+namespace melflow::files {
+
+/// A table of numbers as text: a row a line, separated by commas, semicolons, tabs or blanks. Lines that begin with '#'
+/// and empty ones are passed over; a first line that is no row of numbers is taken as the columns' names.
+/// → shape [rows, columns]. Throws Error{bad_data} that names the line: another number of columns, what is no finite
+/// number, nothing at all.
+NpyArray parse_csv(std::string_view text, const std::string& name);
+
+}  // namespace melflow::files

@@ -1,0 +1,145 @@
+#include "engine/flow/flow_data.h"
+
+#include <filesystem>
+
+#include <torch/torch.h>
+
+#include "audio/error.h"
+#include "audio/nearest.h"
+#include "engine/files/csv.h"
+#include "engine/files/gzip.h"
+#include "engine/files/idx.h"
+#include "engine/files/mapped_file.h"
+#include "engine/files/npy.h"
+#include "engine/tensors.h"
+
+namespace melflow::engine {
+namespace {
+
+constexpr int64_t kMostClasses = 1000;
+
+/// The format is told by the first bytes, whatever the name says.
+files::NpyArray parse_array(std::span<const std::byte> bytes, const std::string& name) {
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  if (text.starts_with("\x93NUMPY")) return files::parse_npy(bytes, name);
+  if (files::is_idx(bytes)) return files::parse_idx(bytes, name);
+  return files::parse_csv(text, name);
+}
+
+files::NpyArray read_array(const std::string& path) {
+  const files::MappedFile file(path);
+  if (!files::is_gzip(file.bytes())) return parse_array(file.bytes(), path);
+  const auto unpacked = files::gunzip(file.bytes(), path);
+  return parse_array(unpacked, path);
+}
+
+[[noreturn]] void refuse(const std::string& name, const std::string& what) {
+  throw Error(Exit::bad_data, name + ": " + what);
+}
+
+torch::Tensor as_labels(const torch::Tensor& values, int64_t items, const std::string& name) {
+  if (values.numel() != items) {
+    refuse(name, std::to_string(values.numel()) + " labels for " + std::to_string(items) + " items");
+  }
+  const bool whole = (values == values.floor()).all().item<bool>() && values.min().item<float>() >= 0 &&
+                     values.max().item<float>() < kMostClasses;
+  if (!whole) refuse(name, "labels must be whole numbers from 0 to " + std::to_string(kMostClasses - 1));
+  return values.flatten().to(torch::kInt64);
+}
+
+/// [items, …] as rows or as images, by its dimensions and what the options say.
+torch::Tensor as_items(const torch::Tensor& x, const FlowDataOptions& o) {
+  if (x.dim() == 2 && o.height > 0) {
+    const auto size = std::max<int64_t>(1, o.height * o.width);
+    if (x.size(1) % size != 0) {
+      refuse(o.path, std::to_string(x.size(1)) + " columns are no images of " + std::to_string(o.height) + " x " +
+                         std::to_string(o.width));
+    }
+    return x.view({x.size(0), x.size(1) / size, o.height, o.width});
+  }
+  if (x.dim() == 1) return x.unsqueeze(1);
+  if (x.dim() == 3) return x.unsqueeze(1);
+  if (x.dim() != 2 && x.dim() != 4) refuse(o.path, "wants [items, columns] or [items, height, width]");
+  return x;
+}
+
+[[noreturn]] void refuse_name(const std::string& path) {
+  std::vector<std::string> names;
+  for (const auto& toy : toys()) names.push_back(toy.name);
+  for (const auto& energy : energies()) names.push_back(energy.name);
+  throw Error(Exit::no_input,
+              path + ": no such file, and no named distribution; the nearest name is '" + nearest(path, names) + "'");
+}
+
+}  // namespace
+
+models::FlowShape FlowData::shape() const {
+  if (!x.defined()) return {.channels = 2};
+  if (x.dim() == 2) return {.channels = x.size(1)};
+  return {.channels = x.size(1), .height = x.size(2), .width = x.size(3)};
+}
+
+int64_t FlowData::classes() const { return labels.defined() ? labels.max().item<int64_t>() + 1 : 0; }
+
+FlowData load_flow_data(const FlowDataOptions& o) {
+  FlowData data{.name = o.path};
+  data.toy = find_toy(o.path);
+  data.energy = find_energy(o.path);
+  if (data.toy != nullptr || data.energy != nullptr) return data;
+  std::error_code error;
+  if (!std::filesystem::exists(o.path, error)) refuse_name(o.path);
+  const auto array = read_array(o.path);
+  auto x = vector_tensor(array.values).view(array.shape);
+  if (x.numel() == 0) refuse(o.path, "holds nothing");
+  if (!x.isfinite().all().item<bool>()) refuse(o.path, "holds NaN or infinity; leave those rows out");
+  if (!o.label_column.empty()) {
+    const bool last = o.label_column == "last";
+    if (!last && o.label_column != "first") {
+      throw Error(Exit::config, "data.label_column is '" + o.label_column + "'; it must be 'first' or 'last'");
+    }
+    if (x.dim() != 2 || x.size(1) < 2) refuse(o.path, "has no column to spare for labels");
+    data.labels = as_labels(x.select(1, last ? -1 : 0), x.size(0), o.path);
+    x = x.narrow(1, last ? 0 : 1, x.size(1) - 1).contiguous();
+  }
+  data.x = as_items(x, o);
+  if (!o.labels.empty()) {
+    const auto labels = read_array(o.labels);
+    data.labels = as_labels(vector_tensor(labels.values), data.x.size(0), o.labels);
+  }
+  return data;
+}
+
+FlowBatch take(const FlowData& data, const torch::Tensor& indices) {
+  return {data.x.index_select(0, indices),
+          data.labels.defined() ? data.labels.index_select(0, indices) : torch::Tensor()};
+}
+
+FlowBatch draw(const FlowData& data, int64_t count, uint64_t seed) {
+  auto random = generator(seed);
+  return {data.toy->sample(count, random), {}};
+}
+
+torch::Tensor context_of(const torch::Tensor& labels, int64_t classes, const std::string& name) {
+  if (classes == 0) return {};
+  if (!labels.defined()) {
+    throw Error(Exit::usage, name + ": the flow is conditional on a class; name the labels (--labels, --label-column)");
+  }
+  if (labels.max().item<int64_t>() >= classes) {
+    refuse(name, "label " + std::to_string(labels.max().item<int64_t>()) + " is none of the flow's " +
+                     std::to_string(classes) + " classes");
+  }
+  return torch::one_hot(labels, classes).to(torch::kFloat32);
+}
+
+torch::Tensor dequantise(const torch::Tensor& pixels, int64_t levels, uint64_t seed, const std::string& name) {
+  const bool fits = (pixels == pixels.floor()).all().item<bool>() && pixels.min().item<float>() >= 0 &&
+                    pixels.max().item<float>() < static_cast<float>(levels);
+  if (!fits) {
+    refuse(name, "pixels must be whole numbers from 0 to " + std::to_string(levels - 1) +
+                     "; another range: --set model.pixel_levels=N");
+  }
+  auto random = generator(seed);
+  return pixels + torch::rand(pixels.sizes(), random, torch::TensorOptions());
+}
+
+}  // namespace melflow::engine

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include <torch/types.h>
+
+#include "engine/flow/toys.h"
+#include "models/flow/flow.h"
+
+namespace melflow::engine {
+
+/// Where items come from: a file (.npy, .csv, idx; each also as .gz), or one of toys() or energies() by name.
+struct FlowDataOptions {
+  std::string path;
+  std::string labels;             ///< a file with a whole number an item; for class-conditional flows
+  std::string label_column;       ///< "first" or "last": the table's own column that is a label; "": none
+  int64_t height = 0, width = 0;  ///< rows of height·width numbers are images; files of images say so themselves
+};
+
+template <typename Visit>
+void fields(FlowDataOptions& o, Visit&& visit) {
+  visit("path", o.path);
+  visit("labels", o.labels);
+  visit("label_column", o.label_column);
+  visit("height", o.height);
+  visit("width", o.width);
+}
+
+/// Data of a flow: items with their labels, or a distribution that can be drawn from or is known up to a constant.
+struct FlowData {
+  std::string name;
+  torch::Tensor x = {};       ///< [items, channels] or [items, channels, height, width] float32; undefined for toys
+  torch::Tensor labels = {};  ///< [items] int64, or undefined
+  const Toy* toy = nullptr;
+  const Energy* energy = nullptr;
+
+  models::FlowShape shape() const;  ///< without a context
+  int64_t classes() const;          ///< 1 + the largest label; 0 without labels
+};
+
+/// Throws Error{no_input} where the path is neither a file nor a name (with the nearest name), Error{bad_data} for what
+/// cannot be read as numbers, or as labels.
+FlowData load_flow_data(const FlowDataOptions& options);
+
+/// The items at `indices` [n]; or, of a toy, as many fresh ones as there are indices, as a pure function of `seed`.
+struct FlowBatch {
+  torch::Tensor x, labels;
+};
+FlowBatch take(const FlowData& data, const torch::Tensor& indices);
+FlowBatch draw(const FlowData& data, int64_t count, uint64_t seed);
+
+/// One-hot [items, classes] of labels, or undefined where `classes` is 0. Throws Error{bad_data} for a label that is
+/// not among them.
+torch::Tensor context_of(const torch::Tensor& labels, int64_t classes, const std::string& name);
+
+/// Uniform noise in [0, 1) on whole-number pixels, a pure function of the seed. Throws Error{bad_data} for a pixel that
+/// is no whole number from 0 to levels - 1.
+torch::Tensor dequantise(const torch::Tensor& pixels, int64_t levels, uint64_t seed, const std::string& name);
+
+}  // namespace melflow::engine

@@ -1,0 +1,116 @@
+#include "engine/flow/flow_pictures.h"
+
+#include <cmath>
+#include <fstream>
+
+#include <torch/torch.h>
+
+#include "audio/error.h"
+#include "engine/files/chart.h"
+#include "engine/tensors.h"
+
+namespace melflow::engine {
+namespace {
+
+using files::Window;
+
+void require_plane(const FlowModel& model) {
+  const auto& shape = model.flow->shape();
+  if (shape.channels == 2 && !shape.image() && shape.context == 0) return;
+  throw Error(Exit::usage, model.name +
+                               ": this picture is of flows in the plane (2 columns, no classes); for images "
+                               "there are --kind images, interpolation and training");
+}
+
+/// The middle 98 % of the data and some air; the toys and energies know their own.
+Window window_of(const FlowData& data) {
+  double centre[2] = {0, 0}, half = 4;
+  if (data.toy != nullptr) half = data.toy->reach;
+  if (data.toy != nullptr && data.toy->name == "banana") centre[0] = 4;
+  if (data.toy != nullptr && data.toy->name == "two_moons") centre[0] = 0.5;
+  if (data.x.defined()) {
+    const auto ends = torch::quantile(data.x.slice(0, 0, 100000), torch::tensor({0.01f, 0.99f}), 0);
+    half = (ends[1] - ends[0]).max().item<double>() * 0.65;
+    for (int i = 0; i < 2; ++i) centre[i] = (ends[0][i] + ends[1][i]).item<double>() / 2;
+  }
+  return {centre[0] - half, centre[0] + half, centre[1] - half, centre[1] + half};
+}
+
+/// The middles of cells: [cells², 2], the lowest row first.
+torch::Tensor cells_of(const Window& w, int64_t cells) {
+  const auto t = (torch::arange(cells, torch::kFloat32) + 0.5) / static_cast<double>(cells);
+  const auto grid = torch::cartesian_prod({w.bottom + t * (w.top - w.bottom), w.left + t * (w.right - w.left)});
+  return grid.flip(1).contiguous();
+}
+
+std::vector<float> energy_or_toy(const FlowData& data, const torch::Tensor& x) {
+  if (data.toy != nullptr) return tensor_vector(data.toy->log_prob(x.to(torch::kFloat64)).exp().to(torch::kFloat32));
+  return tensor_vector((-data.energy->energy(x)).exp());
+}
+
+}  // namespace
+
+files::Image picture_samples(const FlowModel& model, const FlowData& data, int64_t count, uint64_t seed) {
+  require_plane(model);
+  std::vector<std::vector<float>> sets{tensor_vector(sample_flow(model, 0, count, {.seed = seed}))};
+  if (data.toy != nullptr) sets.push_back(tensor_vector(draw(data, count, seed).x));
+  if (data.x.defined()) sets.push_back(tensor_vector(data.x.slice(0, 0, count).contiguous()));
+  return files::scatter_picture(sets, window_of(data));
+}
+
+files::Image picture_density(const FlowModel& model, const FlowData& data) {
+  require_plane(model);
+  torch::NoGradGuard no_grad;
+  constexpr int kCells = 128;
+  const auto window = window_of(data);
+  const auto x = cells_of(window, kCells);
+  std::vector<torch::Tensor> parts;
+  for (const auto& part : x.split(4096)) parts.push_back(model.flow->log_prob(part).exp());
+  std::vector<files::Image> panels{files::heat_map(tensor_vector(torch::cat(parts)), kCells, window)};
+  if (!data.x.defined()) panels.push_back(files::heat_map(energy_or_toy(data, x), kCells, window));
+  return files::side_by_side(panels);
+}
+
+files::Image picture_grid(const FlowModel& model, const FlowData& data) {
+  require_plane(model);
+  torch::NoGradGuard no_grad;
+  constexpr int kLines = 25, kPoints = 300;
+  std::vector<std::vector<float>> curves;
+  for (int i = 0; i < kLines; ++i) {
+    const auto along = torch::linspace(-3, 3, kPoints), at = torch::full({kPoints}, -3.0 + 6.0 * i / (kLines - 1));
+    for (const auto& z : {torch::stack({along, at}, 1), torch::stack({at, along}, 1)}) {
+      curves.push_back(tensor_vector(model.flow->draw(z).x));
+    }
+  }
+  return files::curve_picture(curves, window_of(data));
+}
+
+files::Image picture_training(const std::filesystem::path& run) {
+  const auto path = run / "metrics.jsonl";
+  std::ifstream in(path);
+  if (!in) throw Error(Exit::no_input, path.string() + ": cannot be read; name the folder of a run");
+  std::vector<std::vector<float>> curves(2);
+  std::string line;
+  while (std::getline(in, line)) {
+    const auto entry = nlohmann::json::parse(line, nullptr, false);
+    if (!entry.is_object()) continue;
+    const char* tags[] = {"loss", "validation"};
+    for (size_t i = 0; i < 2; ++i) {
+      const auto found = entry.find(tags[i]);
+      if (found == entry.end() || !found->is_number() || !entry.value("step", nlohmann::json()).is_number()) continue;
+      curves[i].push_back(entry.at("step").get<float>());
+      curves[i].push_back(found->get<float>());
+    }
+  }
+  return files::training_picture(curves);
+}
+
+files::Image picture_images(const FlowModel& model, const torch::Tensor& images, int columns) {
+  const auto& shape = model.flow->shape();
+  if (!shape.image()) throw Error(Exit::usage, model.name + ": is no flow of images; samples of it go to .npy");
+  const double brightest = model.config.at("pixel_levels").get<double>() - 1;
+  const auto grey = (images.select(1, 0) / std::max(brightest, 1.0)).contiguous();
+  return files::grey_grid(tensor_vector(grey), static_cast<int>(shape.height), static_cast<int>(shape.width), columns);
+}
+
+}  // namespace melflow::engine

@@ -1,0 +1,25 @@
+#pragma once
+
+#include <filesystem>
+
+#include "engine/files/picture.h"
+#include "engine/flow/flow_score.h"
+
+namespace melflow::engine {
+
+/// Pictures of flows in the plane; each throws Error{usage} for a flow of another dimension.
+
+/// Samples of the flow beside the data.
+files::Image picture_samples(const FlowModel& model, const FlowData& data, int64_t count, uint64_t seed);
+/// The learned density as a heat map; beside it the true one where the data has one.
+files::Image picture_density(const FlowModel& model, const FlowData& data);
+/// A square grid of noise, from -3 to 3, pushed through the flow into the data's plane.
+files::Image picture_grid(const FlowModel& model, const FlowData& data);
+
+/// The loss and the validation of a run folder's metrics.jsonl. Throws Error{no_input, bad_data}.
+files::Image picture_training(const std::filesystem::path& run);
+
+/// Images [n, channels, height, width] of the flow's pixels as a grid; the first channel of each.
+files::Image picture_images(const FlowModel& model, const torch::Tensor& images, int columns);
+
+}  // namespace melflow::engine

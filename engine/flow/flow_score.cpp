@@ -1,0 +1,150 @@
+#include "engine/flow/flow_score.h"
+
+#include <cmath>
+#include <numbers>
+
+#include <torch/torch.h>
+
+#include "audio/error.h"
+#include "engine/flow/registry.h"
+#include "engine/noise.h"
+
+namespace melflow::engine {
+namespace {
+
+constexpr int64_t kChunk = 1024;  // items at once
+
+Estimate estimate(const torch::Tensor& values) {
+  const auto v = values.to(torch::kFloat64);
+  const auto n = static_cast<double>(v.size(0));
+  return {v.mean().item<double>(), n > 1 ? v.std().item<double>() / std::sqrt(n) : 0.0};
+}
+
+void require_fit(const FlowModel& model, const FlowData& data) {
+  const auto theirs = data.shape();
+  const auto& ours = model.flow->shape();
+  if (theirs.channels == ours.channels && theirs.height == ours.height && theirs.width == ours.width) return;
+  const auto text = [](const models::FlowShape& s) {
+    auto out = std::to_string(s.channels);
+    if (s.image()) out += " x " + std::to_string(s.height) + " x " + std::to_string(s.width);
+    return out;
+  };
+  throw Error(Exit::bad_data, data.name + ": items of " + text(theirs) + " numbers, but the flow " + model.name +
+                                  " takes " + text(ours));
+}
+
+torch::Device device_of(const FlowModel& model) { return model.flow->parameters().front().device(); }
+
+torch::Tensor log_prob(const FlowModel& model, const FlowBatch& batch, uint64_t seed, const std::string& name) {
+  const auto& shape = model.flow->shape();
+  const auto x = shape.image() && model.config.at("preprocess") == "logit"
+                     ? dequantise(batch.x, model.config.at("pixel_levels"), seed, name)
+                     : batch.x;
+  const auto context = context_of(batch.labels, shape.context, name);
+  const auto device = device_of(model);
+  return model.flow->log_prob(x.to(device), context.defined() ? context.to(device) : context).to(torch::kCPU);
+}
+
+}  // namespace
+
+FlowScore score_flow(const FlowModel& model, const FlowData& data, int64_t count, uint64_t seed) {
+  torch::NoGradGuard no_grad;
+  require_fit(model, data);
+  std::vector<torch::Tensor> values, true_values;
+  const int64_t items = data.x.defined() ? data.x.size(0) : count;
+  for (int64_t first = 0; first < items; first += kChunk) {
+    const auto n = std::min(kChunk, items - first);
+    const auto part_seed = seed + static_cast<uint64_t>(first);
+    const auto batch = data.toy != nullptr ? draw(data, n, part_seed) : take(data, torch::arange(first, first + n));
+    values.push_back(log_prob(model, batch, part_seed, data.name));
+    if (data.toy != nullptr) true_values.push_back(data.toy->log_prob(batch.x.to(torch::kFloat64)));
+  }
+  const auto all = torch::cat(values).to(torch::kFloat64);
+  FlowScore score{.items = items, .nats = estimate(all)};
+  const auto& shape = model.flow->shape();
+  if (shape.image())
+    score.bits_per_dimension = estimate(all / (-static_cast<double>(shape.numel()) * std::numbers::ln2));
+  if (const double shift = standardise_log_scale(*model.flow); shift != 0) {
+    score.standardised_nats = score.nats.mean + shift;
+  }
+  if (data.toy != nullptr) {
+    score.entropy = data.toy->entropy;
+    score.gap = estimate(torch::cat(true_values) - all);
+  }
+  return score;
+}
+
+EnergyScore score_energy(const FlowModel& model, const Energy& energy, int64_t count, uint64_t seed) {
+  torch::NoGradGuard no_grad;
+  require_fit(model, {.name = energy.name});
+  std::vector<torch::Tensor> parts;
+  const Noise noise(seed);
+  for (int64_t first = 0; first < count; first += kChunk) {
+    const auto z = noise.slice(2, first, std::min(kChunk, count - first))[0].t().contiguous();
+    const auto drawn = model.flow->draw(z.to(device_of(model)));
+    parts.push_back((drawn.log_prob + energy.energy(drawn.x)).to(torch::kCPU, torch::kFloat64));
+  }
+  const auto log_ratio = torch::cat(parts) + energy.log_normaliser;  // ln q/p
+  const auto log_size = 2 * torch::logsumexp(-log_ratio, 0) - torch::logsumexp(-2 * log_ratio, 0);
+  return {.items = count,
+          .kl = estimate(log_ratio),
+          .effective_share = std::exp(log_size.item<double>()) / static_cast<double>(count)};
+}
+
+torch::Tensor sample_labels(const FlowModel& model, int64_t first, int64_t count, const FlowSampling& sampling) {
+  const auto classes = model.flow->shape().context;
+  if (classes == 0) {
+    if (sampling.label) throw Error(Exit::usage, model.name + ": was not trained on classes; leave --class out");
+    return {};
+  }
+  if (!sampling.label) return torch::arange(first, first + count).remainder(classes);
+  if (*sampling.label >= classes) {
+    throw Error(Exit::usage,
+                "--class " + std::to_string(*sampling.label) + ": the flow knows 0 to " + std::to_string(classes - 1));
+  }
+  return torch::full({count}, *sampling.label, torch::kInt64);
+}
+
+namespace {
+
+/// Whole pixels where the flow is one of pixels.
+torch::Tensor as_pixels(const FlowModel& model, const torch::Tensor& x) {
+  if (model.config.at("preprocess") != "logit") return x;
+  const auto levels = model.config.at("pixel_levels").get<double>();
+  return x.floor().clamp(0, levels - 1);
+}
+
+}  // namespace
+
+torch::Tensor sample_flow(const FlowModel& model, int64_t first, int64_t count, const FlowSampling& sampling) {
+  torch::NoGradGuard no_grad;
+  const auto& shape = model.flow->shape();
+  const auto labels = sample_labels(model, first, count, sampling);
+  const Noise noise(sampling.seed);
+  std::vector<torch::Tensor> parts;
+  for (int64_t done = 0; done < count; done += kChunk) {
+    const auto n = std::min(kChunk, count - done);
+    const auto z = noise.slice(shape.numel(), first + done, n)[0].t().reshape(shape.sizes(n)) * sampling.temperature;
+    auto context =
+        shape.context > 0 ? context_of(labels.narrow(0, done, n), shape.context, model.name) : torch::Tensor();
+    if (context.defined()) context = context.to(device_of(model));
+    parts.push_back(model.flow->draw(z.contiguous().to(device_of(model)), context).x.to(torch::kCPU));
+  }
+  return as_pixels(model, torch::cat(parts));
+}
+
+torch::Tensor interpolate(const FlowModel& model, const torch::Tensor& a, const torch::Tensor& b, int64_t count) {
+  torch::NoGradGuard no_grad;
+  TORCH_CHECK(model.flow->shape().context == 0, "interpolate: the flow is conditional");
+  // The middle of a pixel stands for the pixel.
+  const double middle = model.config.at("preprocess") == "logit" ? 0.5 : 0.0;
+  const auto ends = model.flow->bijection().forward(torch::cat({a, b}) + middle).value;
+  std::vector<torch::Tensor> way;
+  for (int64_t i = 0; i < count; ++i) {
+    const double part = count > 1 ? static_cast<double>(i) / static_cast<double>(count - 1) : 0.0;
+    way.push_back(torch::lerp(ends.narrow(0, 0, 1), ends.narrow(0, 1, 1), part));
+  }
+  return as_pixels(model, model.flow->draw(torch::cat(way)).x);
+}
+
+}  // namespace melflow::engine

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "engine/flow/flow_data.h"
+#include "engine/flow/flow_file.h"
+
+namespace melflow::engine {
+
+/// A mean and its standard error.
+struct Estimate {
+  double mean = 0, standard_error = 0;
+};
+
+/// How well data fits a flow.
+struct FlowScore {
+  int64_t items = 0;
+  Estimate nats;                                    ///< log-likelihood of an item, in the data's own units
+  std::optional<Estimate> bits_per_dimension = {};  ///< of images: an upper bound of the pixels' own
+  std::optional<double> standardised_nats = {};     ///< where the flow standardises: the mean in standardised units
+  std::optional<double> entropy = {};               ///< of a toy: what no model can go below
+  std::optional<Estimate> gap = {};  ///< of a toy: true log-density minus the flow's on the same points ≥ 0
+};
+
+/// Of all items, or of `count` fresh ones of a toy. Throws Error{usage} where data and flow do not fit.
+FlowScore score_flow(const FlowModel& model, const FlowData& data, int64_t count, uint64_t seed);
+
+/// How near a flow comes to an energy: KL(q ‖ p) by `count` samples, and the effective sample size of importance
+/// weights p/q over count: near 0 where q misses mass that p has.
+struct EnergyScore {
+  int64_t items = 0;
+  Estimate kl;
+  double effective_share = 0;
+};
+EnergyScore score_energy(const FlowModel& model, const Energy& energy, int64_t count, uint64_t seed);
+
+struct FlowSampling {
+  double temperature = 1.0;  ///< a factor of the noise
+  uint64_t seed = 0;
+  std::optional<int64_t> label = {};  ///< of a conditional flow; without it the classes take turns
+};
+/// Samples number first … first + count - 1 of a seed: however they are split into calls, they are the same up to
+/// rounding. Images are whole pixels from 0 to pixel_levels - 1.
+torch::Tensor sample_flow(const FlowModel& model, int64_t first, int64_t count, const FlowSampling& sampling);
+
+/// The labels that sample_flow gives to its samples, or undefined.
+torch::Tensor sample_labels(const FlowModel& model, int64_t first, int64_t count, const FlowSampling& sampling);
+
+/// `count` images on the way between two, both included: equal steps in the latent. a, b: one item each, [1, …].
+torch::Tensor interpolate(const FlowModel& model, const torch::Tensor& a, const torch::Tensor& b, int64_t count);
+
+}  // namespace melflow::engine

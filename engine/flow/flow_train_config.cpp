@@ -1,0 +1,112 @@
+#include "engine/flow/flow_train_config.h"
+
+#include "engine/flow/registry.h"
+#include "engine/options_json.h"
+
+namespace melflow::engine {
+namespace {
+
+using nlohmann::json;
+
+template <typename Visit>
+void train_fields(FlowTrainConfig& c, Visit&& visit) {
+  loop_fields(c, visit);
+  visit("batch_size", c.batch_size);
+  visit("hold_out", c.hold_out);
+  visit("anneal", c.anneal);
+  visit("conditional", c.conditional);
+}
+
+json with_sets(const json& input, const std::vector<std::string>& sets, const std::string& name) {
+  if (!input.is_object()) throw Error(Exit::config, name + ": no JSON object");
+  json root = input;
+  apply_sets(root, sets, {"train", "model", "data"}, name);
+  return root;
+}
+
+template <typename Options>
+void read_section(Options& options, const json& object, const std::string& name, const std::string& section) {
+  OptionReader reader{object, name, section};
+  fields(options, reader);
+  reader.refuse_unknown();
+}
+
+void set_default(json& object, const char* key, const json& value) {
+  if (!object.contains(key)) object[key] = value;
+}
+
+/// What the data says about the model.
+void fit_model(json& model, const FlowData& data, bool conditional, const std::string& name) {
+  const auto shape = data.shape();
+  const std::vector<std::pair<const char*, int64_t>> sizes{{"channels", shape.channels},
+                                                           {"height", shape.height},
+                                                           {"width", shape.width},
+                                                           {"context", conditional ? data.classes() : 0}};
+  for (const auto& [key, value] : sizes) {
+    set_default(model, key, value);
+    if (model.at(key) != value) {
+      throw Error(Exit::config, name + ": model." + key + " is " + model.at(key).dump() + ", but the data's is " +
+                                    std::to_string(value));
+    }
+  }
+  const char* front = shape.image() ? "logit" : data.x.defined() ? "standardise" : "none";
+  set_default(model, "preprocess", front);
+  const auto system = model.value("system", json("glow"));
+  const bool one_sided = system == "planar" || system == "radial";
+  if (one_sided) set_default(model, "closed", data.energy != nullptr ? "sampling" : "density");
+}
+
+}  // namespace
+
+FlowTrainConfig::FlowTrainConfig() {
+  steps = 3000;
+  learning_rate = 3e-3;
+  warmup_steps = 50;
+  beta2 = 0.999;
+  gradient_clip = 5;
+  ema = 0;
+  validation_every = 200;
+  checkpoint_every = 1000;
+  sample_every = 0;
+}
+
+FlowDataOptions parse_flow_data(const json& input, const std::vector<std::string>& sets, const std::string& name) {
+  FlowDataOptions data;
+  const auto section = with_sets(input, sets, name).value("data", json::object());
+  read_section(data, section, name, "data");
+  return data;
+}
+
+FlowTrainConfig parse_flow_config(const json& input, const std::vector<std::string>& sets, const FlowData& data,
+                                  const std::string& name) {
+  auto root = with_sets(input, sets, name);
+  FlowTrainConfig config;
+  read_section(config.data, root.value("data", json::object()), name, "data");
+  auto train = root.value("train", json::object());
+  const bool from_file = data.x.defined();
+  set_default(train, "patience", from_file && train.value("validation_every", json(1)) != 0 ? 10 : 0);
+  OptionReader reader{train, name, "train"};
+  train_fields(config, reader);
+  reader.refuse_unknown();
+  config.validate(name);
+  if (config.batch_size == 0 || config.hold_out >= 1 || config.conditional > 1) {
+    throw Error(Exit::config, name + ": train.batch_size must not be 0, hold_out below 1, conditional 0 or 1");
+  }
+  if (config.conditional == 1 && data.classes() == 0) {
+    throw Error(Exit::config, name + ": train.conditional needs labels; name them in data.labels or data.label_column");
+  }
+  auto model = root.value("model", json::object());
+  fit_model(model, data, config.conditional == 1, name);
+  config.model = resolved_flow_config(model, name);
+  return config;
+}
+
+json to_json(const FlowTrainConfig& config) {
+  auto copy = config;
+  OptionWriter train, data;
+  train_fields(copy, train);
+  fields(copy.data, data);
+  return {{"model", config.model}, {"data", data.out}, {"train", train.out}};
+}
+
+}  // namespace melflow::engine

@@ -1,0 +1,162 @@
+#include "engine/flow/flow_trainer.h"
+
+#include <cmath>
+#include <limits>
+#include <numbers>
+
+#include <torch/torch.h>
+
+#include "audio/error.h"
+#include "engine/build_info.h"
+#include "engine/flow/registry.h"
+
+namespace melflow::engine {
+namespace {
+
+constexpr int64_t kValidationItems = 4096;  // of a toy or an energy
+constexpr int64_t kValidationChunk = 1024;  // items evaluated at once
+
+/// A seed for one purpose at one step: none of them meets another.
+uint64_t seed_for(int64_t seed, uint64_t purpose, int64_t step) {
+  return (static_cast<uint64_t>(seed) * 3 + purpose) * 0x9E3779B97F4A7C15u + static_cast<uint64_t>(step);
+}
+enum Purpose : uint64_t { kTrainingNoise, kValidationNoise, kOrder };
+
+/// The averaged weights in the model for as long as this lives; the model's own come back bit for bit.
+class Averaged {
+ public:
+  Averaged(torch::nn::Module& model, const Weights& average) : model_(model) {
+    torch::NoGradGuard no_grad;
+    for (auto& p : model_.named_parameters()) {
+      const auto found = average.find(p.key());
+      if (found == average.end()) continue;
+      own_[p.key()] = p.value().clone();
+      p.value().copy_(found->second);
+    }
+    model_.eval();
+  }
+  ~Averaged() {
+    torch::NoGradGuard no_grad;
+    for (auto& p : model_.named_parameters()) {
+      if (own_.contains(p.key())) p.value().copy_(own_[p.key()]);
+    }
+  }
+  Averaged(const Averaged&) = delete;
+  Averaged& operator=(const Averaged&) = delete;
+
+ private:
+  torch::nn::Module& model_;
+  Weights own_;
+};
+
+}  // namespace
+
+FlowTrainer::FlowTrainer(const FlowTrainConfig& config, FlowData data, std::filesystem::path run, bool resume)
+    : config_(config), data_(std::move(data)), run_(std::move(run)) {
+  prepare_run(run_, resume);
+  if (data_.x.defined()) split(data_.x.size(0));
+  torch::manual_seed(static_cast<uint64_t>(config_.seed));
+  flow_ = build_flow(config_.model, "the configuration");
+  prepare_model();
+  loop_ = std::make_unique<TrainingLoop>(config_, static_cast<Objective&>(*this), run_);
+  write_text(run_ / "config.json", to_json(config_).dump(2) + "\n");
+}
+
+void FlowTrainer::split(int64_t items) {
+  auto random = generator(seed_for(config_.seed, kOrder, -1));
+  const auto order = torch::randperm(items, random, torch::TensorOptions().dtype(torch::kInt64));
+  const auto kept_out = static_cast<int64_t>(config_.hold_out * static_cast<double>(items));
+  if (items - kept_out < 1) throw Error(Exit::bad_data, data_.name + ": too few items to train on");
+  held_out_ = std::get<0>(order.narrow(0, 0, kept_out).sort());
+  training_ = order.narrow(0, kept_out, items - kept_out).contiguous();
+}
+
+void FlowTrainer::prepare_model() {
+  if (data_.energy != nullptr) return;
+  torch::NoGradGuard no_grad;
+  if (data_.x.defined() && data_.x.dim() == 2) fit_standardise(*flow_, data_.x.index_select(0, training_));
+  flow_->train();
+  mean_loss(training_batch(0), seed_for(config_.seed, kTrainingNoise, 0));
+}
+
+Weights FlowTrainer::changing_buffers() {
+  Weights buffers;
+  for (const auto& b : flow_->named_buffers()) buffers[b.key()] = b.value();
+  return buffers;
+}
+
+FlowBatch FlowTrainer::training_batch(int64_t step) {
+  if (data_.toy != nullptr) return draw(data_, config_.batch_size, seed_for(config_.seed, kTrainingNoise, step));
+  // Each pass over the items in an order of its own; what does not fill a batch at its end waits for another pass.
+  const auto items = training_.size(0), size = std::min(config_.batch_size, items), batches = items / size;
+  if (const auto epoch = step / batches; epoch != epoch_) {
+    auto random = generator(seed_for(config_.seed, kOrder, epoch));
+    epoch_order_ =
+        training_.index_select(0, torch::randperm(items, random, torch::TensorOptions().dtype(torch::kInt64)));
+    epoch_ = epoch;
+  }
+  return take(data_, epoch_order_.narrow(0, step % batches * size, size));
+}
+
+torch::Tensor FlowTrainer::mean_loss(const FlowBatch& batch, uint64_t seed) {
+  const auto& shape = flow_->shape();
+  const auto context = context_of(batch.labels, shape.context, data_.name);
+  if (!shape.image()) return -flow_->log_prob(batch.x, context).mean();
+  const auto x = dequantise(batch.x, config_.model.at("pixel_levels"), seed, data_.name);
+  return flow_->log_prob(x, context).mean() * (-1 / (static_cast<double>(shape.numel()) * std::numbers::ln2));
+}
+
+torch::Tensor FlowTrainer::divergence(int64_t count, double energy_weight) {
+  const auto drawn = flow_->draw(torch::randn(flow_->shape().sizes(count)));
+  return (drawn.log_prob + data_.energy->energy(drawn.x) * energy_weight).mean();
+}
+
+std::string FlowTrainer::unit() const {
+  if (data_.energy != nullptr) return "nats of KL";
+  return flow_->shape().image() ? "bits/dim" : "nats";
+}
+
+torch::Tensor FlowTrainer::loss(int64_t step) {
+  if (data_.energy == nullptr) return mean_loss(training_batch(step), seed_for(config_.seed, kTrainingNoise, step));
+  const double rise = config_.anneal * static_cast<double>(config_.steps);
+  const double weight = rise > 0 ? std::min(1.0, 0.01 + static_cast<double>(step) / rise) : 1.0;
+  return divergence(config_.batch_size, weight) + data_.energy->log_normaliser;
+}
+
+double FlowTrainer::validate(const Weights& average) {
+  torch::NoGradGuard no_grad;
+  const Averaged weights(*flow_, average);
+  if (data_.energy != nullptr) {
+    torch::manual_seed(seed_for(config_.seed, kValidationNoise, 0));
+    return divergence(kValidationItems, 1.0).item<double>() + data_.energy->log_normaliser;
+  }
+  const auto noise = seed_for(config_.seed, kValidationNoise, 0);
+  if (data_.toy != nullptr) return mean_loss(draw(data_, kValidationItems, noise), noise).item<double>();
+  if (held_out_.size(0) == 0) return std::numeric_limits<double>::quiet_NaN();
+  double sum = 0;
+  for (const auto& part : held_out_.split(kValidationChunk)) {
+    sum += mean_loss(take(data_, part), noise).item<double>() * static_cast<double>(part.size(0));
+  }
+  return sum / static_cast<double>(held_out_.size(0));
+}
+
+void FlowTrainer::write_result(const TrainState& state, const Weights& average) {
+  const Averaged weights(*flow_, average);
+  save_flow(run_ / "flow.safetensors",
+            {.name = data_.name,
+             .config = config_.model,
+             .card = {{"training_data", data_.name},
+                      {"training_steps", std::to_string(state.step)},
+                      {"skipped_steps", std::to_string(state.skipped_steps)},
+                      {"training_seconds", std::to_string(static_cast<int64_t>(state.seconds))},
+                      {"seed", std::to_string(config_.seed)},
+                      {"commit", commit()}},
+             .flow = flow_},
+            AtomicFile::Existing::replace);
+}
+
+void FlowTrainer::run(const std::function<bool()>& stop, const std::function<void(const Progress&)>& report) {
+  loop_->run(stop, report);
+}
+
+}  // namespace melflow::engine

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "engine/flow/flow_data.h"
+#include "engine/flow/flow_file.h"
+#include "engine/flow/flow_train_config.h"
+#include "engine/train/loop.h"
+
+namespace melflow::engine {
+
+/// Trains a flow in a run folder: config.json, TensorBoard events, metrics.jsonl, checkpoints/, flow.safetensors.
+/// By maximum likelihood (nats an item; bits per dimension for images), or, to an energy, by reverse KL,
+///   E_q[ln q(z) + U(z)] + ln ∫exp(-U) ≥ 0.
+class FlowTrainer : private Objective {
+ public:
+  /// Throws Error{cannot_create} where the run exists already and `resume` is false.
+  FlowTrainer(const FlowTrainConfig& config, FlowData data, std::filesystem::path run, bool resume);
+
+  void run(const std::function<bool()>& stop, const std::function<void(const Progress&)>& report);
+
+  double validate() { return validate(loop_->average()); }
+  const TrainState& state() const { return loop_->state(); }
+  bool out_of_patience() const { return loop_->out_of_patience(); }
+  std::string unit() const;  ///< of the loss
+
+ private:
+  torch::nn::Module& model() override { return *flow_; }
+  Weights changing_buffers() override;
+  torch::Tensor loss(int64_t step) override;
+  double items_per_step() const override { return static_cast<double>(config_.batch_size); }
+  std::string item_unit() const override { return "items"; }
+  double validate(const Weights& average) override;
+  std::string validation_tag() const override { return "validation"; }
+  void write_result(const TrainState& state, const Weights& average) override;
+
+  void split(int64_t items);
+  /// Sets what the model takes from data before its first step.
+  void prepare_model();
+  FlowBatch training_batch(int64_t step);
+  /// Mean loss of a batch, in the objective's unit; `seed` is that of the dequantisation.
+  torch::Tensor mean_loss(const FlowBatch& batch, uint64_t seed);
+  torch::Tensor divergence(int64_t count, double energy_weight);
+
+  FlowTrainConfig config_;
+  FlowData data_;
+  std::filesystem::path run_;
+  std::shared_ptr<models::Flow> flow_;
+  torch::Tensor training_, held_out_;  // indices
+  torch::Tensor epoch_order_;
+  int64_t epoch_ = -1;
+  std::unique_ptr<TrainingLoop> loop_;
+};
+
+}  // namespace melflow::engine

@@ -1,0 +1,75 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "engine/synth/stream.h"
+#include "engine/synth/waveglow_context.h"
+
+namespace melflow::engine {
+
+/// WaveGlow, each layer a step behind the one before it, without LibTorch in its path: models::WaveGlow::inverse is its
+/// oracle. Every layer keeps the rows that its convolution still needs, so nothing is computed twice, and what lies
+/// before the first group or behind the last is zero at each layer's input, as padding makes it in one pass. A row's
+/// digits do not depend on which rows are computed with it, nor by which thread: cutting changes nothing.
+class WaveGlowStream : public Stream {
+ public:
+  /// Groups computed together at most: the rows of one layer stay in the second-level cache.
+  static constexpr int kTileRows = 96;
+
+  WaveGlowStream(std::shared_ptr<const WaveGlowWeights> weights, std::shared_ptr<ThreadTeam> team, Noise noise,
+                 double sigma);
+  void add(std::span<const float> frames, std::vector<float>& out) override;
+  void finish(std::vector<float>& out) override;
+  /// What a stream keeps between two calls.
+  size_t state_bytes() const;
+
+ private:
+  /// Groups [begin, end).
+  struct Range {
+    int64_t begin, end;
+    int count() const { return static_cast<int>(end - begin); }
+  };
+  struct FlowState {
+    RowRing latent;                ///< [channels], until the coupling needs it
+    RowRing change;                ///< (shift, log s), while the layers add to it
+    std::vector<RowRing> history;  ///< each layer's last inputs
+  };
+  /// What a member needs for itself.
+  struct Scratch {
+    std::vector<const float*> rows, taps, context;
+    std::vector<int> context_of;
+    AlignedFloats sums, context_sums;
+  };
+  /// A layer at work: the rows that came in, the rows that go out.
+  struct Work;
+
+  void draw_noise(int64_t groups);
+  void advance(int64_t groups, std::vector<float>& out);
+  void step(const ThreadTeam::Member& member, int64_t first, int count);
+  void run_start(const ThreadTeam::Member& member, size_t flow, Range in);
+  void run_gate(const ThreadTeam::Member& member, const Work& work);
+  void run_output(const ThreadTeam::Member& member, const Work& work);
+  void couple(const ThreadTeam::Member& member, size_t flow, Range rows);
+  void keep_history(const ThreadTeam::Member& member, size_t flow, size_t layer, Range in);
+  const float* input(const Work& work, int64_t group) const;
+  Range clip(int64_t first, int count) const;
+
+  std::shared_ptr<const WaveGlowWeights> weights_;
+  std::shared_ptr<ThreadTeam> team_;
+  Noise noise_;
+  float sigma_;
+  WaveGlowContext context_;
+  RowRing latent_;  // noise, times sigma
+  std::vector<FlowState> flows_;
+  int64_t drawn_ = 0;         // groups of noise
+  int64_t entered_ = 0;       // groups that went into the first flow
+  int64_t total_;             // groups there will be; not known before finish()
+  AlignedFloats rows_[2];     // what goes from layer to layer, in turn: [kTileRows, stride]
+  AlignedFloats activation_;  // [kTileRows, stride]
+  std::vector<float> zeros_;
+  std::vector<float> samples_;
+  std::vector<Scratch> scratch_;
+};
+
+}  // namespace melflow::engine

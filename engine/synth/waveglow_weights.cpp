@@ -1,0 +1,165 @@
+#include "engine/synth/waveglow_weights.h"
+
+#include <string>
+
+#include <torch/torch.h>
+
+#include "models/waveglow.h"
+
+namespace melflow::engine {
+namespace {
+
+/// Looks parameters up by their names, as double.
+class Parameters {
+ public:
+  explicit Parameters(const models::WaveGlow& model) {
+    for (const auto& p : model.named_parameters()) all_.insert(p.key(), p.value().detach());
+  }
+  torch::Tensor at(const std::string& name) const { return all_[name].to(torch::kCPU, torch::kFloat64); }
+  /// g·v/‖v‖ [out, in, kernel].
+  torch::Tensor normed(const std::string& name) const {
+    const auto v = at(name + ".weight_v");
+    return v * (at(name + ".weight_g") / v.flatten(1).norm(2, {1}).view({-1, 1, 1}));
+  }
+
+ private:
+  torch::OrderedDict<std::string, torch::Tensor> all_;
+};
+
+/// Writes weight [out, in, kernel] to rows first + tap·in + i of a matrix, output o to column(o).
+template <typename Column>
+void place(PanelMatrix& matrix, int first, const torch::Tensor& weight, Column&& column) {
+  const auto dense = weight.to(torch::kFloat32).contiguous();
+  const auto* w = dense.data_ptr<float>();
+  const int outputs = static_cast<int>(dense.size(0)), inputs = static_cast<int>(dense.size(1));
+  const int taps = dense.dim() > 2 ? static_cast<int>(dense.size(2)) : 1;
+  for (int o = 0; o < outputs; ++o) {
+    for (int i = 0; i < inputs; ++i) {
+      for (int tap = 0; tap < taps; ++tap) matrix.at(first + tap * inputs + i, column(o)) = *w++;
+    }
+  }
+}
+
+template <typename Column>
+void place_bias(PanelMatrix& matrix, const torch::Tensor& bias, Column&& column) {
+  const auto b = bias.to(torch::kFloat32).contiguous();
+  for (int o = 0; o < b.numel(); ++o) matrix.bias(column(o)) = b.data_ptr<float>()[o];
+}
+
+int same(int column) { return column; }
+
+PanelMatrix packed(const TileKernels& kernels, const torch::Tensor& weight, const torch::Tensor& bias) {
+  PanelMatrix out(kernels, static_cast<int>(weight.numel() / weight.size(0)), static_cast<int>(weight.size(0)));
+  place(out, 0, weight, same);
+  place_bias(out, bias, same);
+  return out;
+}
+
+/// ConvTranspose1d of stride hop as one matrix: row (frame f - taps + 1 + q, band i) and column (group g of frame f,
+/// band m, sample j) holds weight [i, m, n] with n = (taps - 1 - q)·hop + g·group + j, zero beyond the kernel.
+PanelMatrix pack_upsample(const WaveGlowWeights& w, const torch::Tensor& weight, const torch::Tensor& bias) {
+  const int bands = w.n_mels, hop = w.hop_length, group = w.group_size, kernel = static_cast<int>(weight.size(2));
+  PanelMatrix out(*w.kernels, w.upsample_taps * bands, hop * bands);
+  const auto dense = weight.to(torch::kFloat32).contiguous(), b = bias.to(torch::kFloat32).contiguous();
+  const auto column = [&](int m, int sample) { return sample / group * bands * group + m * group + sample % group; };
+  for (int m = 0; m < bands; ++m) {
+    for (int i = 0; i < bands; ++i) {
+      const float* taps = dense.data_ptr<float>() + (static_cast<ptrdiff_t>(i) * bands + m) * kernel;
+      for (int n = 0; n < kernel; ++n)
+        out.at((w.upsample_taps - 1 - n / hop) * bands + i, column(m, n % hop)) = taps[n];
+    }
+    for (int sample = 0; sample < hop; ++sample) out.bias(column(m, sample)) = b.data_ptr<float>()[m];
+  }
+  return out;
+}
+
+std::vector<WaveGlowWeights::Layer> pack_layers(const WaveGlowWeights& w, const models::WaveGlowOptions& o,
+                                                const Parameters& p, const std::string& net) {
+  const int half = w.kernels->width / 2, channels = w.channels;
+  const auto paired = [&](int c) {  // tanh rows first in the model, then their gates
+    const int gate = c / channels, channel = c % channels;
+    return channel / half * 2 * half + gate * half + channel % half;
+  };
+  const auto cond = p.normed(net + "cond_layer"), cond_bias = p.at(net + "cond_layer.bias");
+  const auto end = p.at(net + "end.weight").squeeze(2);
+  auto end_bias = p.at(net + "end.bias").clone();
+  std::vector<WaveGlowWeights::Layer> layers(static_cast<size_t>(o.wavenet_layers));
+  for (int64_t i = 0; i < o.wavenet_layers; ++i) {
+    auto& layer = layers[static_cast<size_t>(i)];
+    const auto in = net + "in_layers_" + std::to_string(i), out = net + "res_skip_layers_" + std::to_string(i);
+    const auto in_weight = p.normed(in);
+    layer.dilation = 1 << (o.wavenet_dilation_cycle > 0 ? i % o.wavenet_dilation_cycle : i);
+    layer.side = layer.dilation * (w.kernel - 1) / 2;
+    layer.gate =
+        PanelMatrix(*w.kernels, w.context_channels + w.kernel * channels, (channels + half - 1) / half * 2 * half);
+    place(layer.gate, 0, cond.narrow(0, i * 2 * channels, 2 * channels), paired);
+    place(layer.gate, w.context_channels, in_weight, paired);
+    place_bias(layer.gate, p.at(in + ".bias") + cond_bias.narrow(0, i * 2 * channels, 2 * channels), paired);
+
+    const auto weight = p.normed(out).squeeze(2), bias = p.at(out + ".bias");
+    const auto skip = weight.narrow(0, weight.size(0) - channels, channels);
+    layer.skip = packed(*w.kernels, end.matmul(skip), torch::zeros_like(end_bias));
+    end_bias += end.mv(bias.narrow(0, weight.size(0) - channels, channels));
+    if (i + 1 < o.wavenet_layers) {
+      layer.residual = packed(*w.kernels, weight.narrow(0, 0, channels), bias.narrow(0, 0, channels));
+    }
+  }
+  place_bias(layers.front().skip, end_bias, same);
+  return layers;
+}
+
+}  // namespace
+
+WaveGlowWeights::WaveGlowWeights(const models::WaveGlow& model, const TileKernels& k) : kernels(&k) {
+  torch::NoGradGuard no_grad;
+  const auto& o = model.options();
+  const Parameters p(model);
+  const bool at_frames = o.conditioning == models::Conditioning::frame_rate;
+  n_mels = static_cast<int>(o.n_mels);
+  hop_length = static_cast<int>(o.hop_length);
+  group_size = static_cast<int>(o.group_size);
+  kernel = static_cast<int>(o.wavenet_kernel);
+  channels = static_cast<int>(o.wavenet_channels);
+  stride = (channels + k.width - 1) / k.width * k.width;
+  context_channels = static_cast<int>(at_frames ? o.context_channels : o.n_mels * o.group_size);
+  groups_per_frame = static_cast<int>(o.hop_length / o.group_size);
+  groups_per_row = at_frames ? groups_per_frame : 1;
+  if (at_frames) {
+    encoder[0] = packed(k, p.at("encoder.0.weight"), p.at("encoder.0.bias"));
+    encoder[1] = packed(k, p.at("encoder.2.weight"), p.at("encoder.2.bias"));
+  } else {
+    upsample_taps = static_cast<int>((o.upsample_kernel + o.hop_length - 1) / o.hop_length);
+    upsample = pack_upsample(*this, p.at("upsample.weight"), p.at("upsample.bias"));
+  }
+  int total = static_cast<int>(o.group_size - (o.n_flows - 1) / o.early_every * o.early_size);
+  for (int64_t f = o.n_flows - 1; f >= 0; --f) {
+    const auto name = "flows_" + std::to_string(f);
+    const auto net = name + "_coupling.net.";
+    Flow flow{.channels = total,
+              .kept = total / 2,
+              .moved = total - total / 2,
+              .early = f > 0 && f % o.early_every == 0 ? static_cast<int>(o.early_size) : 0,
+              .early_at = 0,
+              .start = packed(k, p.normed(net + "start"), p.at(net + "start.bias")),
+              .layers = pack_layers(*this, o, p, net),
+              .inverse = {}};
+    const auto inverse = torch::linalg_inv(p.at(name + "_conv1x1.weight")).to(torch::kFloat32).contiguous();
+    flow.inverse.assign(inverse.data_ptr<float>(), inverse.data_ptr<float>() + inverse.numel());
+    total += flow.early;
+    flow.early_at = static_cast<int>(o.group_size) - total;
+    flows.push_back(std::move(flow));
+  }
+  flow_side = 0;
+  for (const auto& layer : flows.front().layers) flow_side += layer.side;
+}
+
+size_t WaveGlowWeights::bytes() const {
+  size_t sum = upsample.bytes() + encoder[0].bytes() + encoder[1].bytes();
+  for (const auto& flow : flows) {
+    sum += flow.start.bytes() + 4 * flow.inverse.size();
+    for (const auto& layer : flow.layers) sum += layer.gate.bytes() + layer.residual.bytes() + layer.skip.bytes();
+  }
+  return sum;
+}
+
+}  // namespace melflow::engine

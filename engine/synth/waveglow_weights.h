@@ -1,0 +1,55 @@
+#pragma once
+
+#include <vector>
+
+#include "engine/kernels/panel_matrix.h"
+
+namespace melflow::models {
+class WaveGlow;
+}
+
+namespace melflow::engine {
+
+/// A WaveGlow's weights, packed once for WaveGlowStream; any number of streams share one copy. Weight norm is folded,
+/// the 1x1 convolutions are inverted in double, and because `end` is linear, each layer's skip output goes through it
+/// at once: end(Σ skip) = Σ end·skip, a handful of numbers instead of `channels` for each layer.
+struct WaveGlowWeights {
+  struct Layer {
+    int dilation = 1;
+    int side = 1;  ///< rows to each side that the convolution sees: dilation·(kernel - 1)/2
+    /// [context + kernel·channels, 2·channels]: the context first, then the taps from past to future. Columns in pairs:
+    /// the first half of a panel goes through tanh, the other half is its gate.
+    PanelMatrix gate;
+    PanelMatrix residual;  ///< [channels, channels]; none in the last layer
+    PanelMatrix skip;  ///< [channels, 2·moved]: this layer's share of (shift, log s); all biases in the first layer
+  };
+  struct Flow {
+    int channels, kept, moved;
+    int early;          ///< channels of noise that join in front afterwards
+    int early_at;       ///< which rows of the noise they are
+    PanelMatrix start;  ///< [kept, channels]
+    std::vector<Layer> layers;
+    std::vector<float> inverse;  ///< [channels, channels], of the 1x1 convolution
+  };
+
+  explicit WaveGlowWeights(const models::WaveGlow& model, const TileKernels& kernels = tile_kernels());
+
+  const TileKernels* kernels;
+  int n_mels, hop_length, group_size;
+  int kernel;               ///< taps of the dilated convolutions
+  int channels;             ///< of the WaveNets
+  int stride;               ///< floats from row to row of `channels` numbers: whole panels
+  int context_channels;     ///< of a row of context
+  int groups_per_frame;     ///< groups of samples in a mel frame
+  int groups_per_row;       ///< groups that share a row of context: 1, or groups_per_frame
+  int flow_side;            ///< groups to each side that a flow's WaveNet sees
+  PanelMatrix upsample;     ///< sample_rate: [history·n_mels, groups_per_frame·context], frames from past to present
+  int upsample_taps = 1;    ///< frames in a row of it
+  PanelMatrix encoder[2];   ///< frame_rate: [3·inputs, context], frames from past to future; SiLU follows each
+  std::vector<Flow> flows;  ///< in the order of the inverse: the last flow first
+
+  int64_t side() const { return static_cast<int64_t>(flow_side) * static_cast<int64_t>(flows.size()); }
+  size_t bytes() const;
+};
+
+}  // namespace melflow::engine

@@ -1,0 +1,172 @@
+#include "engine/train/loop.h"
+
+#include <chrono>
+#include <cmath>
+#include <limits>
+#include <span>
+
+#include <torch/torch.h>
+
+#include "audio/error.h"
+
+namespace melflow::engine {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+/// Copies of all parameters, by name.
+Weights snapshot(const torch::nn::Module& model) {
+  Weights out;
+  for (const auto& p : model.named_parameters()) out[p.key()] = p.value().detach().clone();
+  return out;
+}
+
+}  // namespace
+
+void write_text(const fs::path& path, const std::string& text) {
+  AtomicFile file(path, AtomicFile::Existing::replace);
+  file.write(std::as_bytes(std::span(text)));
+  file.commit();
+}
+
+void prepare_run(const fs::path& run, bool resume) {
+  std::error_code error;
+  if (!resume && fs::exists(run / "checkpoints", error)) {
+    throw Error(Exit::cannot_create,
+                run.string() + ": holds a run already; go on with --resume, or name another folder");
+  }
+  fs::create_directories(run, error);
+  if (error) throw Error(Exit::cannot_create, run.string() + ": cannot be made (" + error.message() + ")");
+}
+
+TrainingLoop::TrainingLoop(const LoopOptions& options, Objective& objective, fs::path run)
+    : options_(options), objective_(objective), run_(std::move(run)) {
+  const auto& o = options_;
+  adam_ = std::make_unique<torch::optim::Adam>(
+      objective_.model().parameters(),
+      torch::optim::AdamOptions(o.learning_rate).betas({o.beta1, o.beta2}).eps(o.epsilon));
+  if (o.ema > 0) average_ = snapshot(objective_.model());
+  auto buffers = objective_.changing_buffers();
+  if (const auto state = load_checkpoint(run_, objective_.model(), buffers, average_, *adam_)) state_ = *state;
+}
+
+void TrainingLoop::restart_average() {
+  if (!average_.empty()) average_ = snapshot(objective_.model());
+}
+
+double TrainingLoop::learning_rate() const {
+  const auto step = static_cast<double>(state_.step), steps = static_cast<double>(options_.steps);
+  const auto warmup = static_cast<double>(options_.warmup_steps);
+  if (step < warmup) return options_.learning_rate * (step + 1) / warmup;
+  const double decay = options_.decay_steps > 0 ? static_cast<double>(options_.decay_steps) : steps - warmup;
+  const double left = std::clamp((steps - step) / std::max(decay, 1.0), 0.0, 1.0);
+  return options_.final_learning_rate + (options_.learning_rate - options_.final_learning_rate) * left;
+}
+
+double TrainingLoop::train_step() {
+  auto& model = objective_.model();
+  model.train();
+  const double rate = learning_rate();
+  for (auto& group : adam_->param_groups()) static_cast<torch::optim::AdamOptions&>(group.options()).lr(rate);
+  // What the model itself draws is a function of the step too, so that a resumed run goes on exactly.
+  torch::manual_seed(static_cast<uint64_t>(options_.seed) * 0x9E3779B97F4A7C15u + static_cast<uint64_t>(state_.step));
+  const auto loss = objective_.loss(state_.step);
+  adam_->zero_grad();
+  loss.backward();
+  const double limit = options_.gradient_clip > 0 ? options_.gradient_clip : std::numeric_limits<double>::infinity();
+  const double norm = torch::nn::utils::clip_grad_norm_(model.parameters(), limit);
+  ++state_.step;
+  const double value = loss.item<double>();
+  if (!std::isfinite(value) || !std::isfinite(norm)) {
+    ++state_.skipped_steps;
+    if (++bad_in_a_row_ >= options_.bad_steps_in_a_row) {
+      throw Error(Exit::bad_data, run_.string() + ": " + std::to_string(bad_in_a_row_) +
+                                      " steps in a row were not finite; lower the learning rate, then --resume");
+    }
+    return std::numeric_limits<double>::quiet_NaN();
+  }
+  bad_in_a_row_ = 0;
+  if (options_.weight_decay > 0) {
+    torch::NoGradGuard no_grad;
+    torch::_foreach_mul_(model.parameters(), 1 - rate * options_.weight_decay);
+  }
+  adam_->step();
+  update_average();
+  return value;
+}
+
+void TrainingLoop::update_average() {
+  if (average_.empty()) return;
+  torch::NoGradGuard no_grad;
+  // Short at first, so that the average does not remember the random start.
+  const double decay =
+      std::min(options_.ema, (1.0 + static_cast<double>(state_.step)) / (10.0 + static_cast<double>(state_.step)));
+  for (const auto& p : objective_.model().named_parameters()) average_[p.key()].lerp_(p.value(), 1 - decay);
+}
+
+void TrainingLoop::validate(RunLog& log) {
+  const double value = objective_.validate(average_);
+  log.scalars(state_.step, {{objective_.validation_tag(), value}});
+  if (options_.patience == 0 || std::isnan(value)) return;
+  if (value < state_.best) {
+    state_.best = value;
+    state_.since_best = 0;
+    objective_.write_result(state_, average_);
+  } else {
+    ++state_.since_best;
+  }
+}
+
+void TrainingLoop::save() {
+  save_checkpoint(run_, state_, objective_.model(), objective_.changing_buffers(), average_, *adam_,
+                  options_.keep_checkpoints);
+  const bool best_is_written = options_.patience > 0 && std::isfinite(state_.best);
+  if (!best_is_written) objective_.write_result(state_, average_);
+}
+
+void TrainingLoop::run(const std::function<bool()>& stop, const std::function<void(const Progress&)>& report) {
+  RunLog log(run_, state_.step);
+  const auto due = [&](int64_t every) {
+    return every > 0 && (state_.step % every == 0 || state_.step == options_.steps);
+  };
+  const double items = objective_.items_per_step();
+  auto last = Clock::now();
+  double loss = 0, finite = 0, steps = 0;
+  bool saved = false;
+  while (state_.step < options_.steps && !out_of_patience() && !stop()) {
+    const auto begin = Clock::now();
+    const double value = train_step();
+    state_.seconds += seconds_since(begin);
+    saved = false;
+    ++steps;
+    if (std::isfinite(value)) {
+      loss += value;
+      ++finite;
+    }
+    if (const double elapsed = seconds_since(last); elapsed >= 1 || state_.step == options_.steps) {
+      const double mean = finite > 0 ? loss / finite : std::numeric_limits<double>::quiet_NaN();
+      report({state_.step, options_.steps, mean, steps * items / elapsed,
+              static_cast<double>(options_.steps - state_.step) * elapsed / steps});
+      log.scalars(state_.step, {{"loss", mean},
+                                {"learning_rate", learning_rate()},
+                                {objective_.item_unit() + "_per_second", steps * items / elapsed},
+                                {"skipped_steps", static_cast<double>(state_.skipped_steps)}});
+      last = Clock::now();
+      loss = finite = steps = 0;
+    }
+    if (due(options_.validation_every)) validate(log);
+    if (due(options_.sample_every)) objective_.write_samples(log, state_.step, average_);
+    if (due(options_.checkpoint_every)) {
+      save();
+      log.flush();
+      saved = true;
+    }
+  }
+  if (!saved) save();
+  log.flush();
+}
+
+}  // namespace melflow::engine

@@ -1,0 +1,91 @@
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <limits>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <torch/optim.h>
+
+#include "engine/train/checkpoint.h"
+#include "engine/train/loop_options.h"
+#include "engine/train/run_log.h"
+
+namespace melflow::engine {
+
+/// Weights by name: the moving average, empty where there is none.
+using Weights = std::map<std::string, torch::Tensor>;
+
+/// What is trained, and on what: all that the loop does not know.
+class Objective {
+ public:
+  virtual ~Objective() = default;
+  virtual torch::nn::Module& model() = 0;
+  /// State of the model besides its weights which training changes; saved and restored with them.
+  virtual Weights changing_buffers() { return {}; }
+
+  /// The loss of step n: a pure function of the weights and n. LibTorch's generator has been seeded for this step.
+  virtual torch::Tensor loss(int64_t step) = 0;
+  virtual double items_per_step() const = 0;  ///< what a step works through, in the unit named
+  virtual std::string item_unit() const = 0;  ///< "samples", "rows"
+
+  /// The loss of data that training does not see, under the averaged weights; NaN where there is none.
+  virtual double validate(const Weights& average) = 0;
+  virtual std::string validation_tag() const = 0;
+  virtual void write_samples(RunLog&, int64_t /*step*/, const Weights& /*average*/) {}
+  /// Writes what the training is for: a voice, a flow. Where there is patience, of the best validation.
+  virtual void write_result(const TrainState& state, const Weights& average) = 0;
+};
+
+/// What a training reports as it goes.
+struct Progress {
+  int64_t step, steps;
+  double loss;              ///< mean since the last report
+  double items_per_second;  ///< in the objective's unit
+  double seconds_left;
+};
+
+/// Makes the run's folder, or throws Error{cannot_create} where it holds a run already and `resume` is false.
+void prepare_run(const std::filesystem::path& run, bool resume);
+void write_text(const std::filesystem::path& path, const std::string& text);
+
+/// The one loop of every training: Adam, schedule, clipping, steps that are not finite left out, moving average,
+/// validation and early stopping, checkpoints, log. A resumed run goes on bit for bit.
+class TrainingLoop {
+ public:
+  /// Goes on from the newest checkpoint in the run's folder, where there is one. The objective must outlive this.
+  TrainingLoop(const LoopOptions& options, Objective& objective, std::filesystem::path run);
+
+  /// Goes on to options.steps, to the end of patience, or until `stop` says so; the state is saved in any case. Calls
+  /// `report` about once a second. Throws Error{bad_data} after too many steps that were not finite.
+  void run(const std::function<bool()>& stop, const std::function<void(const Progress&)>& report);
+
+  /// The weights were replaced from outside: their moving average begins with them.
+  void restart_average();
+
+  const TrainState& state() const { return state_; }
+  const Weights& average() const { return average_; }
+  bool out_of_patience() const { return options_.patience > 0 && state_.since_best >= options_.patience; }
+
+ private:
+  /// One optimiser step; its loss, or NaN where the step was left out because something was not finite.
+  double train_step();
+  double learning_rate() const;
+  void update_average();
+  void validate(RunLog& log);
+  void save();
+
+  LoopOptions options_;
+  Objective& objective_;
+  std::filesystem::path run_;
+  std::unique_ptr<torch::optim::Adam> adam_;
+  Weights average_;
+  TrainState state_;
+  int64_t bad_in_a_row_ = 0;
+};
+
+}  // namespace melflow::engine

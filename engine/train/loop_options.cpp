@@ -1,0 +1,55 @@
+#include "engine/train/loop_options.h"
+
+#include <algorithm>
+
+#include <nlohmann/json.hpp>
+
+#include "audio/error.h"
+#include "audio/nearest.h"
+
+namespace melflow::engine {
+
+using nlohmann::json;
+
+void LoopOptions::validate(const std::string& name) const {
+  if (steps == 0) throw Error(Exit::config, name + ": train.steps must not be 0");
+  if (beta1 >= 1 || beta2 >= 1 || ema >= 1) {
+    throw Error(Exit::config, name + ": train.beta1, beta2 and ema must be below 1");
+  }
+  if (patience > 0 && validation_every == 0) {
+    throw Error(Exit::config, name + ": train.patience counts validations; validation_every must not be 0");
+  }
+}
+
+namespace {
+
+void apply(json& root, const std::string& set, const std::vector<std::string>& sections) {
+  const auto equals = set.find('=');
+  if (equals == std::string::npos) throw Error(Exit::usage, "--set " + set + ": write it as key=value");
+  auto key = set.substr(0, equals);
+  std::string part = sections.front();
+  for (const auto& section : sections) {
+    if (key.rfind(section + ".", 0) != 0) continue;
+    part = section;
+    key = key.substr(section.size() + 1);
+    break;
+  }
+  const auto text = set.substr(equals + 1);
+  auto value = json::parse(text, nullptr, false);
+  root[part][key] = value.is_discarded() ? json(text) : value;
+}
+
+}  // namespace
+
+void apply_sets(json& root, const std::vector<std::string>& sets, const std::vector<std::string>& sections,
+                const std::string& name) {
+  for (const auto& [key, value] : root.items()) {
+    if (std::find(sections.begin(), sections.end(), key) == sections.end() || !value.is_object()) {
+      throw Error(Exit::config,
+                  name + ": unknown section '" + key + "'; did you mean '" + nearest(key, sections) + "'?");
+    }
+  }
+  for (const auto& set : sets) apply(root, set, sections);
+}
+
+}  // namespace melflow::engine

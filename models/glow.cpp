@@ -1,0 +1,73 @@
+#include "models/glow.h"
+
+#include "models/flow/act_norm.h"
+#include "models/flow/chain.h"
+#include "models/flow/conv1x1.h"
+#include "models/flow/split.h"
+#include "models/flow/squeeze.h"
+#include "models/nets/conv_net.h"
+#include "models/nets/mlp.h"
+
+namespace melflow::models {
+namespace {
+
+using Parts = std::vector<std::shared_ptr<Bijection>>;
+using Keep = AffineCoupling::Keep;
+
+std::shared_ptr<Conditioner> net(int64_t in, int64_t out, const FlowShape& shape, const GlowOptions& o) {
+  if (shape.image()) {
+    return std::make_shared<ConvNet>(
+        ConvNet::Options{.in = in, .out = out, .hidden = o.hidden, .context = shape.context});
+  }
+  return std::make_shared<Mlp>(Mlp::Options{.in = in, .out = out, .hidden = o.hidden, .context = shape.context});
+}
+
+void append_steps(Parts& parts, const FlowShape& shape, const GlowOptions& o) {
+  const auto c = shape.channels;
+  for (int64_t k = 0; k < o.steps; ++k) {
+    parts.push_back(std::make_shared<ActNorm>(c));
+    if (o.convolution == Convolution::lu) {
+      parts.push_back(std::make_shared<Conv1x1Lu>(c));
+    } else {
+      parts.push_back(std::make_shared<Conv1x1>(c));
+    }
+    parts.push_back(std::make_shared<AffineCoupling>(c, net(c / 2, 2 * (c - c / 2), shape, o), Keep::first, o.scale));
+  }
+}
+
+/// One level and, inside its split, the ones below it. Value and input have the same shape.
+std::shared_ptr<Bijection> level(const FlowShape& shape, const GlowOptions& o, int64_t levels) {
+  FlowShape folded{shape.channels * 4, shape.height / 2, shape.width / 2, shape.context};
+  Parts parts{std::make_shared<Squeeze2d>()};
+  append_steps(parts, folded, o);
+  if (levels > 1) {
+    const auto half = folded.channels / 2;
+    parts.push_back(
+        std::make_shared<AffineCoupling>(folded.channels, net(half, 2 * half, folded, o), Keep::last, o.scale));
+    FlowShape rest = folded;
+    rest.channels = half;
+    parts.push_back(std::make_shared<Split>(half, level(rest, o, levels - 1)));
+  } else {
+    parts.push_back(std::make_shared<ActNorm>(folded.channels, ActNorm::Start::identity));
+  }
+  parts.push_back(std::make_shared<Inverse>(std::make_shared<Squeeze2d>()));
+  return std::make_shared<Chain>(parts);
+}
+
+}  // namespace
+
+std::shared_ptr<Bijection> make_glow(const FlowShape& shape, const GlowOptions& o) {
+  TORCH_CHECK(o.levels > 0 && o.steps > 0, "glow: levels and steps must be positive");
+  if (!shape.image()) {
+    TORCH_CHECK(shape.channels >= 2, "glow: needs two dimensions at least");
+    Parts parts;
+    append_steps(parts, shape, o);
+    return std::make_shared<Chain>(parts);
+  }
+  const int64_t fold = int64_t{1} << std::min<int64_t>(o.levels, 20);
+  TORCH_CHECK(shape.height % fold == 0 && shape.width % fold == 0, "glow: ", o.levels,
+              " levels need sides that are multiples of ", fold, ", not ", shape.height, " x ", shape.width);
+  return level(shape, o, o.levels);
+}
+
+}  // namespace melflow::models

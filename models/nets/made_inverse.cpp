@@ -1,0 +1,166 @@
+#include "models/nets/made_inverse.h"
+
+#include <ATen/Parallel.h>
+
+#include <cmath>
+#include <vector>
+
+namespace melflow::models {
+namespace {
+
+constexpr int64_t kTile = 128;  // items worked on together: a tile of activations stays in the first-level cache
+
+/// sum[b] += Σ_i weights[i] · rows[i][b] over a tile of items; `rows` lie kTile apart, `step` rows from one to the
+/// next. Compiled for what the machine may have; the loader takes the best.
+template <typename T>
+[[gnu::always_inline]] inline void accumulate(T* sum, const T* weights, int64_t stride, const T* rows, int64_t step,
+                                              int64_t count, int64_t items) {
+  if (items == kTile) {
+    for (int64_t i = 0; i < count; ++i) {
+      const T w = weights[i * stride];
+      const T* row = rows + i * step * kTile;
+      for (int64_t b = 0; b < kTile; ++b) sum[b] += w * row[b];
+    }
+    return;
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    const T w = weights[i * stride];
+    const T* row = rows + i * step * kTile;
+    for (int64_t b = 0; b < items; ++b) sum[b] += w * row[b];
+  }
+}
+
+#if defined(__x86_64__)
+#define MELFLOW_BEST_TARGET __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
+#else
+#define MELFLOW_BEST_TARGET
+#endif
+MELFLOW_BEST_TARGET void weigh(float* sum, const float* w, int64_t stride, const float* rows, int64_t step, int64_t n,
+                               int64_t items) {
+  accumulate(sum, w, stride, rows, step, n, items);
+}
+MELFLOW_BEST_TARGET void weigh(double* sum, const double* w, int64_t stride, const double* rows, int64_t step,
+                               int64_t n, int64_t items) {
+  accumulate(sum, w, stride, rows, step, n, items);
+}
+
+template <typename T>
+T log_scale_of(T raw, Scale scale) {
+  switch (scale) {
+    case Scale::exp:
+      return raw;
+    case Scale::tanh:
+      return 3 * std::tanh(raw / 3);
+    case Scale::sigmoid:
+      return raw + 2 > 0 ? -std::log1p(std::exp(-raw - 2)) : raw + 2 - std::log1p(std::exp(raw + 2));
+    case Scale::additive:
+      return 0;
+  }
+  return 0;
+}
+
+template <typename T>
+class Inverter {
+ public:
+  Inverter(Made& net, Scale scale, const torch::Tensor& context_bias)
+      : net_(net), scale_(scale), weights_(net.masked_weights()), context_(context_bias) {
+    const auto& o = net.options();
+    activations_.resize(static_cast<size_t>(o.hidden_layers * o.hidden * kTile));
+    x_.resize(static_cast<size_t>(o.dimensions * kTile));
+  }
+
+  /// Items [first, first + items) of z → x and Σ α.
+  void run(const T* z, T* x, T* log_det, int64_t first, int64_t items) {
+    const auto d = net_.options().dimensions;
+    std::fill_n(log_det + first, items, T{0});
+    T mean[kTile], raw[kTile];
+    for (int64_t place = 0; place < d; ++place) {
+      hidden_units_of(place, first, items);
+      const auto dimension = net_.dimension_at(place);
+      output(dimension, place, mean, items);
+      output(d + dimension, place, raw, items);
+      for (int64_t b = 0; b < items; ++b) {
+        const T alpha = log_scale_of(raw[b], scale_);
+        const int64_t at = (first + b) * d + dimension;
+        x[at] = z[at] * std::exp(alpha) + mean[b];
+        x_[static_cast<size_t>(place * kTile + b)] = x[at];
+        log_det[first + b] += alpha;
+      }
+    }
+  }
+
+ private:
+  T* unit(int64_t layer, int64_t j) { return activations_.data() + (layer * net_.options().hidden + j) * kTile; }
+
+  /// The units that see exactly the first `known` dimensions: computable now, and needed from now on.
+  void hidden_units_of(int64_t known, int64_t first, int64_t items) {
+    const auto& o = net_.options();
+    const int64_t begin = known > 0 ? net_.units_of(known - 1) : 0, end = net_.units_of(known);
+    for (int64_t layer = 0; layer < o.hidden_layers; ++layer) {
+      const auto& w = weights_[static_cast<size_t>(layer)];
+      const T* bias = net_.bias(static_cast<size_t>(layer)).template const_data_ptr<T>();
+      for (int64_t j = begin; j < end; ++j) {
+        T* h = unit(layer, j);
+        std::fill_n(h, items, bias[j]);
+        const T* row = w.template const_data_ptr<T>() + j * w.size(1);
+        if (layer > 0) {
+          weigh(h, row, 1, unit(layer - 1, 0), 1, end, items);
+        } else {
+          add_context(h, j, first, items);
+          const int64_t from = net_.dimension_at(0), stride = o.reversed ? -1 : 1;
+          weigh(h, row + from, stride, x_.data(), 1, known, items);
+        }
+        for (int64_t b = 0; b < items; ++b) h[b] = std::max(h[b], T{0});
+      }
+    }
+  }
+
+  void add_context(T* h, int64_t j, int64_t first, int64_t items) const {
+    if (!context_.defined()) return;
+    const T* c = context_.const_data_ptr<T>();
+    for (int64_t b = 0; b < items; ++b) h[b] += c[(first + b) * context_.size(1) + j];
+  }
+
+  void output(int64_t column, int64_t place, T* sum, int64_t items) {
+    const auto& w = weights_.back();
+    std::fill_n(sum, items, net_.bias(weights_.size() - 1).template const_data_ptr<T>()[column]);
+    weigh(sum, w.template const_data_ptr<T>() + column * w.size(1), 1, unit(net_.options().hidden_layers - 1, 0), 1,
+          net_.units_of(place), items);
+  }
+
+  Made& net_;
+  Scale scale_;
+  const std::vector<torch::Tensor>& weights_;
+  torch::Tensor context_;
+  std::vector<T> activations_;  // [hidden layers, hidden, kTile]
+  std::vector<T> x_;            // [dimensions in their order, kTile]
+};
+
+template <typename T>
+Mapped invert(Made& net, Scale scale, const torch::Tensor& z, const torch::Tensor& context_bias) {
+  const auto from = z.contiguous();
+  const auto context = context_bias.defined() ? context_bias.contiguous() : context_bias;
+  auto x = torch::empty_like(from), log_det = torch::empty({z.size(0)}, z.options());
+  const T* in = from.const_data_ptr<T>();
+  T *out = x.data_ptr<T>(), *sum = log_det.data_ptr<T>();
+  net.masked_weights();  // before the threads, which only read them
+  const int64_t tiles = (z.size(0) + kTile - 1) / kTile;
+  at::parallel_for(0, tiles, 1, [&](int64_t begin, int64_t end) {
+    c10::InferenceMode no_graph;
+    Inverter<T> inverter(net, scale, context);
+    for (int64_t t = begin; t < end; ++t) {
+      inverter.run(in, out, sum, t * kTile, std::min(kTile, z.size(0) - t * kTile));
+    }
+  });
+  return {x, log_det};
+}
+
+}  // namespace
+
+Mapped made_inverse(Made& net, Scale scale, const torch::Tensor& z, const torch::Tensor& context_bias) {
+  TORCH_CHECK(z.is_cpu() && z.dim() == 2 && z.size(1) == net.options().dimensions, "made_inverse: z is ", z.sizes());
+  if (z.scalar_type() == torch::kFloat64) return invert<double>(net, scale, z, context_bias);
+  return invert<float>(net, scale, z.to(torch::kFloat32), context_bias);
+}
+
+}  // namespace melflow::models

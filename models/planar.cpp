@@ -1,0 +1,100 @@
+#include "models/planar.h"
+
+#include <cmath>
+
+#include "models/flow/act_norm.h"
+#include "models/flow/chain.h"
+
+namespace melflow::models {
+namespace {
+
+constexpr double kMargin = 1e-3;  // δ
+
+/// tanh'(a), from tanh a.
+torch::Tensor slope(const torch::Tensor& tanh_a) { return 1 - tanh_a.square(); }
+
+/// The root a of a + s tanh a = c, in double; s > -1. [batch].
+torch::Tensor root(const torch::Tensor& s, const torch::Tensor& c) {
+  constexpr int kHalvings = 16, kNewton = 4;
+  auto low = c - s.abs(), high = c + s.abs();
+  for (int i = 0; i < kHalvings; ++i) {
+    const auto middle = (low + high) * 0.5;
+    const auto above = middle + s * middle.tanh() > c;
+    high = torch::where(above, middle, high);
+    low = torch::where(above, low, middle);
+  }
+  auto a = (low + high) * 0.5;
+  for (int i = 0; i < kNewton; ++i) {
+    const auto t = a.tanh();
+    const auto next = a - (a + s * t - c) / (1 + s * slope(t));
+    a = torch::minimum(torch::maximum(next, low), high);
+  }
+  const auto residual = (a + s * a.tanh() - c).abs() / (1 + c.abs());
+  TORCH_CHECK((residual <= 1e-5).all().item<bool>(), "Planar: the inverse was not found to 1e-5 (largest residual ",
+              residual.max().item<double>(), "); are the numbers finite?");
+  return a;
+}
+
+}  // namespace
+
+Planar::Planar(int64_t dimensions, int64_t context) : dimensions_(dimensions) {
+  const double limit = std::sqrt(2.0 / static_cast<double>(dimensions));
+  auto start = torch::empty({2 * dimensions + 1}).uniform_(-limit, limit);
+  start.narrow(0, 2 * dimensions, 1).zero_();
+  parameters_ = register_parameter("parameters", start);
+  if (context == 0) return;
+  context_ =
+      register_module("context", torch::nn::Linear(torch::nn::LinearOptions(context, 2 * dimensions + 1).bias(false)));
+  torch::NoGradGuard no_grad;
+  context_->weight.zero_();
+}
+
+Planar::Terms Planar::terms(const torch::Tensor& context) {
+  const auto all = context_ ? parameters_ + context_->forward(context) : parameters_.unsqueeze(0);
+  const auto d = dimensions_;
+  const auto u = all.narrow(1, 0, d), w = all.narrow(1, d, d), b = all.select(1, 2 * d);
+  const auto wu = (w * u).sum(1);
+  const auto s = torch::softplus(wu) + (kMargin - 1);
+  const auto u_hat = u + w * ((s - wu) / (w.square().sum(1) + 1e-12)).unsqueeze(1);
+  return {u_hat, w, b, s};
+}
+
+Mapped Planar::forward(const torch::Tensor& x, const torch::Tensor& context) {
+  const auto [u_hat, w, b, s] = terms(context);
+  const auto t = context_ ? ((x * w).sum(1) + b).tanh() : torch::addmv(b, x, w[0]).tanh();
+  const auto log_det = torch::log1p(s * slope(t));
+  return {context_ ? torch::addcmul(x, u_hat, t.unsqueeze(1)) : torch::addr(x, t, u_hat[0]), log_det};
+}
+
+Mapped Planar::inverse(const torch::Tensor& z, const torch::Tensor& context) {
+  const auto type = z.scalar_type();
+  const auto [u_hat, w, b, s1] = terms(context);
+  const auto y = z.to(torch::kFloat64);
+  const auto c = (y * w.to(torch::kFloat64)).sum(1) + b.to(torch::kFloat64);
+  const auto s = s1.to(torch::kFloat64).expand_as(c);
+  torch::Tensor a;
+  {
+    torch::NoGradGuard no_grad;
+    a = root(s, c);
+  }
+  if (at::GradMode::is_enabled()) {  // one more step of Newton's carries the gradient of the implicit function
+    const auto t = a.tanh();
+    a = a - (a + s * t - c) / (1 + s * slope(t)).detach();
+  }
+  const auto t = a.tanh();
+  const auto x = y - u_hat.to(torch::kFloat64) * t.unsqueeze(1);
+  return {x.to(type), -torch::log1p(s * slope(t)).to(type)};
+}
+
+std::shared_ptr<Bijection> make_planar(const FlowShape& shape, const PlanarOptions& o) {
+  TORCH_CHECK(!shape.image() && o.layers > 0, "planar: takes rows of numbers, and at least one layer");
+  std::vector<std::shared_ptr<Bijection>> parts;
+  for (int64_t i = 0; i < o.layers; ++i) parts.push_back(std::make_shared<Planar>(shape.channels, shape.context));
+  std::shared_ptr<Bijection> stack = std::make_shared<Chain>(parts);
+  if (o.closed == Closed::sampling) stack = std::make_shared<Inverse>(stack);
+  // The learned diagonal of the noise, which is the base distribution's scale.
+  auto base = std::make_shared<ActNorm>(shape.channels, ActNorm::Start::identity);
+  return std::make_shared<Chain>(std::vector<std::shared_ptr<Bijection>>{stack, base});
+}
+
+}  // namespace melflow::models

@@ -1,0 +1,77 @@
+#include "models/real_nvp.h"
+
+#include "models/flow/chain.h"
+#include "models/flow/split.h"
+#include "models/flow/squeeze.h"
+#include "models/nets/conv_net.h"
+#include "models/nets/mlp.h"
+
+namespace melflow::models {
+namespace {
+
+using Parts = std::vector<std::shared_ptr<Bijection>>;
+using Keep = AffineCoupling::Keep;
+
+std::shared_ptr<Bijection> rows(const FlowShape& shape, const RealNvpOptions& o) {
+  const auto d = shape.channels;
+  TORCH_CHECK(d >= 2 && o.layers > 0, "real_nvp: needs two dimensions and a layer at least, not ", d, " and ",
+              o.layers);
+  Parts parts;
+  for (int64_t i = 0; i < o.layers; ++i) {
+    if (i > 0) append_between(parts, d, o.mixing, o.norm);
+    auto net = std::make_shared<Mlp>(Mlp::Options{.in = d / 2,
+                                                  .out = 2 * (d - d / 2),
+                                                  .hidden = o.hidden,
+                                                  .hidden_layers = o.hidden_layers,
+                                                  .context = shape.context});
+    parts.push_back(std::make_shared<AffineCoupling>(d, net, i % 2 == 0 ? Keep::first : Keep::last, o.scale));
+  }
+  return std::make_shared<Chain>(parts);
+}
+
+std::shared_ptr<ConvNet> net(int64_t in, int64_t out, const FlowShape& shape, const RealNvpOptions& o) {
+  return std::make_shared<ConvNet>(
+      ConvNet::Options{.in = in, .out = out, .hidden = o.hidden, .context = shape.context});
+}
+
+void append_checkerboards(Parts& parts, int64_t count, const FlowShape& shape, const RealNvpOptions& o) {
+  const auto c = shape.channels;
+  for (int64_t i = 0; i < count; ++i) {
+    append_between(parts, c, Mixing::none, o.norm);
+    parts.push_back(std::make_shared<CheckerboardCoupling>(shape.height, shape.width, static_cast<int>(i % 2),
+                                                           net(c, 2 * c, shape, o), o.scale));
+  }
+}
+
+/// One scale and, inside its split, the ones below it. Value and input have the same shape.
+std::shared_ptr<Bijection> scale_at(const FlowShape& shape, const RealNvpOptions& o, int64_t levels) {
+  Parts parts;
+  append_checkerboards(parts, levels == 1 ? 4 : 3, shape, o);
+  if (levels == 1) return std::make_shared<Chain>(parts);
+  const FlowShape folded{shape.channels * 4, shape.height / 2, shape.width / 2, shape.context};
+  auto squeeze = std::make_shared<Squeeze2d>();
+  parts.push_back(squeeze);
+  for (int64_t i = 0; i < 3; ++i) {
+    append_between(parts, folded.channels, Mixing::none, o.norm);
+    parts.push_back(std::make_shared<AffineCoupling>(folded.channels,
+                                                     net(folded.channels / 2, folded.channels, folded, o),
+                                                     i % 2 == 0 ? Keep::first : Keep::last, o.scale));
+  }
+  FlowShape half = folded;
+  half.channels /= 2;
+  parts.push_back(std::make_shared<Split>(half.channels, scale_at(half, o, levels - 1)));
+  parts.push_back(std::make_shared<Inverse>(std::make_shared<Squeeze2d>()));
+  return std::make_shared<Chain>(parts);
+}
+
+}  // namespace
+
+std::shared_ptr<Bijection> make_real_nvp(const FlowShape& shape, const RealNvpOptions& o) {
+  if (!shape.image()) return rows(shape, o);
+  const int64_t fold = int64_t{1} << std::clamp<int64_t>(o.levels - 1, 0, 20);
+  TORCH_CHECK(o.levels > 0 && shape.height % fold == 0 && shape.width % fold == 0, "real_nvp: ", o.levels,
+              " levels need sides that are multiples of ", fold, ", not ", shape.height, " x ", shape.width);
+  return scale_at(shape, o, o.levels);
+}
+
+}  // namespace melflow::models

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <memory>
+
+#include "models/maf.h"
+
+namespace melflow::models {
+
+/// Real NVP (Dinh, Sohl-Dickstein & Bengio 2017). Rows: affine couplings whose halves take turns. Images, at each of
+/// `levels` scales: three checkerboard couplings, 2x2 squeeze, three channel couplings, half the channels leave; four
+/// checkerboard couplings at the last scale (section 3.6). Batch normalisation between couplings where `norm` says so.
+struct RealNvpOptions {
+  int64_t layers = 8;  ///< rows only
+  int64_t levels = 2;  ///< images only
+  int64_t hidden = 64, hidden_layers = 2;
+  Scale scale = Scale::tanh;
+  Norm norm = Norm::none;
+  Mixing mixing = Mixing::none;  ///< rows only
+};
+std::shared_ptr<Bijection> make_real_nvp(const FlowShape& shape, const RealNvpOptions& options);
+
+/// The numbers in the largest layers: what a model costs, known before it is built.
+inline double weight_count(const FlowShape& shape, const RealNvpOptions& o) {
+  const double d = static_cast<double>(shape.channels), h = static_cast<double>(o.hidden);
+  const double depth = static_cast<double>(o.hidden_layers) - 1,
+               nets = static_cast<double>(shape.image() ? o.levels : o.layers);
+  return nets * h * (shape.image() ? h : d + h * depth);
+}
+
+template <typename Visit>
+void fields(RealNvpOptions& o, Visit&& visit) {
+  visit("layers", o.layers);
+  visit("levels", o.levels);
+  visit("hidden", o.hidden);
+  visit("hidden_layers", o.hidden_layers);
+  visit("scale", o.scale);
+  visit("norm", o.norm);
+  visit("mixing", o.mixing);
+}
+
+}  // namespace melflow::models

@@ -1,0 +1,116 @@
+// Tables and images as text, idx and gzip: what is read, and what is refused.
+
+#include <gtest/gtest.h>
+#include <zlib.h>
+
+#include <string>
+
+#include "audio/error.h"
+#include "engine/files/csv.h"
+#include "engine/files/gzip.h"
+#include "engine/files/idx.h"
+
+namespace melflow::files {
+namespace {
+
+std::vector<std::byte> bytes_of(const std::string& text) {
+  const auto span = std::as_bytes(std::span(text));
+  return {span.begin(), span.end()};
+}
+
+std::vector<std::byte> gzip(const std::string& text) {
+  z_stream z{};
+  EXPECT_EQ(deflateInit2(&z, 9, Z_DEFLATED, 16 + MAX_WBITS, 8, Z_DEFAULT_STRATEGY), Z_OK);
+  std::string out(text.size() + 1000, '\0');
+  z.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
+  z.avail_in = static_cast<uInt>(text.size());
+  z.next_out = reinterpret_cast<Bytef*>(out.data());
+  z.avail_out = static_cast<uInt>(out.size());
+  EXPECT_EQ(deflate(&z, Z_FINISH), Z_STREAM_END);
+  out.resize(out.size() - z.avail_out);
+  deflateEnd(&z);
+  return bytes_of(out);
+}
+
+template <typename Action>
+std::string refusal(Action&& action) {
+  try {
+    action();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), Exit::bad_data);
+    return e.what();
+  }
+  ADD_FAILURE() << "was not refused";
+  return "";
+}
+
+std::string csv_refusal(const std::string& text) {
+  return refusal([&] { parse_csv(text, "t.csv"); });
+}
+
+TEST(Csv, RowsAndColumns) {
+  const auto t = parse_csv("1,2.5,-3e2\n+4, 5 ,6\n", "t.csv");
+  EXPECT_EQ(t.shape, (std::vector<int64_t>{2, 3}));
+  EXPECT_EQ(t.values, (std::vector<float>{1, 2.5, -300, 4, 5, 6}));
+}
+
+TEST(Csv, OtherSeparatorsLineEndsNamesAndComments) {
+  const std::vector<float> expected{1, 2, 3, 4};
+  for (const std::string text : {"1;2\r\n3;4\r\n", "1\t2\n3\t4", "1 2\n3   4\n",
+                                 "# made by hand\nleft,right\n1,2\n\n3,4\n", "\"1\",\"2\"\n3,4"}) {
+    EXPECT_EQ(parse_csv(text, "t.csv").values, expected) << text;
+  }
+}
+
+TEST(Csv, WhatIsNoNumberIsRefusedByLine) {
+  EXPECT_NE(csv_refusal("1,2\n3,x\n").find("line 2: 'x' is no finite number"), std::string::npos);
+  EXPECT_NE(csv_refusal("1,2\n3\n").find("line 2: 1 columns"), std::string::npos);
+  EXPECT_NE(csv_refusal("1,2\n3,\n").find("line 2"), std::string::npos);
+  for (const std::string text : {"", "\n\n", "a,b\n", "# nothing\n"}) csv_refusal(text);
+  for (const std::string bad : {"nan", "inf", "1e400", "0x10", "1_000", "--1"}) {
+    csv_refusal("1\n" + bad + "\n");
+  }
+  csv_refusal("a\nb\n1\n");  // one line of names, not two
+}
+
+TEST(Idx, ImagesAndLabels) {
+  const auto images =
+      parse_idx(bytes_of(std::string("\0\0\x08\x03\0\0\0\x02\0\0\0\x01\0\0\0\x02\x01\x02\x03\xff", 20)), "i");
+  EXPECT_EQ(images.shape, (std::vector<int64_t>{2, 1, 2}));
+  EXPECT_EQ(images.values, (std::vector<float>{1, 2, 3, 255}));
+  EXPECT_EQ(parse_idx(bytes_of(std::string("\0\0\x08\x01\0\0\0\x01\x07", 9)), "l").values, std::vector<float>{7});
+}
+
+TEST(Idx, SizesThatDoNotAgreeAreRefused) {
+  const auto refuse = [](const std::string& text) { refusal([&] { parse_idx(bytes_of(text), "i"); }); };
+  refuse(std::string("\0\0\x08\x01\0\0\0\x02\x07", 9));                     // too short
+  refuse(std::string("\0\0\x08\x01\0\0\0\x01\x07\x07", 10));                // too long
+  refuse(std::string("\0\0\x08\x02\xff\xff\xff\xff\xff\xff\xff\xff", 12));  // a product that overflows
+  refuse(std::string("\0\0\x0d\x01\0\0\0\x01\0\0\0\0", 12));                // floats
+  refuse(std::string("\0\0\x08\x05", 4));
+  refuse(std::string("\0\0\x08\x02\0\0", 6));
+}
+
+TEST(Gzip, UnpacksAndJoinsMembers) {
+  auto two = gzip("first ");
+  const auto more = gzip("second");
+  two.insert(two.end(), more.begin(), more.end());
+  EXPECT_TRUE(is_gzip(two));
+  EXPECT_EQ(gunzip(two, "g"), bytes_of("first second"));
+  const std::string large(300000, 'x');
+  EXPECT_EQ(gunzip(gzip(large), "g"), bytes_of(large));
+}
+
+TEST(Gzip, DamagedCutAndEnormousFilesAreRefused) {
+  const auto whole = gzip(std::string(5000, 'a') + "bcd");
+  for (size_t size = 2; size < whole.size(); ++size) {
+    refusal([&] { gunzip(std::span(whole).first(size), "g"); });
+  }
+  auto damaged = whole;
+  damaged[damaged.size() - 5] ^= std::byte{1};  // the checksum
+  refusal([&] { gunzip(damaged, "g"); });
+  EXPECT_NE(refusal([&] { gunzip(whole, "g", 4000); }).find("more than 4000"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace melflow::files

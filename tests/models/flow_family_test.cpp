@@ -1,0 +1,331 @@
+// Every flow of the family is held to the same promises. A new flow is one line of kFamily.
+
+#include <functional>
+#include <ostream>
+
+#include "models/flow/act_norm.h"
+#include "models/flow/batch_norm.h"
+#include "models/flow/chain.h"
+#include "models/flow/conv1x1.h"
+#include "models/flow/logit.h"
+#include "models/flow/permutation.h"
+#include "models/flow/squeeze.h"
+#include "models/glow.h"
+#include "models/iaf.h"
+#include "models/maf.h"
+#include "models/planar.h"
+#include "models/radial.h"
+#include "models/real_nvp.h"
+#include "tests/models/bijection_checks.h"
+
+namespace melflow::models {
+namespace {
+
+using melflow::testing::expect_bijection;
+using melflow::testing::shake;
+using Make = std::function<std::shared_ptr<Bijection>(const FlowShape&)>;
+
+struct Member {
+  std::string name;
+  Make make;
+  bool images = false;
+};
+void PrintTo(const Member& m, std::ostream* out) { *out << m.name; }
+
+template <typename Options>
+Make with(std::shared_ptr<Bijection> (*make)(const FlowShape&, const Options&), Options options) {
+  return [=](const FlowShape& shape) { return make(shape, options); };
+}
+
+const Member kFamily[] = {
+    {"planar", with(make_planar, {.layers = 3})},
+    {"planar_sampling", with(make_planar, {.layers = 3, .closed = Closed::sampling})},
+    {"radial", with(make_radial, {.layers = 3})},
+    {"radial_sampling", with(make_radial, {.layers = 3, .closed = Closed::sampling})},
+    {"real_nvp", with(make_real_nvp, {.layers = 4, .hidden = 8, .mixing = Mixing::permuted}), true},
+    {"real_nvp_batch_norm", with(make_real_nvp, {.layers = 4, .hidden = 8, .norm = Norm::batch_norm}), true},
+    {"glow", with(make_glow, {.steps = 2, .hidden = 8}), true},
+    {"glow_plain", with(make_glow, {.steps = 2, .hidden = 8, .convolution = Convolution::plain}), true},
+    {"glow_sigmoid", with(make_glow, {.steps = 2, .hidden = 8, .scale = Scale::sigmoid}), true},
+    {"maf", with(make_maf, {.layers = 3, .hidden = 8})},
+    {"maf_linear", with(make_maf, {.layers = 3, .hidden = 8, .norm = Norm::batch_norm, .mixing = Mixing::linear})},
+    {"iaf", with(make_iaf, {.layers = 3, .hidden = 8})},
+};
+
+class FlowFamily : public ::testing::TestWithParam<Member> {
+ protected:
+  void SetUp() override {
+    torch::manual_seed(11);
+    torch::set_num_threads(1);
+  }
+  /// Away from its starting values, its data-dependent parts set, ready to be used.
+  static std::shared_ptr<Bijection> ready(const FlowShape& shape, double scale = 0.2) {
+    auto flow = GetParam().make(shape);
+    {
+      torch::NoGradGuard no_grad;
+      flow->train();
+      flow->forward(torch::randn(shape.sizes(64)), context(shape, 64));
+    }
+    flow->eval();
+    shake(*flow, scale);
+    return flow;
+  }
+  static torch::Tensor context(const FlowShape& shape, int64_t batch) {
+    return shape.context > 0 ? torch::randn({batch, shape.context}) : torch::Tensor();
+  }
+};
+
+TEST_P(FlowFamily, IsABijectionWithTheJacobiansDeterminant) {
+  for (const int64_t d : {2, 3, 5}) {
+    const FlowShape shape{.channels = d};
+    expect_bijection(*ready(shape), torch::randn({3, d}));
+  }
+}
+
+TEST_P(FlowFamily, IsABijectionForEveryContext) {
+  const FlowShape shape{.channels = 3, .context = 2};
+  auto flow = ready(shape);
+  const auto x = torch::randn({3, 3}), c = torch::randn({3, 2});
+  expect_bijection(*flow, x, c);
+  const auto with_c = flow->forward(x.to(torch::kFloat64), c.to(torch::kFloat64)).value;
+  EXPECT_GT((with_c - flow->forward(x.to(torch::kFloat64), -c.to(torch::kFloat64)).value).abs().max().item<double>(),
+            1e-3);
+}
+
+TEST_P(FlowFamily, IsABijectionOfImages) {
+  if (!GetParam().images) GTEST_SKIP() << "takes rows only";
+  const FlowShape shape{.channels = 1, .height = 4, .width = 8, .context = 2};
+  // Gently: a dozen couplings, each of which may stretch by e³, lose eight digits where all of them do.
+  expect_bijection(*ready(shape, 0.1), torch::randn({2, 1, 4, 8}), torch::randn({2, 2}));
+}
+
+TEST_P(FlowFamily, DensityIntegratesToOne) {
+  const FlowShape shape{.channels = 2};
+  Flow flow(shape, ready(shape));
+  flow.to(torch::kFloat64);
+  torch::NoGradGuard no_grad;
+  const double side = 14, step = 0.05;
+  const auto axis = torch::arange(-side, side, step, torch::kFloat64);
+  const auto grid = torch::cartesian_prod({axis, axis});
+  EXPECT_NEAR(flow.log_prob(grid).exp().sum().item<double>() * step * step, 1.0, 2e-3);
+}
+
+TEST_P(FlowFamily, SamplesComeWithTheirOwnDensity) {
+  const FlowShape shape{.channels = 3};
+  Flow flow(shape, ready(shape));
+  torch::NoGradGuard no_grad;
+  const auto drawn = flow.draw(torch::randn({50, 3}));
+  EXPECT_LT((flow.log_prob(drawn.x) - drawn.log_prob).abs().max().item<double>(), 2e-3);
+}
+
+TEST_P(FlowFamily, OneItemDoesNotDependOnAnother) {
+  const FlowShape shape{.channels = 4};
+  auto flow = ready(shape);
+  torch::NoGradGuard no_grad;
+  const auto x = torch::randn({5, 4});
+  const auto kept = x.clone();
+  const auto all = flow->forward(x), one = flow->forward(x.narrow(0, 0, 1));
+  EXPECT_LT((all.value[0] - one.value[0]).abs().max().item<double>(), 1e-5);
+  EXPECT_NEAR(all.log_det[0].item<double>(), one.log_det[0].item<double>(), 1e-5);
+  EXPECT_TRUE(torch::equal(x, kept)) << "the input was changed";
+}
+
+TEST_P(FlowFamily, StaysFiniteAtExtremeParametersAndData) {
+  for (const double extreme : {100.0, -100.0}) {
+    const FlowShape shape{.channels = 3};
+    auto flow = ready(shape);
+    torch::NoGradGuard no_grad;
+    for (auto& p : flow->named_parameters()) {
+      // What a network puts out is bounded; plain matrices and gains at e^100 have no business being finite.
+      const bool bounded = p.key().find("net") != std::string::npos || p.key().ends_with("parameters");
+      if (bounded) p.value().copy_(torch::randn_like(p.value()).sign() * extreme);
+    }
+    const auto z = flow->forward(torch::cat({torch::randn({20, 3}), torch::randn({20, 3}) * 100}));
+    EXPECT_TRUE(z.value.isfinite().all().item<bool>());
+    EXPECT_TRUE(z.log_det.isfinite().all().item<bool>());
+  }
+}
+
+TEST_P(FlowFamily, InvertsInSinglePrecision) {
+  const FlowShape shape{.channels = 3};
+  auto flow = ready(shape);
+  torch::NoGradGuard no_grad;
+  const auto x = torch::randn({200, 3}) * 2;
+  EXPECT_LT((flow->inverse(flow->forward(x).value).value - x).abs().max().item<double>(), 1e-3);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, FlowFamily, ::testing::ValuesIn(kFamily),
+                         [](const auto& member) { return member.param.name; });
+
+class FlowParts : public ::testing::Test {
+ protected:
+  void SetUp() override { torch::manual_seed(3); }
+};
+
+TEST_F(FlowParts, PlanarInvertsToFiveDigitsInSinglePrecisionWhereverItIsSteep) {
+  torch::NoGradGuard no_grad;
+  double worst = 0;
+  for (int i = 0; i < 200; ++i) {
+    Planar flow(3);
+    for (auto& p : flow.parameters()) p.mul_(8);
+    flow.to(torch::kFloat64);
+    const auto x = torch::randn({64, 3}, torch::kFloat64) * 3;
+    worst = std::max(worst, (flow.inverse(flow.forward(x).value).value - x).abs().max().item<double>());
+  }
+  EXPECT_LT(worst, 1e-5);
+  Planar flow(2);
+  EXPECT_THROW(flow.inverse(torch::full({1, 2}, std::nan(""))), c10::Error);
+}
+
+TEST_F(FlowParts, PlanarKeepsInvertibleWhateverItsParameters) {
+  torch::NoGradGuard no_grad;
+  Planar flow(2);
+  auto p = flow.parameters()[0];
+  p.copy_(torch::tensor({-50.0f, 0.0f, 1.0f, 0.0f, 0.0f}));  // w·u = -50
+  const auto x = torch::tensor({{-1.0f, 0.0f}, {0.0f, 0.0f}, {1.0f, 0.0f}});
+  const auto y = flow.forward(x).value.select(1, 0);
+  EXPECT_GT(y[1].item<float>(), y[0].item<float>());
+  EXPECT_GT(y[2].item<float>(), y[1].item<float>());
+}
+
+TEST_F(FlowParts, RadialInverseIsExact) {
+  torch::NoGradGuard no_grad;
+  for (int i = 0; i < 100; ++i) {
+    Radial flow(4);
+    for (auto& p : flow.parameters()) p.mul_(4);
+    flow.to(torch::kFloat64);
+    const auto x = torch::randn({16, 4}, torch::kFloat64) * 3;
+    EXPECT_LT((flow.inverse(flow.forward(x).value).value - x).abs().max().item<double>(), 1e-11);
+  }
+}
+
+TEST_F(FlowParts, PlanarInverseCarriesGradients) {
+  Planar flow(2);
+  flow.to(torch::kFloat64);
+  const auto y = torch::randn({4, 2}, torch::kFloat64);
+  auto p = flow.parameters()[0];
+  const auto loss = [&] { return (flow.inverse(y).value.square().sum() + flow.inverse(y).log_det.sum()); };
+  loss().backward();
+  torch::NoGradGuard no_grad;
+  for (int64_t i = 0; i < p.size(0); ++i) {
+    const double h = 1e-6, before = p[i].item<double>();
+    p[i] = before + h;
+    const double above = loss().item<double>();
+    p[i] = before - h;
+    const double below = loss().item<double>();
+    p[i] = before;
+    EXPECT_NEAR(p.grad()[i].item<double>(), (above - below) / (2 * h), 1e-5) << i;
+  }
+}
+
+TEST_F(FlowParts, MaskedAutoregressiveSeesOnlyWhatIsBefore) {
+  for (const bool reversed : {false, true}) {
+    MaskedAutoregressive flow({.dimensions = 5, .hidden = 16, .reversed = reversed}, Scale::tanh);
+    shake(flow, 0.5);
+    auto x = torch::randn({50, 5}).set_requires_grad(true);  // many points: at one of them a ReLU may be shut
+    const auto z = flow.forward(x).value;
+    for (int64_t i = 0; i < 5; ++i) {
+      const auto row = torch::autograd::grad({z.select(1, i).sum()}, {x}, {}, true)[0].abs().sum(0);
+      for (int64_t j = 0; j < 5; ++j) {
+        const bool allowed = reversed ? j >= i : j <= i;
+        EXPECT_EQ(row[j].item<float>() != 0, allowed) << i << " " << j;
+      }
+    }
+  }
+  EXPECT_THROW(MaskedAutoregressive({.dimensions = 9, .hidden = 4}, Scale::tanh), c10::Error);
+}
+
+TEST_F(FlowParts, FastAutoregressiveInverseEqualsTheWholePasses) {
+  for (const bool reversed : {false, true}) {
+    for (const int64_t context : {0, 3}) {
+      for (const auto scale : {Scale::exp, Scale::tanh, Scale::sigmoid, Scale::additive}) {
+        MaskedAutoregressive flow({.dimensions = 7, .hidden = 20, .context = context, .reversed = reversed}, scale);
+        shake(flow, 0.2);
+        for (const int64_t batch : {1, 128, 300}) {  // below, at and across a tile
+          torch::NoGradGuard no_grad;
+          const auto z = torch::randn({batch, 7}), c = context > 0 ? torch::randn({batch, 3}) : torch::Tensor();
+          const auto fast = flow.inverse(z, c), plain = flow.inverse_by_passes(z, c);
+          EXPECT_LT((fast.value - plain.value).abs().max().item<double>(), 1e-4);
+          EXPECT_LT((fast.log_det - plain.log_det).abs().max().item<double>(), 1e-4);
+        }
+      }
+    }
+  }
+}
+
+TEST_F(FlowParts, ActNormStartsFromItsFirstBatchAndOnlyInTraining) {
+  ActNorm flow(3);
+  const auto x = torch::randn({500, 3}) * torch::tensor({0.1f, 5.0f, 0.0f}) + 7;
+  flow.eval();
+  EXPECT_TRUE(torch::equal(flow.forward(x).value, x));
+  flow.train();
+  const auto z = flow.forward(x).value;
+  EXPECT_LT(z.mean(0).abs().max().item<double>(), 1e-4);
+  EXPECT_NEAR(z.select(1, 0).std(false).item<double>(), 1.0, 1e-4);
+  EXPECT_NEAR(z.select(1, 1).std(false).item<double>(), 1.0, 1e-4);
+  EXPECT_TRUE(z.isfinite().all().item<bool>());
+  EXPECT_TRUE(torch::equal(flow.forward(x + 1).value, flow.forward(x + 1).value));
+  ActNorm copy(3);  // initialised by loading, never again by data
+  torch::NoGradGuard no_grad;
+  for (const auto& p : flow.named_parameters()) copy.named_parameters()[p.key()].copy_(p.value());
+  for (const auto& b : flow.named_buffers()) copy.named_buffers()[b.key()].copy_(b.value());
+  copy.train();
+  EXPECT_TRUE(torch::equal(copy.forward(x * 3).value, flow.forward(x * 3).value));
+}
+
+TEST_F(FlowParts, BatchNormNormalisesInTrainingAndRemembers) {
+  BatchNorm flow(2);
+  flow.train();
+  const auto x = torch::randn({400, 2, 3}) * 3 + 5;
+  for (int i = 0; i < 200; ++i) flow.forward(x);
+  const auto z = flow.forward(x);
+  EXPECT_LT(z.value.mean().abs().item<double>(), 1e-4);
+  flow.eval();
+  EXPECT_LT((flow.forward(x).value - z.value).abs().max().item<double>(), 1e-2);
+  EXPECT_LT((flow.forward(x).log_det - z.log_det).abs().max().item<double>(), 1e-2);
+  expect_bijection(flow, torch::randn({2, 2, 3}));
+}
+
+TEST_F(FlowParts, EveryOtherPartIsABijection) {
+  Permutation permutation(5);
+  expect_bijection(permutation, torch::randn({2, 5}));
+  Squeeze2d squeeze;
+  expect_bijection(squeeze, torch::randn({2, 2, 4, 2}));
+  Conv1x1Lu lu(4);
+  shake(lu);
+  expect_bijection(lu, torch::randn({2, 4, 3, 2}));
+  expect_bijection(lu, torch::randn({2, 4}));
+  Logit logit(16, 0.05);
+  expect_bijection(logit, torch::rand({2, 1, 2, 2}) * 0.9 + 0.05);
+  Standardise standardise(3);
+  standardise.fit(torch::randn({50, 3}) * 4 + 2);
+  expect_bijection(standardise, torch::randn({2, 3}));
+}
+
+TEST_F(FlowParts, Conv1x1LuStartsAsARotationAndKeepsItsSign) {
+  Conv1x1Lu flow(6);
+  const auto w = flow.weight().to(torch::kFloat64);
+  EXPECT_LT((w.matmul(w.t()) - torch::eye(6, torch::kFloat64)).abs().max().item<double>(), 1e-5);
+  const double sign = torch::linalg_det(w).sign().item<double>();
+  shake(flow, 2);
+  EXPECT_EQ(torch::linalg_det(flow.weight().to(torch::kFloat64)).sign().item<double>(), sign);
+}
+
+TEST_F(FlowParts, ACacheFollowsItsWeights) {
+  Conv1x1Lu flow(3);
+  torch::NoGradGuard no_grad;
+  const auto x = torch::randn({4, 3});
+  const auto before = flow.forward(x).value;
+  shake(flow, 0.5);
+  EXPECT_FALSE(torch::equal(flow.forward(x).value, before));
+  EXPECT_LT((flow.inverse(flow.forward(x).value).value - x).abs().max().item<double>(), 1e-4);
+}
+
+TEST_F(FlowParts, LogitOfPixelsStaysFiniteAtBothEnds) {
+  Logit flow(256, 0.01);
+  const auto z = flow.forward(torch::tensor({{0.0f, 256.0f}}));
+  EXPECT_TRUE(z.value.isfinite().all().item<bool>() && z.log_det.isfinite().all().item<bool>());
+}
+
+}  // namespace
+}  // namespace melflow::models

@@ -1,0 +1,89 @@
+// `melflow flow` as a user meets it: train, eval, sample, plot, and what is refused.
+
+#include <cmath>
+
+#include <nlohmann/json.hpp>
+
+#include "engine/files/npy.h"
+#include "tests/tools/program.h"
+
+namespace melflow {
+namespace {
+
+using melflow::testing::Program;
+using melflow::testing::TempDir;
+using melflow::testing::text_of;
+using nlohmann::json;
+
+class FlowCli : public ::testing::Test {
+ protected:
+  std::string path(const std::string& name) const { return (folder_ / name).string(); }
+  testing::Result run(std::vector<std::string> arguments) const {
+    arguments.insert(arguments.begin(), "flow");
+    return program_.run(arguments);
+  }
+  std::vector<std::string> training(const std::string& data, const std::vector<std::string>& more) const {
+    std::vector<std::string> all{"train", "--data", data, "--out", path("run"), "--threads", "1"};
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  }
+  std::string flow() const { return path("run/flow.safetensors"); }
+
+  TempDir folder_;
+  Program program_{folder_.path()};
+};
+
+TEST_F(FlowCli, TrainEvalSamplePlot) {
+  const auto trained = run(training("two_moons", {"--flow", "maf", "--set", "steps=40", "--set", "model.hidden=16"}));
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  EXPECT_EQ(trained.out, "");
+  const auto eval = run({"eval", "--flow", flow(), "--data", "two_moons", "--count", "2000", "--json"});
+  ASSERT_EQ(eval.code, 0) << eval.err;
+  const auto score = json::parse(eval.out);
+  EXPECT_EQ(score["items"], 2000);
+  EXPECT_GT(score["gap"].get<double>(), 0);
+  EXPECT_NEAR(score["nats"].get<double>() + score["gap"].get<double>(), -score["entropy"].get<double>(), 0.1);
+
+  ASSERT_EQ(run({"sample", "--flow", flow(), "-n", "20", "-o", path("x.npy")}).code, 0);
+  const auto x = files::read_npy(path("x.npy"));
+  EXPECT_EQ(x.shape, (std::vector<int64_t>{20, 2}));
+  const auto piped = run({"sample", "--flow", flow(), "-n", "20", "-o", "-"});
+  EXPECT_EQ(piped.out, text_of(path("x.npy")));
+  EXPECT_EQ(run({"sample", "--flow", flow(), "-o", path("x.npy")}).code, 73);  // nothing is overwritten
+
+  for (const std::string kind : {"samples", "density", "grid"}) {
+    ASSERT_EQ(run({"plot", "--kind", kind, "--flow", flow(), "--data", "two_moons", "-o", path(kind + ".png")}).code,
+              0);
+    EXPECT_EQ(text_of(path(kind + ".png")).substr(1, 3), "PNG");
+  }
+}
+
+TEST_F(FlowCli, ARunStopsAndGoesOn) {
+  const auto arguments = training("banana", {"--flow", "real_nvp", "--set", "steps=10"});
+  ASSERT_EQ(run(arguments).code, 0);
+  EXPECT_EQ(run(arguments).code, 73);
+  const auto more = run({"train", "--out", path("run"), "--resume", "--set", "steps=20"});
+  EXPECT_EQ(more.code, 0) << more.err;
+  EXPECT_NE(more.err.find("going on at step 10"), std::string::npos) << more.err;
+}
+
+TEST_F(FlowCli, WhatMakesNoSenseIsToldInOneLine) {
+  std::ofstream(path("bad.csv")) << "1,2\n3,oops\n";
+  const auto code = [&](const std::vector<std::string>& arguments) {
+    const auto result = run(arguments);
+    EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
+    return result.code;
+  };
+  EXPECT_EQ(code({"trian"}), 64);
+  EXPECT_EQ(code(training("banana", {"--flow", "mafia"})), 64);
+  EXPECT_EQ(code(training("bananas", {"--flow", "maf"})), 66);
+  EXPECT_EQ(code(training(path("bad.csv"), {"--flow", "maf"})), 65);
+  EXPECT_EQ(code(training("banana", {"--flow", "maf", "--set", "stepz=3"})), 78);
+  EXPECT_EQ(code(training("banana", {"--flow", "maf", "--set", "model.hiden=3"})), 78);
+  EXPECT_EQ(code(training("banana", {"--flow", "maf", "--conditional"})), 78);
+  EXPECT_EQ(code({"eval", "--flow", path("bad.csv"), "--data", "banana"}), 65);
+  EXPECT_EQ(code({"eval", "--flow", path("none"), "--data", "banana"}), 66);
+}
+
+}  // namespace
+}  // namespace melflow

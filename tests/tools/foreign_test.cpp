@@ -1,0 +1,176 @@
+// Other people's files on the command line: opened, converted both ways, listed, or refused; nothing in them runs.
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdlib>
+
+#include <nlohmann/json.hpp>
+
+#include "engine/files/checkpoint_file.h"
+#include "engine/files/mel_file.h"
+#include "engine/files/npy.h"
+#include "tests/tools/module_pickle.h"
+#include "tests/tools/program.h"
+
+namespace melflow {
+namespace {
+
+using melflow::testing::in_tree;
+using melflow::testing::Program;
+using melflow::testing::shared;
+using melflow::testing::TempDir;
+using melflow::testing::text_of;
+using nlohmann::json;
+
+class Foreign : public ::testing::Test {
+ protected:
+  std::string path(const std::string& name) const { return (folder_ / name).string(); }
+  testing::Result run(const std::vector<std::string>& arguments) const { return program_.run(arguments); }
+  static std::string smallest(const std::string& name) {
+    return (in_tree("tests/fuzz/corpus/checkpoint") / name).string();
+  }
+
+  TempDir folder_;
+  Program program_{folder_.path()};
+};
+
+TEST_F(Foreign, ConvertGoesToOurFileAndBackWithoutChangingABit) {
+  ASSERT_EQ(run({"convert", smallest("zip"), "-o", path("v.safetensors")}).code, 0);
+  const auto card = json::parse(run({"inspect", path("v.safetensors"), "--json"}).out);
+  EXPECT_EQ(card["layout"], "melflow voice");
+  EXPECT_EQ(card["voice"]["model"]["n_flows"], 2);
+  EXPECT_NE(card["voice"]["card"]["origin"].get<std::string>().find("PyTorch zip"), std::string::npos);
+  ASSERT_EQ(run({"convert", path("v.safetensors"), "--to", "nvidia-state-dict", "-o", path("back.pt")}).code, 0);
+  const files::CheckpointFile first(smallest("zip")), back(path("back.pt"));
+  ASSERT_EQ(first.content().tensors.size(), back.content().tensors.size());
+  files::Arrays made;
+  for (const auto& [key, tensor] : first.content().tensors) {
+    const auto a = files::in_c_order(tensor, made), b = files::in_c_order(back.content().tensors.at(key), made);
+    EXPECT_EQ(a.shape, b.shape) << key;
+    EXPECT_TRUE(std::ranges::equal(a.bytes, b.bytes)) << key;
+  }
+}
+
+TEST_F(Foreign, ConvertOverwritesNothingAndKeepsTheRecipeThatItIsTold) {
+  ASSERT_EQ(run({"convert", smallest("nemo"), "-o", path("v.safetensors"), "--set", "sample_rate=16000"}).code, 0);
+  EXPECT_EQ(run({"convert", smallest("nemo"), "-o", path("v.safetensors")}).code, 73);
+  const auto metadata = json::parse(run({"inspect", path("v.safetensors"), "--json"}).out)["metadata"];
+  EXPECT_EQ(json::parse(metadata["mel_recipe"].get<std::string>())["sample_rate"], 16000);
+  EXPECT_EQ(run({"convert", smallest("nemo"), "-o", path("v.txt")}).code, 64);
+  EXPECT_EQ(run({"convert", path("v.safetensors"), "-o", path("w.safetensors")}).code, 64);
+  EXPECT_EQ(run({"convert", smallest("strided"), "-o", path("w.safetensors")}).code, 65);
+  EXPECT_FALSE(std::filesystem::exists(path("w.safetensors")));
+}
+
+TEST_F(Foreign, PythonOpensWhatConvertWrites) {
+  const char* python = std::getenv("MELFLOW_PYTHON");
+  if (python == nullptr) GTEST_SKIP() << "MELFLOW_PYTHON names no Python with torch";
+  ASSERT_EQ(run({"convert", smallest("zip"), "--to", "nvidia-state-dict", "-o", path("back.pt")}).code, 0);
+  std::ofstream(path("check.py")) << "import sys, torch\n"
+                                     "a, b = (torch.load(p, weights_only=True) for p in sys.argv[1:])\n"
+                                     "assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)\n";
+  const auto command = std::string(python) + " " + path("check.py") + " " + smallest("zip") + " " + path("back.pt");
+  EXPECT_EQ(std::system(command.c_str()), 0);
+}
+
+TEST_F(Foreign, AnyLayoutSpeaksAsTheReferenceDoes) {
+  REQUIRE_SHARED("reference/waveglow/tiny");
+  const auto speak = [&](const std::string& folder, const std::string& file) {
+    const auto tiny = shared("reference/waveglow/tiny"), at = shared("reference/waveglow") / folder;
+    std::vector<float> z;  // the forward pass emits first what the reference draws last
+    int64_t groups = 0;
+    for (const char* name : {"z_2.npy", "z_1.npy", "z_0.npy"}) {
+      const auto part = files::read_npy(at / name);
+      groups = part.shape.back();
+      z.insert(z.end(), part.values.begin(), part.values.end());
+    }
+    files::write_npy(path("z.npy"), std::vector<int64_t>{8, groups}, z, AtomicFile::Existing::replace);
+    const auto result = run({"synth", (tiny / "mel.npy").string(), "--voice", (at / file).string(), "--z",
+                             path("z.npy"), "--sigma", "0.8", "-o", path("x.npy"), "--force"});
+    EXPECT_EQ(result.code, 0) << result.err;
+    const auto got = files::read_npy(path("x.npy")).values;
+    const auto want = files::read_npy(at / "audio_expected.npy").values;
+    EXPECT_EQ(got.size(), want.size());
+    double error = 0, peak = 0;
+    for (size_t i = 0; i < std::min(got.size(), want.size()); ++i) {
+      error = std::max<double>(error, std::abs(got[i] - want[i]));
+      peak = std::max<double>(peak, std::abs(want[i]));
+    }
+    return error / peak;
+  };
+  EXPECT_LT(speak("tiny", "nvidia_module_legacy.pt"), 1e-5);
+  EXPECT_LT(speak("tiny", "joc_ddp_legacy.pt"), 1e-5);
+  EXPECT_LT(speak("tiny_2018", "nvidia_module_legacy.pt"), 1e-5);
+}
+
+TEST_F(Foreign, SynthTakesTheMelsOfNvidiasToolsAndOfNumpy) {
+  REQUIRE_SHARED("data/refs");
+  const auto folder = shared("data/refs/deeplearningexamples_bsd");
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
+    if (entry.path().filename() != "mel.pt") continue;
+    const auto mel = files::read_mel(entry.path());  // stored as [1, 80, 780]
+    EXPECT_EQ(mel.n_mels, 80);
+    EXPECT_EQ(mel.frames, 780);
+  }
+  EXPECT_EQ(run({"synth", smallest("strided"), "-o", path("x.npy")}).code, 65);  // [3, 3] is no mel of 80 bands
+}
+
+TEST_F(Foreign, EveryHostileFileIsRefusedAndNothingInItRuns) {
+  REQUIRE_SHARED("reference/hostile_checkpoints");
+  for (const auto& entry : std::filesystem::directory_iterator(shared("reference/hostile_checkpoints"))) {
+    const auto file = entry.path().string();
+    for (const auto& arguments : std::vector<std::vector<std::string>>{
+             {"convert", file, "-o", path("x.safetensors")},
+             {"synth", in_tree("data/samples/sentence.npy").string(), "--voice", file, "-o", path("x.wav")}}) {
+      const auto result = run(arguments);
+      EXPECT_EQ(result.code, 65) << file << ": " << result.err;
+      EXPECT_NE(result.err.find(file), std::string::npos) << result.err;
+      EXPECT_EQ(std::ranges::count(result.err, '\n'), 1) << result.err;
+    }
+    EXPECT_FALSE(std::filesystem::exists(path("x.safetensors")) || std::filesystem::exists(path("x.wav")));
+  }
+  EXPECT_FALSE(std::filesystem::exists("canary_pickle_ran"));
+  EXPECT_FALSE(std::filesystem::exists(path("canary_pickle_ran")));
+}
+
+TEST_F(Foreign, InspectSaysWhatWouldBeRefusedAndWhy) {
+  REQUIRE_SHARED("reference/hostile_checkpoints");
+  const auto hostile = run({"inspect", shared("reference/hostile_checkpoints/os_system_zip.pt").string(), "--json"});
+  EXPECT_EQ(hostile.code, 65);
+  const auto out = json::parse(hostile.out);
+  EXPECT_EQ(out["container"], "PyTorch zip");
+  EXPECT_NE(out["refused"].get<std::string>().find(".system'"), std::string::npos) << out;
+}
+
+TEST_F(Foreign, AFileOfFullSizeIsConvertedInLittleMoreMemoryThanItHas) {
+  if (std::filesystem::space(folder_.path()).available < (uintmax_t{3} << 30)) GTEST_SKIP() << "needs 3 GB of disk";
+  testing::ModulePickle::write(path("full.pt"), 256);
+  const auto bytes = static_cast<double>(std::filesystem::file_size(path("full.pt")));
+  EXPECT_GT(bytes, 640e6);
+  const auto seconds = [](const auto& work) {
+    const auto begin = std::chrono::steady_clock::now();
+    work();
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  };
+  const std::string copy = "cp " + path("full.pt") + " " + path("copy.pt");
+  const double copied = seconds([&] { EXPECT_EQ(std::system(copy.c_str()), 0); });
+  rusage usage{};
+  int status = -1;
+  const double converted = seconds([&] {
+    wait4(program_.start({"convert", path("full.pt"), "-o", path("v.safetensors"), "--json"}), &status, 0, &usage);
+  });
+  ASSERT_EQ(status, 0) << text_of(path("stderr"));
+  const auto out = json::parse(text_of(path("stdout")));
+  EXPECT_EQ(out["parameters"], 87879272);  // what the paper's model has
+  EXPECT_EQ(out["model"]["wavenet_channels"], 256);
+  const double peak = static_cast<double>(usage.ru_maxrss) * 1024;
+  EXPECT_LT(peak, 1.2 * bytes);
+  std::printf("%.0f MB: converted in %.2f times the time of cp, with %.2f times its size in memory\n", bytes / 1e6,
+              converted / copied, peak / bytes);
+}
+
+}  // namespace
+}  // namespace melflow

@@ -1,0 +1,112 @@
+#include <cstdio>
+#include <iostream>
+
+#include <nlohmann/json.hpp>
+
+#include "audio/error.h"
+#include "engine/files/published_waveglow.h"
+#include "engine/files/pytorch_writer.h"
+#include "engine/voice.h"
+#include "tools/batch.h"
+#include "tools/verbs.h"
+
+namespace melflow::tools {
+namespace {
+
+namespace fs = std::filesystem;
+using Views = std::map<std::string, files::TensorView>;
+
+struct Arguments {
+  std::string input, output, to = "voice", name;
+  std::vector<std::string> sets;
+  bool force = false, as_json = false;
+
+  AtomicFile::Existing existing() const { return force ? AtomicFile::Existing::replace : AtomicFile::Existing::refuse; }
+  bool to_nvidia() const { return to == "nvidia-state-dict"; }
+};
+
+int64_t count_numbers(const Views& views) {
+  int64_t count = 0;
+  for (const auto& [key, view] : views) count += static_cast<int64_t>(view.bytes.size() / files::size_of(view.dtype));
+  return count;
+}
+
+/// What a file for NVIDIA's class cannot say: another family, conditioning, or the first release's swap.
+void require_nvidias(const nlohmann::json& model, const std::string& name) {
+  const bool fits = model.value("system", "") == "waveglow" && model.value("conditioning", "") == "sample_rate" &&
+                    !model.value("swap_odd_halves", false) && model.value("wavenet_dilation_cycle", 0) == 0;
+  if (!fits) {
+    throw Error(Exit::bad_data, name +
+                                    ": is no WaveGlow as NVIDIA's current class has it, so its weights have no "
+                                    "meaning there; convert a published WaveGlow instead");
+  }
+}
+
+engine::Voice write_own(const Arguments& a, const files::Checkpoint& checkpoint) {
+  if (!a.to_nvidia()) {
+    throw Error(Exit::usage, a.input + ": is a melflow voice already; --to nvidia-state-dict is the other way");
+  }
+  auto voice = engine::load_voice(a.input);
+  require_nvidias(voice.model_config, a.input);
+  files::Arrays made;
+  Views views;
+  for (const auto& [key, tensor] : checkpoint.tensors) views[key] = files::in_c_order(tensor, made);
+  files::write_state_dict(a.output, files::nvidia_state_dict(views), a.existing());
+  return voice;
+}
+
+engine::Voice write_published(const Arguments& a, const files::Checkpoint& checkpoint, int64_t& numbers) {
+  auto published = files::read_published_waveglow(checkpoint, a.input);
+  for (const auto& set : a.sets) {
+    const auto equals = set.find('=');
+    if (equals == std::string::npos) throw Error(Exit::usage, "--set " + set + ": wants key=value");
+    published.recipe[set.substr(0, equals)] = set.substr(equals + 1);
+  }
+  auto voice = engine::published_voice(published, checkpoint.container, a.input);
+  voice.card["name"] = a.name.empty() ? fs::path(a.output).stem().string() : a.name;
+  numbers = count_numbers(published.tensors);
+  if (a.to_nvidia()) {
+    require_nvidias(voice.model_config, a.input);
+    files::write_state_dict(a.output, files::nvidia_state_dict(published.tensors), a.existing());
+  } else {
+    files::write_safetensors(a.output, published.tensors, engine::voice_metadata(voice), a.existing());
+  }
+  return voice;
+}
+
+}  // namespace
+
+int run_convert(CLI::App& app, std::vector<std::string> arguments) {
+  Arguments a;
+  app.add_option("input", a.input, "a published WaveGlow (.pt, .nemo, .safetensors), or a voice with --to")->required();
+  app.add_option("-o,--out", a.output, "the file to write")->required();
+  app.add_option("--to", a.to, "voice: our .safetensors; nvidia-state-dict: a .pt for torch.load(weights_only=True)")
+      ->check(CLI::IsMember({"voice", "nvidia-state-dict"}));
+  app.add_option("--name", a.name, "the voice's name; by default that of the output");
+  app.add_option("--set", a.sets, "key=value of the mel recipe, where the file does not store it: sample_rate=16000");
+  app.add_flag("--force", a.force, "replace an existing output");
+  app.add_flag("--json", a.as_json, "one JSON object on stdout");
+  parse(app, std::move(arguments));
+  if (!a.to_nvidia() && fs::path(a.output).extension() != ".safetensors") {
+    throw Error(Exit::usage, a.output + ": a voice is a .safetensors file; choose such a name");
+  }
+  const files::CheckpointFile file(a.input);
+  int64_t numbers = 0;
+  const auto voice = engine::is_own_voice(file.content()) && file.content().container == "safetensors"
+                         ? write_own(a, file.content())
+                         : write_published(a, file.content(), numbers);
+  if (numbers == 0) {
+    for (const auto& p : voice.model->parameters()) numbers += p.numel();
+  }
+  if (a.as_json) {
+    nlohmann::json out{{"input", a.input},      {"output", a.output},          {"to", a.to},
+                       {"parameters", numbers}, {"model", voice.model_config}, {"card", voice.card}};
+    std::cout << out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << std::endl;
+  } else {
+    std::fprintf(stderr, "%s: %lld parameters, %s\n", a.output.c_str(), static_cast<long long>(numbers),
+                 voice.card.contains("origin") ? voice.card.at("origin").c_str() : a.input.c_str());
+  }
+  return 0;
+}
+
+}  // namespace melflow::tools

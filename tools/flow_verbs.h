@@ -1,0 +1,32 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "engine/flow/flow_data.h"
+#include "engine/flow/flow_file.h"
+
+namespace melflow::tools {
+
+int run_flow_train(CLI::App& app, std::vector<std::string> arguments);
+int run_flow_eval(CLI::App& app, std::vector<std::string> arguments);
+int run_flow_sample(CLI::App& app, std::vector<std::string> arguments);
+int run_flow_bench(CLI::App& app, std::vector<std::string> arguments);
+int run_flow_plot(CLI::App& app, std::vector<std::string> arguments);
+
+/// What the verbs that use a trained flow have in common.
+struct FlowUse {
+  std::string flow, data, labels, label_column, device = "cpu";
+  uint64_t seed = 0;
+  int threads = 0;
+
+  void add_to(CLI::App& app);
+  /// The flow, on its device.
+  engine::FlowModel load() const;
+  /// The data, its rows taken as images where the flow is one of images.
+  engine::FlowData load_data(const engine::FlowModel& model) const;
+};
+
+}  // namespace melflow::tools
