@@ -4,6 +4,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 
 namespace melflow::tools {
@@ -89,15 +90,17 @@ TerminalKeys::~TerminalKeys() {
 
 std::optional<Key> TerminalKeys::wait(std::chrono::milliseconds time) {
   if (const auto key = take_key(typed_)) return key;
+  // In the background the keys are the shell's, and reading them would stop us (SIGTTIN).
+  const bool listening = active_ && !gone_ && in_foreground();
   pollfd terminal{STDIN_FILENO, POLLIN, 0};
-  if (::poll(&terminal, active_ ? 1 : 0, static_cast<int>(time.count())) <= 0 || !active_) return std::nullopt;
-  if ((terminal.revents & POLLIN) == 0) {
-    active_ = false;  // the terminal is gone
-    return std::nullopt;
-  }
+  if (::poll(&terminal, listening ? 1 : 0, static_cast<int>(time.count())) <= 0 || !listening) return std::nullopt;
   char bytes[64];
   const ssize_t count = ::read(STDIN_FILENO, bytes, sizeof bytes);
-  if (count > 0) typed_.append(bytes, static_cast<size_t>(count));
+  if (count <= 0) {
+    gone_ = count == 0 || errno != EINTR;  // a terminal that hung up would be ready for ever
+    return std::nullopt;
+  }
+  typed_.append(bytes, static_cast<size_t>(count));
   return take_key(typed_);
 }
 

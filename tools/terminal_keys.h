@@ -22,7 +22,7 @@ class TerminalKeys {
   std::optional<Key> wait(std::chrono::milliseconds time);
 
  private:
-  bool active_ = false;
+  bool active_ = false, gone_ = false;
   std::string typed_;  // and not yet taken
 };
 
