@@ -15,6 +15,7 @@
 #include "engine/build_info.h"
 #include "engine/noise.h"
 #include "tools/bench_stream.h"
+#include "tools/bench_waveglow.h"
 #include "tools/inputs.h"
 #include "tools/verbs.h"
 #include "tools/voice_options.h"
@@ -154,12 +155,12 @@ json bench_synth(const VoiceOptions& options, double seconds) {
 }  // namespace
 
 int run_bench(CLI::App& app, std::vector<std::string> arguments) {
-  std::vector<std::string> subjects{"mel", "synth", "stream"};
+  std::vector<std::string> subjects{"mel", "synth", "stream", "waveglow"};
   VoiceOptions v;
   double seconds = 10;
   bool as_json = false;
-  app.add_option("subjects", subjects, "mel, synth, stream; default: all")
-      ->check(CLI::IsMember({"mel", "synth", "stream"}));
+  app.add_option("subjects", subjects, "mel, synth, stream, waveglow; default: all")
+      ->check(CLI::IsMember({"mel", "synth", "stream", "waveglow"}));
   v.add_to(app);
   app.add_option("--seconds", seconds, "of sound to synthesise")->check(CLI::Range(0.5, 3600.0));
   app.add_flag("--json", as_json, "one JSON object a subject");
@@ -167,7 +168,9 @@ int run_bench(CLI::App& app, std::vector<std::string> arguments) {
   for (const auto& subject : subjects) {
     auto result = subject == "mel"      ? bench_mel()
                   : subject == "stream" ? bench_stream(v, seconds)
-                                        : bench_synth(v, seconds);
+                  : subject == "waveglow"
+                      ? bench_waveglow(seconds, v.threads > 0 ? v.threads : torch::get_num_threads())
+                      : bench_synth(v, seconds);
     result["commit"] = engine::commit();
     if (as_json) {
       std::cout << result.dump() << "\n";

@@ -1,5 +1,8 @@
 #include "tools/voice_options.h"
 
+#include <algorithm>
+#include <iterator>
+
 #include <torch/torch.h>
 
 #include "audio/error.h"
@@ -15,14 +18,18 @@ void VoiceOptions::add_to(CLI::App& app) {
   app.add_option("--seed", seed, "of the noise");
   app.add_option("--denoise", denoise, "strength of the denoiser; 0 leaves it out")->check(CLI::Range(0.0, 100.0));
   app.add_option("--device", device, "cpu or cuda");
-  app.add_option("--precision", precision, "fp32")->check(CLI::IsMember({"fp32"}));
+  app.add_option("--precision", precision, "fp32; bf16 or int8 for WaveGlow: faster, and not exact")
+      ->check(CLI::IsMember({"fp32", "bf16", "int8"}));
   app.add_option("--threads", threads, "of the CPU; 0: as many as there are")->check(CLI::Range(0, 1024));
 }
 
 engine::Synthesizer VoiceOptions::open() const {
   if (threads > 0) torch::set_num_threads(threads);
   const auto where = engine::open_device(device);
-  return {engine::load_voice(find_voice(voice)), {.sigma = sigma, .denoise = denoise, .device = where}};
+  const auto* chosen = std::find_if(std::begin(engine::kPrecisions), std::end(engine::kPrecisions),
+                                    [&](engine::Precision p) { return precision == engine::name_of(p); });
+  return {engine::load_voice(find_voice(voice)),
+          {.sigma = sigma, .denoise = denoise, .device = where, .precision = *chosen}};
 }
 
 }  // namespace melflow::tools

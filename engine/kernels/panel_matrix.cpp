@@ -1,8 +1,11 @@
 #include "engine/kernels/panel_matrix.h"
 
 #include <algorithm>
+#include <cmath>
+#include <cstdint>
 #include <cstring>
 #include <new>
+#include <numeric>
 
 namespace melflow::engine {
 namespace {
@@ -19,24 +22,90 @@ AlignedFloats::AlignedFloats(size_t count)
 
 void AlignedFloats::Free::operator()(float* p) const { ::operator delete(p, kAlignment); }
 
-PanelMatrix::PanelMatrix(const TileKernels& kernels, int depth, int columns)
+PanelMatrix::PanelMatrix(const TileKernels& kernels, Precision precision, std::vector<int> segments, int columns)
     : kernels_(&kernels),
-      depth_(depth),
+      precision_(precision),
+      segments_(std::move(segments)),
+      depth_(std::accumulate(segments_.begin(), segments_.end(), 0)),
       width_(kernels.width),
       panels_((columns + kernels.width - 1) / kernels.width),
-      values_(offset(panels_, 0)),
-      bias_(static_cast<size_t>(panels_) * static_cast<size_t>(width_)) {}
+      values_(static_cast<size_t>(panels_) * static_cast<size_t>(depth_) * static_cast<size_t>(width_)),
+      bias_(static_cast<size_t>(panels_) * static_cast<size_t>(width_)) {
+  const int run = kernels.product(precision).run;
+  offsets_.push_back(0);
+  for (const int depth : segments_) {
+    size_t floats = offsets_.back();
+    for (int words = words_of(precision_, depth); words > 0; words -= run) {
+      floats += run_floats(std::min(words, run));
+    }
+    offsets_.push_back(floats);
+  }
+}
+
+/// Int8 keeps a scale and 128·Σ weights for each column behind the words.
+size_t PanelMatrix::run_floats(int words) const {
+  const int tail = precision_ == Precision::int8 ? 2 : 0;
+  return static_cast<size_t>(words + tail) * static_cast<size_t>(width_);
+}
+
+void PanelMatrix::pack() {
+  if (precision_ == Precision::fp32) return;  // as it stands
+  AlignedFloats packed(static_cast<size_t>(panels_) * offsets_.back());
+  const int run = kernels_->product(precision_).run * numbers_in_word(precision_);
+  const float* from = values_.data();
+  for (int panel = 0; panel < panels_; ++panel) {
+    for (size_t s = 0; s < segments_.size(); ++s) {
+      float* to = packed.data() + static_cast<size_t>(panel) * offsets_.back() + offsets_[s];
+      for (int depth = segments_[s]; depth > 0; depth -= run) {
+        const int part = std::min(depth, run);
+        pack_run(from, part, to);
+        from += static_cast<ptrdiff_t>(part) * width_;
+        to += run_floats(words_of(precision_, part));
+      }
+    }
+  }
+  values_ = std::move(packed);
+}
+
+void PanelMatrix::pack_run(const float* values, int depth, float* packed) const {
+  auto* bytes = reinterpret_cast<std::byte*>(packed);
+  const ptrdiff_t words = words_of(precision_, depth);
+  for (int c = 0; c < width_; ++c) {
+    if (precision_ == Precision::bf16) {
+      for (int k = 0; k < depth; ++k) {
+        std::byte* word = bytes + 4 * (static_cast<ptrdiff_t>(k / 2) * width_ + c);
+        plain_tile_kernels().product(precision_).pack_row(values + k * width_ + c, 0, 1, 0, word + 2 * (k % 2));
+      }
+      continue;
+    }
+    float limit = 0;
+    for (int k = 0; k < depth; ++k) limit = std::max(limit, std::abs(values[k * width_ + c]));
+    const float scale = limit / 127, factor = limit > 0 ? 127 / limit : 0;
+    int32_t sum = 0;
+    for (int k = 0; k < depth; ++k) {
+      const auto rounded = static_cast<int8_t>(std::lrint(values[k * width_ + c] * factor));
+      std::memcpy(bytes + 4 * (static_cast<ptrdiff_t>(k / 4) * width_ + c) + k % 4, &rounded, 1);
+      sum += 128 * rounded;
+    }
+    std::memcpy(bytes + 4 * (words * width_ + c), &scale, 4);
+    std::memcpy(bytes + 4 * ((words + 1) * width_ + c), &sum, 4);
+  }
+}
 
 void PanelMatrix::start(int panel, int count, float* sums) const {
   const float* bias = bias_.data() + static_cast<ptrdiff_t>(panel) * width_;
   for (int r = 0; r < count; ++r, sums += width_) std::copy_n(bias, width_, sums);
 }
 
-void PanelMatrix::add(int panel, int first, int depth, const float* const* rows, int count, float* sums) const {
-  const float* values = values_.data() + offset(panel, first);
-  for (int k = 0; k < depth; k += kernels_->depth) {
-    const int part = std::min(kernels_->depth, depth - k);
-    kernels_->multiply(rows, k, count, values + static_cast<ptrdiff_t>(k) * width_, part, sums);
+void PanelMatrix::add(int panel, int segment, const std::byte* const* rows, int count, float* sums) const {
+  const auto index = static_cast<size_t>(segment);
+  const float* run = values_.data() + static_cast<size_t>(panel) * offsets_.back() + offsets_[index];
+  const auto& product = kernels_->product(precision_);
+  const int words = words_of(precision_, segments_[index]);
+  for (int first = 0; first < words; first += product.run) {
+    const int part = std::min(product.run, words - first);
+    product.multiply(rows, first, count, reinterpret_cast<const std::byte*>(run), part, sums);
+    run += run_floats(part);
   }
 }
 

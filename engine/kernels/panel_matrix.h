@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstddef>
+#include <initializer_list>
 #include <memory>
+#include <vector>
 
 #include "engine/kernels/tile_kernels.h"
 
@@ -25,34 +27,41 @@ class AlignedFloats {
 };
 
 /// A matrix [depth, columns] with a bias for each column, in panels of TileKernels::width columns; missing columns of
-/// the last panel are zero.
+/// the last panel are zero. Its rows come in segments, one for each packed row that it will be multiplied with.
 class PanelMatrix {
  public:
   PanelMatrix() = default;
-  PanelMatrix(const TileKernels& kernels, int depth, int columns);
+  PanelMatrix(const TileKernels& kernels, Precision precision, std::vector<int> segments, int columns);
 
-  float& at(int k, int column) {
-    return values_.data()[offset(column / width_, k) + static_cast<size_t>(column % width_)];
+  /// Rows are counted through all segments. Before pack().
+  float& at(int row, int column) {
+    return values_
+        .data()[(static_cast<size_t>(column / width_) * static_cast<size_t>(depth_) + static_cast<size_t>(row)) *
+                    static_cast<size_t>(width_) +
+                static_cast<size_t>(column % width_)];
   }
   float& bias(int column) { return bias_.data()[column]; }
-  int depth() const { return depth_; }
+  /// Rounds to the precision; must come before add(). The weights must be finite.
+  void pack();
+
   int panels() const { return panels_; }
   size_t bytes() const { return 4 * (values_.size() + bias_.size()); }
 
   /// sums[r] = bias of the panel, for `count` rows.
   void start(int panel, int count, float* sums) const;
-  /// sums[r] += Σ_{k<depth} rows[r][k]·matrix[first + k, panel], in runs of TileKernels::depth.
-  void add(int panel, int first, int depth, const float* const* rows, int count, float* sums) const;
+  /// sums[r] += rows[r] · the segment's rows of the panel, in runs of TileProduct::run words.
+  void add(int panel, int segment, const std::byte* const* rows, int count, float* sums) const;
 
  private:
-  size_t offset(int panel, int k) const {
-    return (static_cast<size_t>(panel) * static_cast<size_t>(depth_) + static_cast<size_t>(k)) *
-           static_cast<size_t>(width_);
-  }
+  size_t run_floats(int words) const;
+  void pack_run(const float* values, int depth, float* packed) const;
 
   const TileKernels* kernels_ = nullptr;
+  Precision precision_ = Precision::fp32;
+  std::vector<int> segments_;    // their depths
+  std::vector<size_t> offsets_;  // of a segment in its packed panel; one more for the panel's end
   int depth_ = 0, width_ = 1, panels_ = 0;
-  AlignedFloats values_;  // [panels, depth, width]
+  AlignedFloats values_;  // [panels, depth, width]; packed: [panels, runs], each a run's words and what int8 adds
   AlignedFloats bias_;    // [panels, width]
 };
 

@@ -1,23 +1,83 @@
 #include "engine/kernels/tile_kernels.h"
 
+#include <bit>
 #include <cmath>
+#include <cstdint>
+#include <cstring>
 #include <vector>
 
 namespace melflow::engine {
 
 extern const TileKernels kPortableTileKernels, kAvx2TileKernels, kPairedTileKernels, kAvx512TileKernels;
+extern const TileProduct kAvx512Bf16Product, kAvx512VnniProduct;
 
 namespace {
 
 constexpr int kPlainWidth = 8;
 
-void plain_multiply(const float* const* rows, ptrdiff_t first, int count, const float* panel, int depth, float* sums) {
+template <typename T>
+T read(const std::byte* p) {
+  T out;
+  std::memcpy(&out, p, sizeof out);
+  return out;
+}
+
+double bfloat(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
+
+/// Word by word, number by number.
+template <Precision kPrecision>
+void plain_multiply(const std::byte* const* rows, ptrdiff_t first, int count, const std::byte* run, int words,
+                    float* sums) {
+  const std::byte* tail = run + 4 * static_cast<ptrdiff_t>(words) * kPlainWidth;
   for (int r = 0; r < count; ++r) {
+    const std::byte* row = rows[r] + row_header(kPrecision) + 4 * first;
     for (int c = 0; c < kPlainWidth; ++c) {
       double sum = 0;
-      for (int k = 0; k < depth; ++k) sum += static_cast<double>(rows[r][first + k]) * panel[k * kPlainWidth + c];
+      for (int k = 0; k < words; ++k) {
+        const std::byte *x = row + 4 * k, *w = run + 4 * (k * kPlainWidth + c);
+        if constexpr (kPrecision == Precision::fp32) {
+          sum += static_cast<double>(read<float>(x)) * read<float>(w);
+        } else if constexpr (kPrecision == Precision::bf16) {
+          for (int i = 0; i < 2; ++i) sum += bfloat(read<uint16_t>(x + 2 * i)) * bfloat(read<uint16_t>(w + 2 * i));
+        } else {
+          for (int i = 0; i < 4; ++i) sum += (read<uint8_t>(x + i) - 128) * read<int8_t>(w + i);
+        }
+      }
+      if (kPrecision == Precision::int8) sum *= static_cast<double>(read<float>(rows[r])) * read<float>(tail + 4 * c);
       sums[r * kPlainWidth + c] = static_cast<float>(sums[r * kPlainWidth + c] + sum);
     }
+  }
+}
+
+void plain_pack_fp32(const float* row, int first, int count, float, std::byte* packed) {
+  std::memcpy(packed + 4 * first, row + first, 4 * static_cast<size_t>(count));
+}
+
+void plain_pack_bf16(const float* row, int first, int count, float, std::byte* packed) {
+  for (int i = first; i < first + count; ++i) {
+    const auto bits = std::bit_cast<uint32_t>(row[i]);
+    uint32_t half = bits >> 16;
+    const uint32_t rest = bits & 0xffff;
+    if (rest > 0x8000 || (rest == 0x8000 && half % 2 == 1)) ++half;
+    const auto out = static_cast<uint16_t>(std::isnan(row[i]) ? 0x7fc0 : half);
+    std::memcpy(packed + 2 * i, &out, sizeof out);
+  }
+}
+
+void plain_pack_int8(const float* row, int first, int count, float limit, std::byte* packed) {
+  bool finite = true;
+  for (int i = 0; i < count; ++i) finite = finite && std::isfinite(row[first + i]);
+  if (limit == 0) {
+    for (int i = 0; i < count; ++i) limit = std::fmax(limit, std::abs(row[first + i]));
+    if (!finite) limit = std::nanf("");
+  }
+  if (first == 0) {
+    const float scale = limit / 127;
+    std::memcpy(packed, &scale, sizeof scale);
+  }
+  for (int i = first; i < first + count; ++i) {
+    const float x = limit > 0 ? row[i] * (127 / limit) : 0;
+    packed[row_header(Precision::int8) + i] = static_cast<std::byte>(static_cast<int>(std::floor(x + 0.5f)) + 128);
   }
 }
 
@@ -38,7 +98,15 @@ void plain_peak(long rounds) {
 std::vector<const TileKernels*> find_runnable() {
   std::vector<const TileKernels*> out;
 #ifdef MELFLOW_X86_KERNELS
-  if (__builtin_cpu_supports("x86-64-v4")) out.push_back(&kAvx512TileKernels);
+  if (__builtin_cpu_supports("x86-64-v4")) {
+    static TileKernels avx512 = kAvx512TileKernels;
+    const bool bf16 = __builtin_cpu_supports("avx512bf16"), vnni = __builtin_cpu_supports("avx512vnni");
+    if (bf16) avx512.products[static_cast<int>(Precision::bf16)] = kAvx512Bf16Product;
+    if (vnni) avx512.products[static_cast<int>(Precision::int8)] = kAvx512VnniProduct;
+    avx512.name = bf16 ? "avx512 with bf16 and vnni" : vnni ? "avx512 with vnni" : "avx512";
+    if (bf16 || vnni) out.push_back(&avx512);
+    out.push_back(&kAvx512TileKernels);
+  }
   if (__builtin_cpu_supports("x86-64-v3")) {
     out.push_back(&kAvx2TileKernels);
     out.push_back(&kPairedTileKernels);
@@ -50,8 +118,18 @@ std::vector<const TileKernels*> find_runnable() {
 
 }  // namespace
 
+const char* name_of(Precision precision) {
+  return precision == Precision::fp32 ? "fp32" : precision == Precision::bf16 ? "bf16" : "int8";
+}
+
 const TileKernels& plain_tile_kernels() {
-  static constexpr TileKernels plain{"plain", kPlainWidth, 1, 1 << 20, plain_multiply, plain_gate, plain_peak, 2.0};
+  static constexpr TileKernels plain{"plain",
+                                     kPlainWidth,
+                                     1,
+                                     {{1 << 20, plain_pack_fp32, plain_multiply<Precision::fp32>, plain_peak, 2.0},
+                                      {1 << 20, plain_pack_bf16, plain_multiply<Precision::bf16>, plain_peak, 2.0},
+                                      {64, plain_pack_int8, plain_multiply<Precision::int8>, plain_peak, 2.0}},
+                                     plain_gate};
   return plain;
 }
 

@@ -5,28 +5,61 @@
 
 namespace melflow::engine {
 
+/// How the numbers of a product are stored; sums are float32 in each.
+enum class Precision {
+  fp32,
+  bf16,  ///< rows and weights rounded to bfloat16
+  int8,  ///< eight bits, with a scale for each row and one for each column of a run
+};
+inline constexpr Precision kPrecisions[] = {Precision::fp32, Precision::bf16, Precision::int8};
+
+/// "fp32", "bf16", "int8".
+const char* name_of(Precision precision);
+
+/// Rows and panels are made of words of four bytes, of one, two or four numbers.
+constexpr int numbers_in_word(Precision p) { return p == Precision::fp32 ? 1 : p == Precision::bf16 ? 2 : 4; }
+constexpr int words_of(Precision p, int depth) { return (depth + numbers_in_word(p) - 1) / numbers_in_word(p); }
+
+/// A packed row of int8 begins with its scale, so that numbers stay aligned.
+constexpr int row_header(Precision p) { return p == Precision::int8 ? 64 : 0; }
+/// Bytes of a packed row of `depth` numbers, a multiple of 64. Bytes of zero are numbers of zero.
+constexpr int row_bytes(Precision p, int depth) { return row_header(p) + (4 * words_of(p, depth) + 63) / 64 * 64; }
+
+/// Products of rows with the panels of a PanelMatrix, for one precision.
+struct TileProduct {
+  int run;  ///< words that multiply() adds up at a time: a panel's run stays in the first-level cache
+
+  /// Writes numbers [first, first + count) of a row to their place in the packed row; `first` begins a word. Numbers
+  /// are known to lie within ±limit; where it is 0, count is the whole row, and int8 looks for its largest number.
+  /// NaN stays NaN. float32 is its own packed form: a plain copy.
+  void (*pack_row)(const float* row, int first, int count, float limit, std::byte* packed);
+
+  /// sums[r][c] += Σ_w rows[r][first + w]·run[w][c] over `words` words, for 0 ≤ r < count, 0 ≤ c < width. The sum runs
+  /// over w in order and is added to `sums` as a whole. `run` and `sums` are aligned to 64 bytes.
+  void (*multiply)(const std::byte* const* rows, ptrdiff_t first, int count, const std::byte* run, int words,
+                   float* sums);
+
+  /// Multiply-adds as fast as this instruction set does them, out of registers alone: what multiply() is measured
+  /// against. A round is `peak_operations` operations.
+  void (*peak)(long rounds);
+  double peak_operations;
+};
+
 /// The inner loops of a network that runs over tiles of time: rows are points in time, a panel holds the weights of
 /// a few outputs side by side. One set for each instruction set, all from one template (tile_kernels_lanes.h); the
 /// plain set is their oracle. A row's digits never depend on which rows share its tile, which is what makes streaming
 /// equal offline synthesis bit for bit.
 struct TileKernels {
   const char* name;
-  int width;      ///< columns of a panel, an even number
-  int row_block;  ///< rows computed together; tiles that are a multiple of it waste nothing
-  int depth;      ///< products that multiply() adds up at a time: a panel of that depth stays in the first-level cache
-
-  /// sums[r][c] += Σ_k rows[r][first + k]·panel[k][c] for 0 ≤ r < count, 0 ≤ k < depth, 0 ≤ c < width. The sum runs
-  /// over k in order and is added to `sums` as a whole. `panel` and `sums` are aligned to 64 bytes.
-  void (*multiply)(const float* const* rows, ptrdiff_t first, int count, const float* panel, int depth, float* sums);
+  int width;                ///< columns of a panel, an even number
+  int row_block;            ///< rows computed together; tiles that are a multiple of it waste nothing
+  TileProduct products[3];  ///< by Precision
 
   /// out[r·stride + c] = tanh(sums[r][c])·sigmoid(sums[r][width/2 + c]) for 0 ≤ c < width/2. Absolute error below 3e-7;
   /// NaN stays NaN.
   void (*gate)(const float* sums, int count, float* out, ptrdiff_t stride);
 
-  /// Multiply-adds as fast as this instruction set does them, out of registers alone: what multiply() is measured
-  /// against. A round is `peak_flops` floating-point operations.
-  void (*peak)(long rounds);
-  double peak_flops;
+  const TileProduct& product(Precision p) const { return products[static_cast<int>(p)]; }
 };
 
 /// Scalar loops, sums in double, std::tanh and std::exp.

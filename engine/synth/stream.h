@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "engine/kernels/tile_kernels.h"
 #include "engine/noise.h"
 #include "models/vocoder.h"
 
@@ -28,7 +29,8 @@ class ThreadTeam;
 /// by any number of streams, which may outlive this.
 class StreamSource {
  public:
-  explicit StreamSource(std::shared_ptr<models::Vocoder> model);
+  /// A lower precision is for WaveGlow on the CPU: throws Error{usage} where the model has no such path.
+  explicit StreamSource(std::shared_ptr<models::Vocoder> model, Precision precision = Precision::fp32);
   std::unique_ptr<Stream> open(Noise noise, double sigma) const;
 
  private:

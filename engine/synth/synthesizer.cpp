@@ -37,7 +37,7 @@ class DenoisedStream : public Stream {
 Synthesizer::Synthesizer(Voice voice, const SynthOptions& options)
     : voice_(std::move(voice)), sigma_(options.sigma < 0 ? voice_.sigma : options.sigma), denoise_(options.denoise) {
   voice_.model->to(options.device);
-  source_ = std::make_unique<StreamSource>(voice_.model);
+  source_ = std::make_unique<StreamSource>(voice_.model, options.precision);
   if (denoise_ > 0) denoiser_bias_ = denoiser_bias(*source_, *voice_.model);
 }
 

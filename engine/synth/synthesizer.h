@@ -19,6 +19,7 @@ struct SynthOptions {
   double sigma = -1.0;   ///< standard deviation of the noise; negative: the voice's own
   float denoise = 0.0f;  ///< strength of the denoiser; 0 leaves it out
   torch::Device device = torch::kCPU;
+  Precision precision = Precision::fp32;
 };
 
 /// Mel → sound, with one voice. The public face of the engine.

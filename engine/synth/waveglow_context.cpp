@@ -4,9 +4,10 @@
 
 namespace melflow::engine {
 
-WaveGlowContext::WaveGlowContext(std::shared_ptr<const WaveGlowWeights> weights, int64_t groups)
+WaveGlowContext::WaveGlowContext(std::shared_ptr<const WaveGlowWeights> weights, int64_t kept, int64_t batch)
     : weights_(std::move(weights)),
-      rows_(groups / weights_->groups_per_row + 2, weights_->context_channels),
+      rows_(batch / weights_->groups_per_row + 2, weights_->context_channels),
+      packed_(kept / weights_->groups_per_row + 2, row_bytes(weights_->precision, weights_->context_channels) / 4),
       frames_(static_cast<size_t>((weights_->upsample_taps - 1) * weights_->n_mels)) {
   const int bands = weights_->n_mels;
   for (size_t i = 0; i < 2; ++i) {
@@ -35,13 +36,13 @@ void WaveGlowContext::encode(size_t index, std::span<const float> row) {
   stage.waiting.insert(stage.waiting.end(), row.begin(), row.end());
   const auto inputs = static_cast<size_t>(stage.inputs);
   if (stage.waiting.size() < 3 * inputs) return;
-  const float* const rows[] = {stage.waiting.data()};
+  const auto* const row_bytes = reinterpret_cast<const std::byte*>(stage.waiting.data());
   const int width = weights_->kernels->width;
   std::vector<float> out(static_cast<size_t>(stage.matrix->panels() * width));
   AlignedFloats sums(static_cast<size_t>(width));
   for (int panel = 0; panel < stage.matrix->panels(); ++panel) {
     stage.matrix->start(panel, 1, sums.data());
-    stage.matrix->add(panel, 0, stage.matrix->depth(), rows, 1, sums.data());
+    stage.matrix->add(panel, 0, &row_bytes, 1, sums.data());
     for (int c = 0; c < width; ++c) {
       const float x = sums.data()[c];
       out[static_cast<size_t>(panel * width + c)] = x / (1.0f + std::exp(-x));
@@ -53,7 +54,15 @@ void WaveGlowContext::encode(size_t index, std::span<const float> row) {
     encode(1, out);
   } else {
     std::copy(out.begin(), out.end(), rows_.at(groups_ / weights_->groups_per_frame));
-    groups_ += weights_->groups_per_frame;
+    pack(weights_->groups_per_frame);
+  }
+}
+
+void WaveGlowContext::pack(int64_t groups) {
+  const auto& product = weights_->kernels->product(weights_->precision);
+  for (const int64_t end = groups_ + groups; groups_ < end; groups_ += weights_->groups_per_row) {
+    const int64_t row = groups_ / weights_->groups_per_row;
+    product.pack_row(rows_.at(row), 0, weights_->context_channels, 0, packed_.bytes(row));
   }
 }
 
@@ -62,13 +71,15 @@ void WaveGlowContext::compute(const ThreadTeam::Member& member) {
   if (w.groups_per_row != 1) return;
   const int bands = w.n_mels, width = w.kernels->width;
   const int count = static_cast<int>(frames_.size()) / bands - w.upsample_taps + 1;
-  std::vector<const float*> rows(static_cast<size_t>(std::max(count, 0)));
-  for (size_t f = 0; f < rows.size(); ++f) rows[f] = frames_.data() + f * static_cast<size_t>(bands);
+  std::vector<const std::byte*> rows(static_cast<size_t>(std::max(count, 0)));
+  for (size_t f = 0; f < rows.size(); ++f) {
+    rows[f] = reinterpret_cast<const std::byte*>(frames_.data() + f * static_cast<size_t>(bands));
+  }
   AlignedFloats sums(rows.size() * static_cast<size_t>(width));
   const int columns = w.groups_per_frame * w.context_channels;
   member.share(w.upsample.panels(), count, w.kernels->row_block, [&](int panel, int first, int last) {
     w.upsample.start(panel, last - first, sums.data());
-    w.upsample.add(panel, 0, w.upsample.depth(), rows.data() + first, last - first, sums.data());
+    w.upsample.add(panel, 0, rows.data() + first, last - first, sums.data());
     for (int f = first; f < last; ++f) {
       const float* from = sums.data() + static_cast<ptrdiff_t>(f - first) * width;
       for (int c = panel * width; c < std::min(columns, (panel + 1) * width); ++c) {
@@ -83,7 +94,7 @@ void WaveGlowContext::computed() {
   const auto& w = *weights_;
   if (w.groups_per_row != 1) return;
   const auto kept = static_cast<size_t>((w.upsample_taps - 1) * w.n_mels);
-  groups_ += static_cast<int64_t>((frames_.size() - kept) / static_cast<size_t>(w.n_mels)) * w.groups_per_frame;
+  pack(static_cast<int64_t>((frames_.size() - kept) / static_cast<size_t>(w.n_mels)) * w.groups_per_frame);
   frames_.erase(frames_.begin(), frames_.end() - static_cast<ptrdiff_t>(kept));
 }
 

@@ -17,6 +17,8 @@ class RowRing {
       : rows_(rows), width_(width), values_(static_cast<size_t>(rows) * static_cast<size_t>(width)) {}
   float* at(int64_t t) { return values_.data() + t % rows_ * width_; }
   const float* at(int64_t t) const { return values_.data() + t % rows_ * width_; }
+  std::byte* bytes(int64_t t) { return reinterpret_cast<std::byte*>(at(t)); }
+  const std::byte* bytes(int64_t t) const { return reinterpret_cast<const std::byte*>(at(t)); }
   int64_t rows() const { return rows_; }
   size_t floats() const { return values_.size(); }
 
@@ -30,8 +32,8 @@ class RowRing {
 /// (models::Conditioning), as soon as they are known.
 class WaveGlowContext {
  public:
-  /// The rows of the last `groups` groups stay.
-  WaveGlowContext(std::shared_ptr<const WaveGlowWeights> weights, int64_t groups);
+  /// The rows of the last `kept` groups stay, those of a call to push() included, which are `batch` groups at most.
+  WaveGlowContext(std::shared_ptr<const WaveGlowWeights> weights, int64_t kept, int64_t batch);
 
   /// Takes frames [count, n_mels]; every member of a team must then call compute().
   void push(std::span<const float> frames);
@@ -42,8 +44,9 @@ class WaveGlowContext {
   void finish();
 
   int64_t groups() const { return groups_; }  ///< whose context is known
-  const float* at(int64_t group) const { return rows_.at(group / weights_->groups_per_row); }
-  size_t state_floats() const { return rows_.floats() + frames_.size(); }
+  /// A row, packed in the precision of the layers.
+  const std::byte* at(int64_t group) const { return packed_.bytes(group / weights_->groups_per_row); }
+  size_t state_floats() const { return rows_.floats() + packed_.floats() + frames_.size(); }
 
  private:
   /// A convolution of three frames: its zero-padded inputs that are still needed.
@@ -53,9 +56,12 @@ class WaveGlowContext {
     std::vector<float> waiting;
   };
   void encode(size_t stage, std::span<const float> row);
+  /// The rows of the next `groups` groups are there.
+  void pack(int64_t groups);
 
   std::shared_ptr<const WaveGlowWeights> weights_;
-  RowRing rows_;
+  RowRing rows_;  // of the frames that came last
+  RowRing packed_;
   int64_t groups_ = 0;
   std::vector<float> frames_;  // sample_rate: the frames that the next rows are made of, [taps - 1 + new, n_mels]
   Stage stages_[2];            // frame_rate

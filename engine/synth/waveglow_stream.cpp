@@ -11,10 +11,11 @@ namespace melflow::engine {
 struct WaveGlowStream::Work {
   const WaveGlowWeights::Layer* layer;
   FlowState* state;
-  size_t index;        // of the layer
-  Range in, out;       // the rows that came in, the rows that can now go out
-  const float* fresh;  // the rows of `in`
-  float* next;         // the rows of `out`, for the layer after this
+  size_t index;           // of the layer
+  Range in, out;          // the rows that came in, the rows that can now go out
+  const float* fresh;     // the rows of `in`
+  const RowRing* packed;  // the same, by their number in the tile
+  float* next;            // the rows of `out`, for the layer after this
 };
 
 WaveGlowStream::WaveGlowStream(std::shared_ptr<const WaveGlowWeights> weights, std::shared_ptr<ThreadTeam> team,
@@ -23,18 +24,27 @@ WaveGlowStream::WaveGlowStream(std::shared_ptr<const WaveGlowWeights> weights, s
       team_(std::move(team)),
       noise_(std::move(noise)),
       sigma_(static_cast<float>(sigma)),
-      context_(weights_, weights_->side() + std::max(kTileRows, weights_->groups_per_frame)),
+      context_(weights_, weights_->side() + std::max(kTileRows, weights_->groups_per_frame),
+               std::max(kTileRows, weights_->groups_per_frame)),
       latent_(weights_->side() + std::max(kTileRows, weights_->groups_per_frame), weights_->group_size),
       total_(std::numeric_limits<int64_t>::max()),
       activation_(static_cast<size_t>(kTileRows * weights_->stride)),
-      zeros_(static_cast<size_t>(weights_->stride)),
+      zeros_(static_cast<size_t>(std::max(weights_->stride, row_bytes(weights_->precision, weights_->channels) / 4))),
       samples_(static_cast<size_t>(kTileRows * weights_->group_size)) {
   const auto& w = *weights_;
+  const int packed_width = row_bytes(w.precision, w.channels) / 4;
+  if (packs()) {
+    for (auto* ring : {&packed_rows_[0], &packed_rows_[1], &packed_activation_}) *ring = {kTileRows, packed_width};
+  }
   for (const auto& flow : w.flows) {
     FlowState state{RowRing(w.flow_side + kTileRows, flow.channels),
                     RowRing(w.flow_side + kTileRows, flow.layers.front().skip.panels() * w.kernels->width),
+                    {},
                     {}};
-    for (const auto& layer : flow.layers) state.history.emplace_back(std::max(1, 2 * layer.side), w.stride);
+    for (const auto& layer : flow.layers) {
+      state.history.emplace_back(std::max(1, 2 * layer.side), w.stride);
+      if (packs()) state.packed.emplace_back(std::max(1, 2 * layer.side), packed_width);
+    }
     flows_.push_back(std::move(state));
   }
   for (auto& rows : rows_) rows = AlignedFloats(static_cast<size_t>(kTileRows * w.stride));
@@ -113,6 +123,7 @@ void WaveGlowStream::step(const ThreadTeam::Member& member, int64_t first, int c
     const auto& layers = weights_->flows[f].layers;
     run_start(member, f, clip(first, count));
     member.meet();
+    pack_rows(member, rows_[0], 0, clip(first, count).count());
     for (size_t i = 0; i < layers.size(); ++i) {
       const Work work{.layer = &layers[i],
                       .state = &flows_[f],
@@ -120,12 +131,14 @@ void WaveGlowStream::step(const ThreadTeam::Member& member, int64_t first, int c
                       .in = clip(first, count),
                       .out = clip(first - layers[i].side, count),
                       .fresh = rows_[i % 2].data(),
+                      .packed = &packed_rows_[i % 2],
                       .next = rows_[(i + 1) % 2].data()};
       run_gate(member, work);
       if (i > 0) keep_history(member, f, i - 1, clip(first + layers[i - 1].side, count));
       member.meet();
       run_output(member, work);
       member.meet();
+      if (i + 1 < layers.size()) pack_rows(member, rows_[(i + 1) % 2], (i + 1) % 2, work.out.count());
       first -= layers[i].side;
     }
     couple(member, f, clip(first, count));
@@ -137,16 +150,22 @@ void WaveGlowStream::step(const ThreadTeam::Member& member, int64_t first, int c
 void WaveGlowStream::run_start(const ThreadTeam::Member& member, size_t flow, Range in) {
   const auto& w = *weights_;
   auto& s = scratch_[static_cast<size_t>(member.index())];
-  for (int r = 0; r < in.count(); ++r) s.rows[static_cast<size_t>(r)] = flows_[flow].latent.at(in.begin + r);
+  for (int r = 0; r < in.count(); ++r) s.rows[static_cast<size_t>(r)] = flows_[flow].latent.bytes(in.begin + r);
   const auto& start = w.flows[flow].start;
   const int width = w.kernels->width;
   member.share(start.panels(), in.count(), w.kernels->row_block, [&](int panel, int a, int b) {
     start.start(panel, b - a, s.sums.data());
-    start.add(panel, 0, start.depth(), s.rows.data() + a, b - a, s.sums.data());
+    start.add(panel, 0, s.rows.data() + a, b - a, s.sums.data());
     for (int r = a; r < b; ++r) {
       std::copy_n(s.sums.data() + (r - a) * width, width, rows_[0].data() + r * w.stride + panel * width);
     }
   });
+}
+
+/// out = a + b. Panels are whole vectors, and lie apart or are the same.
+inline void add_row(const float* a, const float* b, int width, float* out) {
+#pragma GCC ivdep
+  for (int c = 0; c < width; ++c) out[c] = a[c] + b[c];
 }
 
 /// A layer's input at any group: kept, fresh, or zero beyond the ends.
@@ -154,6 +173,25 @@ const float* WaveGlowStream::input(const Work& work, int64_t group) const {
   if (group < 0 || group >= work.in.end) return zeros_.data();
   if (group >= work.in.begin) return work.fresh + (group - work.in.begin) * weights_->stride;
   return work.state->history[work.index].at(group);
+}
+
+const std::byte* WaveGlowStream::packed_input(const Work& work, int64_t group) const {
+  if (!packs()) return reinterpret_cast<const std::byte*>(input(work, group));
+  if (group < 0 || group >= work.in.end) return reinterpret_cast<const std::byte*>(zeros_.data());
+  if (group >= work.in.begin) return work.packed->bytes(group - work.in.begin);
+  return work.state->packed[work.index].bytes(group);
+}
+
+/// Into the layers' precision, which for int8 needs a row's largest number, and so whole rows.
+void WaveGlowStream::pack_rows(const ThreadTeam::Member& member, const AlignedFloats& rows, size_t buffer, int count) {
+  if (!packs()) return;
+  member.share(1, count, 1, [&](int, int a, int b) {
+    for (int r = a; r < b; ++r) {
+      weights_->kernels->product(weights_->precision)
+          .pack_row(rows.data() + r * weights_->stride, 0, weights_->channels, 0, packed_rows_[buffer].bytes(r));
+    }
+  });
+  member.meet();
 }
 
 void WaveGlowStream::run_gate(const ThreadTeam::Member& member, const Work& work) {
@@ -168,27 +206,33 @@ void WaveGlowStream::run_gate(const ThreadTeam::Member& member, const Work& work
     s.context[static_cast<size_t>(row - first_row)] = context_.at(group);
     for (int k = 0; k < kernel; ++k) {
       s.taps[static_cast<size_t>(k * kTileRows + r)] =
-          input(work, group + static_cast<int64_t>(k - (kernel - 1) / 2) * work.layer->dilation);
+          packed_input(work, group + static_cast<int64_t>(k - (kernel - 1) / 2) * work.layer->dilation);
     }
   }
   member.share(gate.panels(), count, w.kernels->row_block, [&](int panel, int a, int b) {
     if (w.groups_per_row == 1) {
       gate.start(panel, b - a, s.sums.data());
-      gate.add(panel, 0, w.context_channels, s.context.data() + a, b - a, s.sums.data());
+      gate.add(panel, 0, s.context.data() + a, b - a, s.sums.data());
     } else {  // once for each frame, then the same for all its groups
       const int from = s.context_of[static_cast<size_t>(a)], to = s.context_of[static_cast<size_t>(b - 1)] + 1;
       gate.start(panel, to - from, s.context_sums.data());
-      gate.add(panel, 0, w.context_channels, s.context.data() + from, to - from, s.context_sums.data());
+      gate.add(panel, 0, s.context.data() + from, to - from, s.context_sums.data());
       for (int r = a; r < b; ++r) {
         std::copy_n(s.context_sums.data() + (s.context_of[static_cast<size_t>(r)] - from) * width, width,
                     s.sums.data() + (r - a) * width);
       }
     }
     for (int k = 0; k < kernel; ++k) {
-      gate.add(panel, w.context_channels + k * w.channels, w.channels, s.taps.data() + k * kTileRows + a, b - a,
-               s.sums.data());
+      gate.add(panel, k + 1, s.taps.data() + k * kTileRows + a, b - a, s.sums.data());
     }
-    w.kernels->gate(s.sums.data(), b - a, activation_.data() + a * w.stride + panel * width / 2, w.stride);
+    const int first = panel * width / 2;
+    w.kernels->gate(s.sums.data(), b - a, activation_.data() + a * w.stride + first, w.stride);
+    if (!packs()) return;
+    for (int r = a; r < b; ++r) {  // |tanh·sigmoid| < 1
+      w.kernels->product(w.precision)
+          .pack_row(activation_.data() + r * w.stride, first, std::min(width / 2, w.channels - first), 1,
+                    packed_activation_.bytes(r));
+    }
   });
 }
 
@@ -197,23 +241,25 @@ void WaveGlowStream::run_output(const ThreadTeam::Member& member, const Work& wo
   const auto &residual = work.layer->residual, &skip = work.layer->skip;
   auto& s = scratch_[static_cast<size_t>(member.index())];
   const int count = work.out.count(), width = w.kernels->width;
-  for (int r = 0; r < count; ++r) s.rows[static_cast<size_t>(r)] = activation_.data() + r * w.stride;
+  for (int r = 0; r < count; ++r) {
+    s.rows[static_cast<size_t>(r)] =
+        packs() ? packed_activation_.bytes(r) : reinterpret_cast<const std::byte*>(activation_.data() + r * w.stride);
+  }
   member.share(residual.panels() + skip.panels(), count, w.kernels->row_block, [&](int panel, int a, int b) {
     const bool is_skip = panel >= residual.panels();
     const auto& matrix = is_skip ? skip : residual;
     const int own = is_skip ? panel - residual.panels() : panel;
     matrix.start(own, b - a, s.sums.data());
-    matrix.add(own, 0, w.channels, s.rows.data() + a, b - a, s.sums.data());
+    matrix.add(own, 0, s.rows.data() + a, b - a, s.sums.data());
     for (int r = a; r < b; ++r) {
       const float* sum = s.sums.data() + (r - a) * width;
       const int64_t group = work.out.begin + r;
       if (is_skip) {
         float* change = work.state->change.at(group) + own * width;
-        for (int c = 0; c < width; ++c) change[c] = work.index == 0 ? sum[c] : change[c] + sum[c];
+        if (work.index == 0) std::fill_n(change, width, 0.0f);
+        add_row(change, sum, width, change);
       } else {
-        const float* before = input(work, group) + own * width;
-        float* after = work.next + r * w.stride + own * width;
-        for (int c = 0; c < width; ++c) after[c] = before[c] + sum[c];
+        add_row(input(work, group) + own * width, sum, width, work.next + r * w.stride + own * width);
       }
     }
   });
@@ -250,6 +296,10 @@ void WaveGlowStream::keep_history(const ThreadTeam::Member& member, size_t flow,
   member.share(1, kept, 1, [&](int, int a, int b) {
     for (int r = skipped + a; r < skipped + b; ++r) {
       std::copy_n(rows_[layer % 2].data() + r * weights_->stride, weights_->stride, history.at(in.begin + r));
+      if (!packs()) continue;
+      const auto* packed = packed_rows_[layer % 2].bytes(r);
+      std::copy_n(packed, row_bytes(weights_->precision, weights_->channels),
+                  flows_[flow].packed[layer].bytes(in.begin + r));
     }
   });
 }
@@ -259,6 +309,7 @@ size_t WaveGlowStream::state_bytes() const {
   for (const auto& flow : flows_) {
     floats += flow.latent.floats() + flow.change.floats();
     for (const auto& history : flow.history) floats += history.floats();
+    for (const auto& packed : flow.packed) floats += packed.floats();
   }
   return floats * sizeof(float);
 }

@@ -15,7 +15,7 @@ namespace melflow::engine {
 class WaveGlowStream : public Stream {
  public:
   /// Groups computed together at most: the rows of one layer stay in the second-level cache.
-  static constexpr int kTileRows = 96;
+  static constexpr int kTileRows = 192;
 
   WaveGlowStream(std::shared_ptr<const WaveGlowWeights> weights, std::shared_ptr<ThreadTeam> team, Noise noise,
                  double sigma);
@@ -34,10 +34,11 @@ class WaveGlowStream : public Stream {
     RowRing latent;                ///< [channels], until the coupling needs it
     RowRing change;                ///< (shift, log s), while the layers add to it
     std::vector<RowRing> history;  ///< each layer's last inputs
+    std::vector<RowRing> packed;   ///< the same in the layers' precision; none for float32, which is its own
   };
   /// What a member needs for itself.
   struct Scratch {
-    std::vector<const float*> rows, taps, context;
+    std::vector<const std::byte*> rows, taps, context;
     std::vector<int> context_of;
     AlignedFloats sums, context_sums;
   };
@@ -51,8 +52,11 @@ class WaveGlowStream : public Stream {
   void run_gate(const ThreadTeam::Member& member, const Work& work);
   void run_output(const ThreadTeam::Member& member, const Work& work);
   void couple(const ThreadTeam::Member& member, size_t flow, Range rows);
+  void pack_rows(const ThreadTeam::Member& member, const AlignedFloats& rows, size_t buffer, int count);
   void keep_history(const ThreadTeam::Member& member, size_t flow, size_t layer, Range in);
   const float* input(const Work& work, int64_t group) const;
+  const std::byte* packed_input(const Work& work, int64_t group) const;
+  bool packs() const { return weights_->precision != Precision::fp32; }
   Range clip(int64_t first, int count) const;
 
   std::shared_ptr<const WaveGlowWeights> weights_;
@@ -62,11 +66,12 @@ class WaveGlowStream : public Stream {
   WaveGlowContext context_;
   RowRing latent_;  // noise, times sigma
   std::vector<FlowState> flows_;
-  int64_t drawn_ = 0;         // groups of noise
-  int64_t entered_ = 0;       // groups that went into the first flow
-  int64_t total_;             // groups there will be; not known before finish()
-  AlignedFloats rows_[2];     // what goes from layer to layer, in turn: [kTileRows, stride]
-  AlignedFloats activation_;  // [kTileRows, stride]
+  int64_t drawn_ = 0;                           // groups of noise
+  int64_t entered_ = 0;                         // groups that went into the first flow
+  int64_t total_;                               // groups there will be; not known before finish()
+  AlignedFloats rows_[2];                       // what goes from layer to layer, in turn: [kTileRows, stride]
+  AlignedFloats activation_;                    // [kTileRows, stride]
+  RowRing packed_rows_[2], packed_activation_;  // the same in the layers' precision; not for float32
   std::vector<float> zeros_;
   std::vector<float> samples_;
   std::vector<Scratch> scratch_;

@@ -48,10 +48,13 @@ void place_bias(PanelMatrix& matrix, const torch::Tensor& bias, Column&& column)
 
 int same(int column) { return column; }
 
-PanelMatrix packed(const TileKernels& kernels, const torch::Tensor& weight, const torch::Tensor& bias) {
-  PanelMatrix out(kernels, static_cast<int>(weight.numel() / weight.size(0)), static_cast<int>(weight.size(0)));
+PanelMatrix packed(const TileKernels& kernels, Precision precision, const torch::Tensor& weight,
+                   const torch::Tensor& bias) {
+  const int depth = static_cast<int>(weight.numel() / weight.size(0));
+  PanelMatrix out(kernels, precision, {depth}, static_cast<int>(weight.size(0)));
   place(out, 0, weight, same);
   place_bias(out, bias, same);
+  out.pack();
   return out;
 }
 
@@ -59,7 +62,7 @@ PanelMatrix packed(const TileKernels& kernels, const torch::Tensor& weight, cons
 /// band m, sample j) holds weight [i, m, n] with n = (taps - 1 - q)·hop + g·group + j, zero beyond the kernel.
 PanelMatrix pack_upsample(const WaveGlowWeights& w, const torch::Tensor& weight, const torch::Tensor& bias) {
   const int bands = w.n_mels, hop = w.hop_length, group = w.group_size, kernel = static_cast<int>(weight.size(2));
-  PanelMatrix out(*w.kernels, w.upsample_taps * bands, hop * bands);
+  PanelMatrix out(*w.kernels, Precision::fp32, {w.upsample_taps * bands}, hop * bands);
   const auto dense = weight.to(torch::kFloat32).contiguous(), b = bias.to(torch::kFloat32).contiguous();
   const auto column = [&](int m, int sample) { return sample / group * bands * group + m * group + sample % group; };
   for (int m = 0; m < bands; ++m) {
@@ -70,6 +73,7 @@ PanelMatrix pack_upsample(const WaveGlowWeights& w, const torch::Tensor& weight,
     }
     for (int sample = 0; sample < hop; ++sample) out.bias(column(m, sample)) = b.data_ptr<float>()[m];
   }
+  out.pack();
   return out;
 }
 
@@ -90,18 +94,20 @@ std::vector<WaveGlowWeights::Layer> pack_layers(const WaveGlowWeights& w, const 
     const auto in_weight = p.normed(in);
     layer.dilation = 1 << (o.wavenet_dilation_cycle > 0 ? i % o.wavenet_dilation_cycle : i);
     layer.side = layer.dilation * (w.kernel - 1) / 2;
-    layer.gate =
-        PanelMatrix(*w.kernels, w.context_channels + w.kernel * channels, (channels + half - 1) / half * 2 * half);
+    std::vector<int> segments(static_cast<size_t>(w.kernel + 1), channels);
+    segments.front() = w.context_channels;
+    layer.gate = PanelMatrix(*w.kernels, w.precision, segments, (channels + half - 1) / half * 2 * half);
     place(layer.gate, 0, cond.narrow(0, i * 2 * channels, 2 * channels), paired);
     place(layer.gate, w.context_channels, in_weight, paired);
     place_bias(layer.gate, p.at(in + ".bias") + cond_bias.narrow(0, i * 2 * channels, 2 * channels), paired);
+    layer.gate.pack();
 
     const auto weight = p.normed(out).squeeze(2), bias = p.at(out + ".bias");
     const auto skip = weight.narrow(0, weight.size(0) - channels, channels);
-    layer.skip = packed(*w.kernels, end.matmul(skip), torch::zeros_like(end_bias));
+    layer.skip = packed(*w.kernels, w.precision, end.matmul(skip), torch::zeros_like(end_bias));
     end_bias += end.mv(bias.narrow(0, weight.size(0) - channels, channels));
     if (i + 1 < o.wavenet_layers) {
-      layer.residual = packed(*w.kernels, weight.narrow(0, 0, channels), bias.narrow(0, 0, channels));
+      layer.residual = packed(*w.kernels, w.precision, weight.narrow(0, 0, channels), bias.narrow(0, 0, channels));
     }
   }
   place_bias(layers.front().skip, end_bias, same);
@@ -110,7 +116,8 @@ std::vector<WaveGlowWeights::Layer> pack_layers(const WaveGlowWeights& w, const 
 
 }  // namespace
 
-WaveGlowWeights::WaveGlowWeights(const models::WaveGlow& model, const TileKernels& k) : kernels(&k) {
+WaveGlowWeights::WaveGlowWeights(const models::WaveGlow& model, Precision layers, const TileKernels& k)
+    : kernels(&k), precision(layers) {
   torch::NoGradGuard no_grad;
   const auto& o = model.options();
   const Parameters p(model);
@@ -125,8 +132,8 @@ WaveGlowWeights::WaveGlowWeights(const models::WaveGlow& model, const TileKernel
   groups_per_frame = static_cast<int>(o.hop_length / o.group_size);
   groups_per_row = at_frames ? groups_per_frame : 1;
   if (at_frames) {
-    encoder[0] = packed(k, p.at("encoder.0.weight"), p.at("encoder.0.bias"));
-    encoder[1] = packed(k, p.at("encoder.2.weight"), p.at("encoder.2.bias"));
+    encoder[0] = packed(k, Precision::fp32, p.at("encoder.0.weight"), p.at("encoder.0.bias"));
+    encoder[1] = packed(k, Precision::fp32, p.at("encoder.2.weight"), p.at("encoder.2.bias"));
   } else {
     upsample_taps = static_cast<int>((o.upsample_kernel + o.hop_length - 1) / o.hop_length);
     upsample = pack_upsample(*this, p.at("upsample.weight"), p.at("upsample.bias"));
@@ -140,7 +147,7 @@ WaveGlowWeights::WaveGlowWeights(const models::WaveGlow& model, const TileKernel
               .moved = total - total / 2,
               .early = f > 0 && f % o.early_every == 0 ? static_cast<int>(o.early_size) : 0,
               .early_at = 0,
-              .start = packed(k, p.normed(net + "start"), p.at(net + "start.bias")),
+              .start = packed(k, Precision::fp32, p.normed(net + "start"), p.at(net + "start.bias")),
               .layers = pack_layers(*this, o, p, net),
               .inverse = {}};
     const auto inverse = torch::linalg_inv(p.at(name + "_conv1x1.weight")).to(torch::kFloat32).contiguous();

@@ -17,8 +17,8 @@ struct WaveGlowWeights {
   struct Layer {
     int dilation = 1;
     int side = 1;  ///< rows to each side that the convolution sees: dilation·(kernel - 1)/2
-    /// [context + kernel·channels, 2·channels]: the context first, then the taps from past to future. Columns in pairs:
-    /// the first half of a panel goes through tanh, the other half is its gate.
+    /// [context + kernel·channels, 2·channels]: a segment of context, then one for each tap from past to future.
+    /// Columns in pairs: the first half of a panel goes through tanh, the other half is its gate.
     PanelMatrix gate;
     PanelMatrix residual;  ///< [channels, channels]; none in the last layer
     PanelMatrix skip;  ///< [channels, 2·moved]: this layer's share of (shift, log s); all biases in the first layer
@@ -32,9 +32,11 @@ struct WaveGlowWeights {
     std::vector<float> inverse;  ///< [channels, channels], of the 1x1 convolution
   };
 
-  explicit WaveGlowWeights(const models::WaveGlow& model, const TileKernels& kernels = tile_kernels());
+  explicit WaveGlowWeights(const models::WaveGlow& model, Precision precision = Precision::fp32,
+                           const TileKernels& kernels = tile_kernels());
 
   const TileKernels* kernels;
+  Precision precision;  ///< of gate, residual and skip; all else is float32
   int n_mels, hop_length, group_size;
   int kernel;               ///< taps of the dilated convolutions
   int channels;             ///< of the WaveNets

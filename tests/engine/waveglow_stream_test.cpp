@@ -113,7 +113,7 @@ TEST_P(WaveGlowStreamTest, EqualsTheModelsInverseInDoubleWithEveryKernel) {
   std::vector<const TileKernels*> kernels{&plain_tile_kernels()};
   for (const auto* k : runnable_tile_kernels()) kernels.push_back(k);
   std::vector<std::shared_ptr<const WaveGlowWeights>> weights;
-  for (const auto* k : kernels) weights.push_back(std::make_shared<WaveGlowWeights>(*model, *k));
+  for (const auto* k : kernels) weights.push_back(std::make_shared<WaveGlowWeights>(*model, Precision::fp32, *k));
   model->to(torch::kFloat64);
   for (const int frames : {1, 2, 3, 40}) {
     const auto mel = mel_frames(options().n_mels, frames);
@@ -127,18 +127,41 @@ TEST_P(WaveGlowStreamTest, EqualsTheModelsInverseInDoubleWithEveryKernel) {
   }
 }
 
+double snr(const std::vector<float>& actual, const torch::Tensor& expected) {
+  const auto error = vector_tensor(actual).to(torch::kFloat64) - expected;
+  return 10 * std::log10((expected.square().sum() / error.square().sum()).item<double>());
+}
+
+TEST_P(WaveGlowStreamTest, LowerPrecisionsAreNearWithEveryKernel) {
+  const auto model = random_model(options());
+  const auto mel = mel_frames(options().n_mels, 40);
+  std::map<Precision, std::vector<std::vector<float>>> sounds;
+  for (const auto precision : {Precision::bf16, Precision::int8}) {
+    for (const auto* k : runnable_tile_kernels()) {
+      sounds[precision].push_back(Cut{std::make_shared<WaveGlowWeights>(*model, precision, *k)}(mel));
+    }
+  }
+  model->to(torch::kFloat64);
+  const auto expected = oracle(*model, mel);
+  for (const auto& sound : sounds[Precision::bf16]) EXPECT_GT(snr(sound, expected), 40);
+  for (const auto& sound : sounds[Precision::int8]) EXPECT_GT(snr(sound, expected), 25);
+}
+
 TEST_P(WaveGlowStreamTest, CutsAndThreadsChangeNotABit) {
-  const auto weights = std::make_shared<WaveGlowWeights>(*random_model(options()));
-  std::mt19937 random(5);
-  for (const int frames : {1, 2, 3, 25}) {
-    const auto mel = mel_frames(options().n_mels, frames);
-    const auto offline = Cut{weights}(mel);
-    for (int trial = 0; trial < 12; ++trial) {
-      std::vector<int> chunks(20);
-      for (int& n : chunks) n = std::uniform_int_distribution(1, frames)(random);
-      if (trial == 0) chunks = {1};
-      const Cut run{weights, 1 + trial % 3, chunks};
-      ASSERT_EQ(run(mel), offline) << frames << " frames, trial " << trial << ", " << run.threads << " threads";
+  for (const auto precision : kPrecisions) {
+    const auto weights = std::make_shared<WaveGlowWeights>(*random_model(options()), precision);
+    std::mt19937 random(5);
+    for (const int frames : {1, 2, 3, 25}) {
+      const auto mel = mel_frames(options().n_mels, frames);
+      const auto offline = Cut{weights}(mel);
+      for (int trial = 0; trial < 6; ++trial) {
+        std::vector<int> chunks(20);
+        for (int& n : chunks) n = std::uniform_int_distribution(1, frames)(random);
+        if (trial == 0) chunks = {1};
+        const Cut run{weights, 1 + trial % 3, chunks};
+        ASSERT_EQ(run(mel), offline) << frames << " frames, trial " << trial << ", " << run.threads << " threads, "
+                                     << name_of(precision);
+      }
     }
   }
 }
@@ -194,11 +217,18 @@ TEST(WaveGlowStreamReference, GivesNvidiasAudio) {
   }
 }
 
-// 20 MB at the published size; two flows are a sixth of it.
+// 20 MB at the published size, in every precision. A flow costs what a flow costs: two and three of them tell of
+// twelve.
 TEST(WaveGlowStream, KeepsLittleForEachStream) {
-  const auto weights = std::make_shared<WaveGlowWeights>(*random_model({.n_flows = 2}));
-  const WaveGlowStream stream(weights, std::make_shared<ThreadTeam>(1), Noise(1), 1.0);
-  EXPECT_LT(stream.state_bytes(), 20e6 / 6);
+  for (const auto precision : {Precision::fp32, Precision::bf16}) {
+    const auto state = [&](int64_t flows) {
+      const auto weights = std::make_shared<WaveGlowWeights>(*random_model({.n_flows = flows}), precision);
+      return static_cast<double>(WaveGlowStream(weights, std::make_shared<ThreadTeam>(1), Noise(1), 1.0).state_bytes());
+    };
+    const double two = state(2), flow = state(3) - two;
+    EXPECT_LT(two + 10 * flow, 20e6) << name_of(precision);
+    EXPECT_GT(flow, 510 * 256 * 2) << "the rows that the convolutions of a flow still need";
+  }
 }
 
 TEST(WaveGlowStream, SpeaksAsSoonAsItsReachAllows) {

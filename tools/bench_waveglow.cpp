@@ -1,0 +1,137 @@
+#include "tools/bench_waveglow.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+#include <set>
+
+#include <torch/torch.h>
+#include <nlohmann/json.hpp>
+
+#include "engine/files/mel_file.h"
+#include "engine/kernels/thread_team.h"
+#include "engine/synth/waveglow_stream.h"
+#include "engine/synth/waveglow_weights.h"
+#include "engine/tensors.h"
+#include "models/waveglow.h"
+
+namespace melflow::tools {
+namespace {
+
+using engine::Precision;
+using nlohmann::json;
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+
+/// Published size. The couplings must do something, else an error in them would not be heard.
+std::shared_ptr<models::WaveGlow> random_waveglow() {
+  torch::NoGradGuard no_grad;
+  torch::manual_seed(1);
+  auto model = std::make_shared<models::WaveGlow>(models::WaveGlowOptions{});
+  for (auto& p : model->named_parameters()) {
+    if (p.key().find("end.weight") != std::string::npos) p.value().normal_(0, 0.01);
+  }
+  return model;
+}
+
+/// Operations that the layers need for a second of sound: two for each multiply-add of the published network.
+double operations_per_second(const models::WaveGlowOptions& o, int sample_rate) {
+  const auto c = static_cast<double>(o.wavenet_channels);
+  const auto context = static_cast<double>(o.n_mels * o.group_size), layers = static_cast<double>(o.wavenet_layers);
+  const double layer = 2 * c * (static_cast<double>(o.wavenet_kernel) * c + context) + 2 * c * c;
+  return 2 * static_cast<double>(o.n_flows) * (layers * layer - c * c) * sample_rate /
+         static_cast<double>(o.group_size);
+}
+
+/// [frames, n_mels], the sample sentence over and over.
+std::vector<float> real_mel(double seconds, const audio::MelOptions& recipe) {
+  const auto mel = files::read_mel(std::filesystem::path(MELFLOW_DATA_DIR) / "samples" / "sentence.npy");
+  const auto frames = static_cast<int>(seconds * recipe.sample_rate / recipe.hop_length);
+  std::vector<float> out;
+  for (int t = 0; t < frames; ++t) {
+    for (int m = 0; m < mel.n_mels; ++m) {
+      out.push_back(mel.values[static_cast<size_t>(m * mel.frames + t % mel.frames)]);
+    }
+  }
+  return out;
+}
+
+struct Run {
+  std::shared_ptr<const engine::WaveGlowWeights> weights;
+  std::shared_ptr<engine::ThreadTeam> team;
+
+  std::vector<float> operator()(std::span<const float> frames) const {
+    engine::WaveGlowStream stream(weights, team, engine::Noise(3), 0.7);
+    std::vector<float> out;
+    stream.add(frames, out);
+    stream.finish(out);
+    return out;
+  }
+  /// Operations a second, of all the team's threads together.
+  double peak() const {
+    const auto& product = weights->kernels->product(weights->precision);
+    constexpr long kRounds = 4'000'000;
+    const auto begin = Clock::now();
+    team->run([&](const engine::ThreadTeam::Member&) { product.peak(kRounds); });
+    return static_cast<double>(team->size()) * kRounds * product.peak_operations / seconds_since(begin);
+  }
+};
+
+/// Signal over error, decibels, on a second of the mel.
+double error_db(models::WaveGlow& model, const Run& run, std::span<const float> frames) {
+  const auto& o = model.options();
+  const auto part = frames.first(std::min(frames.size(), static_cast<size_t>(80 * o.n_mels)));
+  const auto actual = engine::vector_tensor(run(part)).to(torch::kFloat64);
+  torch::InferenceMode guard;
+  const auto mel = engine::vector_tensor(part).view({1, -1, o.n_mels}).transpose(1, 2).contiguous();
+  const auto z = engine::Noise(3).slice(o.group_size, 0, mel.size(2) * (o.hop_length / o.group_size)) * 0.7;
+  static const auto expected = model.inverse(z.to(torch::kFloat64), mel.to(torch::kFloat64)).value[0];
+  return 10 * std::log10((expected.square().sum() / (actual - expected).square().sum()).item<double>());
+}
+
+json measure(models::WaveGlow& model, const Run& run, std::span<const float> frames, const audio::MelOptions& recipe) {
+  std::vector<double> times, peaks{run.peak()};
+  std::vector<float> sound;
+  for (int i = 0; i < 3; ++i) {
+    const auto begin = Clock::now();
+    sound = run(frames);
+    times.push_back(seconds_since(begin));
+    peaks.push_back(run.peak());
+  }
+  std::sort(times.begin(), times.end());
+  const double seconds = static_cast<double>(sound.size()) / recipe.sample_rate, median = times[1];
+  const auto [low, high] = std::minmax_element(peaks.begin(), peaks.end());
+  const double rate = operations_per_second(model.options(), recipe.sample_rate) * seconds / median;
+  return {{"precision", engine::name_of(run.weights->precision)},
+          {"threads", run.team->size()},
+          {"real_time_factor", seconds / median},
+          {"best_real_time_factor", seconds / times.front()},
+          {"giga_operations", rate * 1e-9},
+          {"peak_giga_operations", *high * 1e-9},
+          {"share_of_peak", rate / *high},
+          {"snr_db", error_db(model, run, frames)},
+          {"packed_megabytes", static_cast<double>(run.weights->bytes()) * 1e-6},
+          {"machine_was_quiet", *low > 0.95 * *high}};
+}
+
+}  // namespace
+
+json bench_waveglow(double seconds, int threads) {
+  const auto model = random_waveglow();
+  const audio::MelOptions recipe;  // NVIDIA's
+  const auto frames = real_mel(seconds, recipe);
+  std::vector<std::shared_ptr<const engine::WaveGlowWeights>> packed;
+  for (const auto p : engine::kPrecisions) packed.push_back(std::make_shared<engine::WaveGlowWeights>(*model, p));
+  model->to(torch::kFloat64);
+  json rows = json::array();
+  for (const int count : std::set<int>{1, threads}) {
+    const auto team = std::make_shared<engine::ThreadTeam>(count);
+    for (const auto& weights : packed) rows.push_back(measure(*model, {weights, team}, frames, recipe));
+  }
+  return {
+      {"bench", "waveglow"}, {"kernels", packed.front()->kernels->name}, {"seconds_of_sound", seconds}, {"rows", rows}};
+}
+
+}  // namespace melflow::tools
