@@ -212,17 +212,35 @@ inline void pack_bf16(const float* row, int first, int count, float, std::byte* 
   }
 }
 
-inline void pack_int8(const float* row, int first, int count, float limit, std::byte* packed) {
-  float sum = 0;  // of zeros, or NaN
-  if (limit == 0) {
-    for (int i = 0; i < count; ++i) {
-      const float x = row[first + i], size = x < 0 ? -x : x;
-      limit = size > limit ? size : limit;
-      sum += x * 0.0f;
-    }
+/// The largest |number| of a row; NaN where it holds NaN or infinity.
+template <int kLanes>
+float largest(const float* row, int count) {
+  using L = Lanes<kLanes>;
+  typename L::Vector limits{}, zeros{};  // NaN is never larger: zeros tells of it, and of infinity
+  int i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    const auto x = L::load(row + i), size = x < 0 ? -x : x;
+    limits = size > limits ? size : limits;
+    zeros += x * 0.0f;
   }
+  float limit = 0, zero = 0;
+  for (int lane = 0; lane < kLanes; ++lane) {
+    limit = limits[lane] > limit ? limits[lane] : limit;
+    zero += zeros[lane];
+  }
+  for (; i < count; ++i) {
+    const float size = row[i] < 0 ? -row[i] : row[i];
+    limit = size > limit ? size : limit;
+    zero += row[i] * 0.0f;
+  }
+  return limit + zero;
+}
+
+template <int kLanes>
+void pack_int8(const float* row, int first, int count, float limit, std::byte* packed) {
+  if (limit == 0) limit = largest<kLanes>(row + first, count);
   if (first == 0) {
-    const float scale = limit / 127 + sum;
+    const float scale = limit / 127;
     __builtin_memcpy(packed, &scale, sizeof scale);
   }
   const float factor = limit > 0 ? 127 / limit : 0;
@@ -283,7 +301,7 @@ constexpr TileKernels make_tile_kernels(const char* name) {
           kRows,
           {make_product<Fp32Words, kLanes, kRows>(Precision::fp32, pack_fp32),
            make_product<Bf16Words, kLanes, kRows>(Precision::bf16, pack_bf16),
-           make_product<Int8Words, kLanes, kRows>(Precision::int8, pack_int8)},
+           make_product<Int8Words, kLanes, kRows>(Precision::int8, pack_int8<kLanes>)},
           gate<kLanes>};
 }
 
