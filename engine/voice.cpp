@@ -10,6 +10,7 @@
 #include "engine/load_module.h"
 #include "engine/model_config.h"
 #include "engine/tensors.h"
+#include "models/drawing.h"
 
 namespace melflow::engine {
 namespace {
@@ -97,6 +98,7 @@ Voice published_voice(const files::PublishedWaveGlow& published, const std::stri
 }
 
 Voice load_voice(const std::filesystem::path& path) {
+  const models::WithoutDrawing load_all;  // load_module sees to it that no weight is left out
   const std::string name = path.string();
   const files::CheckpointFile file(path);
   const auto& checkpoint = file.content();

@@ -5,8 +5,10 @@
 
 #include "audio/error.h"
 #include "engine/files/checkpoint_file.h"
+#include "engine/files/inflate.h"
 #include "engine/files/npy.h"
 #include "engine/files/published_waveglow.h"
+#include "engine/files/sha256.h"
 #include "engine/files/shown_name.h"
 #include "engine/files/zip_reader.h"
 #include "engine/voice.h"
@@ -28,6 +30,20 @@ json tensor_table(const files::Checkpoint& checkpoint) {
     table.push_back({{"name", name}, {"dtype", files::name_of(tensor.dtype)}, {"shape", tensor.shape}});
   }
   return table;
+}
+
+/// Beside each row the SHA-256 of its numbers, little-endian in C order. Tensors may share a storage: `most` bounds
+/// what is read in all.
+void add_sums(const files::Checkpoint& checkpoint, uint64_t most, const std::string& input, json& table) {
+  uint64_t read = 0;
+  auto row = table.begin();
+  for (const auto& [name, tensor] : checkpoint.tensors) {
+    files::Arrays made;  // gone again before the next tensor
+    const auto bytes = files::in_c_order(tensor, made).bytes;
+    read += bytes.size();
+    if (read > most) throw Error(Exit::bad_data, input + ": its tensors share storages beyond measure");
+    (*row++)["sha256"] = files::sha256_hex(bytes);
+  }
 }
 
 /// What a voice would do for a listener: how far it looks ahead, and so how late it speaks.
@@ -88,7 +104,7 @@ bool inspect_npz(std::span<const std::byte> bytes, const std::string& input, jso
 }
 
 /// The file as far as it can be read; "refused" says why it would not be opened, where it would not.
-json inspect(const std::string& input) {
+json inspect(const std::string& input, bool sums) {
   json out{{"file", input}};
   const files::MappedFile file(input);
   const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
@@ -104,6 +120,7 @@ json inspect(const std::string& input) {
   out["facts"] = checkpoint.facts;
   out["globals"] = checkpoint.globals;
   out["tensors"] = tensor_table(checkpoint);
+  if (sums) add_sums(checkpoint, files::inflated_limit(file.bytes().size()), input, out["tensors"]);
   if (!checkpoint.refused.empty()) {
     std::string names;
     for (const auto& name : checkpoint.refused) names += (names.empty() ? "" : ", ") + files::shown_name(name);
@@ -138,7 +155,7 @@ void print(const json& out) {
   const auto tensors = out.value("tensors", json::array());
   for (const auto& t : tensors) {
     std::cout << "  " << files::shown_name(t["name"].get<std::string>()) << "  " << t["dtype"].get<std::string>() << " "
-              << t["shape"].dump() << "\n";
+              << t["shape"].dump() << (t.contains("sha256") ? " " + t["sha256"].get<std::string>() : "") << "\n";
   }
 }
 
@@ -146,13 +163,14 @@ void print(const json& out) {
 
 int run_inspect(CLI::App& app, std::vector<std::string> arguments) {
   std::vector<std::string> inputs;
-  bool as_json = false;
+  bool as_json = false, sums = false;
   app.add_option("files", inputs, "voices, mels, checkpoints, arrays")->required();
   app.add_flag("--json", as_json, "one JSON object a file");
+  app.add_flag("--sha256", sums, "the SHA-256 of each tensor's numbers, little-endian in C order");
   parse(app, std::move(arguments));
   size_t refused = 0;
   const int result = for_each_item(inputs, as_json, [&](const std::string& input) {
-    auto out = inspect(input);
+    auto out = inspect(input, sums);
     if (!as_json) print(out);
     if (out.contains("refused")) {
       std::cout.flush();

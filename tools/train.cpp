@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "audio/error.h"
+#include "engine/files/mel_file.h"
 #include "engine/train/trainer.h"
 #include "tools/inputs.h"
 #include "tools/progress.h"
@@ -13,6 +14,25 @@
 #include "tools/verbs.h"
 
 namespace melflow::tools {
+namespace {
+
+/// Fine-tuning changes nothing that it is not told to: what the configuration leaves out is the voice's. NVIDIA's own
+/// configuration leaves nothing out.
+void begin_as(const engine::Voice& voice, nlohmann::json& config) {
+  if (!config.is_object() || config.contains("waveglow_config")) return;
+  if (!config.contains("model")) config["model"] = voice.model_config;
+  const auto complete = [&](const char* section, const nlohmann::json& theirs) {
+    auto& ours = config[section];
+    for (const auto& [key, value] : theirs.items()) {
+      if ((ours.is_null() || ours.is_object()) && !ours.contains(key)) ours[key] = value;
+    }
+  };
+  complete("mel", nlohmann::json::parse(files::recipe_as_json(voice.mel)));
+  complete("train", {{"level", voice.level}});
+}
+
+}  // namespace
+
 int run_train(CLI::App& app, std::vector<std::string> arguments) {
   std::string data, out, config_path, init;
   std::vector<std::string> sets;
@@ -22,7 +42,8 @@ int run_train(CLI::App& app, std::vector<std::string> arguments) {
   app.add_option("--out", out, "folder of the run")->required();
   app.add_option("--config", config_path, "JSON; NVIDIA's config.json is understood too");
   app.add_option("--set", sets, "key=value over the configuration: steps=1000, model.hidden=256, mel.n_mels=80");
-  app.add_option("--init", init, "voice to begin with: fine-tuning; the model's configuration is the voice's");
+  app.add_option("--init", init,
+                 "voice to begin with, ours or a published one; model, mel recipe and level are the voice's");
   app.add_flag("--resume", resume, "go on with the run that is in --out");
   app.add_option("--threads", threads, "of the CPU; 0: as many as there are")->check(CLI::Range(0, 1024));
   parse(app, std::move(arguments));
@@ -35,7 +56,7 @@ int run_train(CLI::App& app, std::vector<std::string> arguments) {
   std::optional<engine::Voice> start;
   if (!init.empty()) {
     start = engine::load_voice(find_voice(init));
-    if (!json.contains("model")) json["model"] = start->model_config;
+    begin_as(*start, json);
   }
   const auto config = engine::parse_train_config(json, sets, config_path.empty() ? "--set" : config_path);
 

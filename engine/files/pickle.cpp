@@ -2,96 +2,26 @@
 
 #include <bit>
 #include <cstring>
-#include <optional>
-#include <unordered_map>
 
 #include "audio/error.h"
+#include "engine/files/pickle_opcodes.h"
+#include "engine/files/pickle_stack.h"
 #include "engine/files/shown_name.h"
 
 namespace melflow::files {
 namespace {
 
-constexpr size_t kMaxNodes = size_t{1} << 20;
 constexpr size_t kMaxInstructions = size_t{1} << 23;
-constexpr size_t kMaxGlobalName = 256;
-enum : PickleId { kNone, kFalse, kTrue, kEmptyTuple, kFirstFree };  // made once: pickles repeat them endlessly
 
-/// The instructions by their letters (CPython's pickletools.py has the meaning of each).
-enum Opcode : uint8_t {
-  kMark = '(',
-  kStop = '.',
-  kPop = '0',
-  kPopMark = '1',
-  kDup = '2',
-  kBinfloat = 'G',
-  kBinint = 'J',
-  kBinint1 = 'K',
-  kBinint2 = 'M',
-  kNoneOp = 'N',
-  kBinpersid = 'Q',
-  kReduce = 'R',
-  kBinstring = 'T',
-  kShortBinstring = 'U',
-  kBinunicode = 'X',
-  kAppend = 'a',
-  kBuild = 'b',
-  kGlobal = 'c',
-  kDict = 'd',
-  kEmptyDict = '}',
-  kAppends = 'e',
-  kBinget = 'h',
-  kLongBinget = 'j',
-  kList = 'l',
-  kEmptyList = ']',
-  kBinput = 'q',
-  kLongBinput = 'r',
-  kSetitem = 's',
-  kTuple = 't',
-  kEmptyTupleOp = ')',
-  kSetitems = 'u',
-  kProto = 0x80,
-  kNewobj = 0x81,
-  kTuple1 = 0x85,
-  kTuple2 = 0x86,
-  kTuple3 = 0x87,
-  kNewtrue = 0x88,
-  kNewfalse = 0x89,
-  kLong1 = 0x8a,
-  kLong4 = 0x8b,
-  kBinbytes = 'B',
-  kShortBinbytes = 'C',
-  kShortBinunicode = 0x8c,
-  kBinunicode8 = 0x8d,
-  kBinbytes8 = 0x8e,
-  kEmptySet = 0x8f,
-  kAdditems = 0x90,
-  kFrozenset = 0x91,
-  kNewobjEx = 0x92,
-  kStackGlobal = 0x93,
-  kMemoize = 0x94,
-  kFrame = 0x95,
-  kBytearray8 = 0x96,
-};
-
-class Machine {
+class Machine : private PickleStack {
  public:
   Machine(std::span<const std::byte> bytes, const std::string& name, const GlobalPolicy& allowed)
-      : bytes_(bytes), name_(name), allowed_(allowed) {
-    for (const PickleKind kind : {PickleKind::none, PickleKind::boolean, PickleKind::boolean, PickleKind::tuple}) {
-      out_.nodes.emplace_back().kind = kind;
-    }
-    out_.nodes[kTrue].integer = 1;
-  }
+      : PickleStack(name), in_(bytes, name), name_(name), allowed_(allowed) {}
 
   Pickle run() {
     for (size_t count = 0; count < kMaxInstructions; ++count) {
-      const auto opcode = number<uint8_t>();
-      if (opcode == kStop) {
-        if (stack_.size() != 1 || !marks_.empty()) refuse("it stops with its stack in disorder");
-        out_.root = stack_.back();
-        out_.length = position_;
-        return std::move(out_);
-      }
+      const auto opcode = in_.number<uint8_t>();
+      if (opcode == kStop) return finish(in_.position());
       if (!(scalar(opcode) || text(opcode) || container(opcode) || memo(opcode) || object(opcode))) unknown(opcode);
     }
     refuse("it has more than 2^23 instructions");
@@ -101,12 +31,12 @@ class Machine {
   bool scalar(uint8_t opcode) {
     switch (opcode) {
       case kProto: {
-        const auto version = number<uint8_t>();
+        const auto version = in_.number<uint8_t>();
         if (version < 2 || version > 5) refuse("protocol " + std::to_string(version) + " is not one of 2 to 5");
         return true;
       }
       case kFrame:
-        if (number<uint64_t>() > bytes_.size() - position_) truncated();
+        if (in_.number<uint64_t>() > in_.left()) in_.truncated();
         return true;
       case kNoneOp:
         return push(kNone);
@@ -115,20 +45,20 @@ class Machine {
       case kNewfalse:
         return push(kFalse);
       case kBinint:
-        return integer(number<int32_t>());
+        return integer(in_.number<int32_t>());
       case kBinint1:
-        return integer(number<uint8_t>());
+        return integer(in_.number<uint8_t>());
       case kBinint2:
-        return integer(number<uint16_t>());
+        return integer(in_.number<uint16_t>());
       case kLong1:
-        return long_integer(take(number<uint8_t>()));
+        return long_integer(in_.take(in_.number<uint8_t>()));
       case kLong4: {
-        const auto length = number<int32_t>();
+        const auto length = in_.number<int32_t>();
         if (length < 0) refuse("it holds an integer of negative length");
-        return long_integer(take(static_cast<uint64_t>(length)));
+        return long_integer(in_.take(static_cast<uint64_t>(length)));
       }
       case kBinfloat: {
-        make(PickleKind::real).real = std::bit_cast<double>(__builtin_bswap64(number<uint64_t>()));
+        make(PickleKind::real).real = std::bit_cast<double>(__builtin_bswap64(in_.number<uint64_t>()));
         return true;
       }
       default:
@@ -140,23 +70,23 @@ class Machine {
     switch (opcode) {
       case kShortBinunicode:
       case kShortBinstring:
-        return string(PickleKind::text, number<uint8_t>());
+        return string(PickleKind::text, in_.number<uint8_t>());
       case kBinunicode:
-        return string(PickleKind::text, number<uint32_t>());
+        return string(PickleKind::text, in_.number<uint32_t>());
       case kBinunicode8:
-        return string(PickleKind::text, number<uint64_t>());
+        return string(PickleKind::text, in_.number<uint64_t>());
       case kBinstring: {
-        const auto length = number<int32_t>();
+        const auto length = in_.number<int32_t>();
         if (length < 0) refuse("it holds a string of negative length");
         return string(PickleKind::text, static_cast<uint64_t>(length));
       }
       case kShortBinbytes:
-        return string(PickleKind::bytes, number<uint8_t>());
+        return string(PickleKind::bytes, in_.number<uint8_t>());
       case kBinbytes:
-        return string(PickleKind::bytes, number<uint32_t>());
+        return string(PickleKind::bytes, in_.number<uint32_t>());
       case kBinbytes8:
       case kBytearray8:
-        return string(PickleKind::bytes, number<uint64_t>());
+        return string(PickleKind::bytes, in_.number<uint64_t>());
       default:
         return false;
     }
@@ -165,15 +95,10 @@ class Machine {
   bool container(uint8_t opcode) {
     switch (opcode) {
       case kMark:
-        marks_.push_back(stack_.size());
+        mark();
         return true;
       case kPop:
-        // As CPython: a mark on top is what goes.
-        if (!marks_.empty() && marks_.back() == stack_.size()) {
-          marks_.pop_back();
-        } else {
-          pop();
-        }
+        discard_top();
         return true;
       case kPopMark:
         since_mark();
@@ -217,15 +142,15 @@ class Machine {
   bool memo(uint8_t opcode) {
     switch (opcode) {
       case kBinput:
-        return remember(number<uint8_t>());
+        return remember(in_.number<uint8_t>());
       case kLongBinput:
-        return remember(number<uint32_t>());
+        return remember(in_.number<uint32_t>());
       case kMemoize:
-        return remember(static_cast<uint32_t>(memo_.size()));
+        return remember(memo_size());
       case kBinget:
-        return recall(number<uint8_t>());
+        return recall(in_.number<uint8_t>());
       case kLongBinget:
-        return recall(number<uint32_t>());
+        return recall(in_.number<uint32_t>());
       default:
         return false;
     }
@@ -234,7 +159,7 @@ class Machine {
   bool object(uint8_t opcode) {
     switch (opcode) {
       case kGlobal: {
-        const auto module = line(), symbol = line();
+        const auto module = in_.line(), symbol = in_.line();
         return global(module, symbol);
       }
       case kStackGlobal: {
@@ -271,10 +196,10 @@ class Machine {
   }
 
   bool global(std::string_view module, std::string_view symbol) {
-    if (module.empty() || symbol.empty() || module.size() + symbol.size() > kMaxGlobalName) {
+    if (module.empty() || symbol.empty() || module.size() + symbol.size() > kMaxPickleGlobal) {
       refuse("it names a class by an empty or endless text");
     }
-    const auto& known = *out_.globals.insert(std::string(module) + "." + std::string(symbol)).first;
+    const auto& known = name_global(module, symbol);
     if (!allowed_(known)) {
       throw Error(Exit::bad_data, name_ + ": its pickle names " + shown_name(known) +
                                       ", which is not among the plain types that are read; nothing in it was run; "
@@ -312,7 +237,7 @@ class Machine {
     return integer(static_cast<int64_t>(value));
   }
   bool string(PickleKind kind, uint64_t length) {
-    const auto content = take(length);
+    const auto content = in_.take(length);
     make(kind).text = content;
     return true;
   }
@@ -335,91 +260,15 @@ class Machine {
     return items;
   }
 
-  bool push(PickleId id) {
-    stack_.push_back(id);
-    return true;
-  }
-  PickleNode& make(PickleKind kind) {
-    if (out_.nodes.size() >= kMaxNodes) refuse("it holds more than 2^20 values");
-    push(static_cast<PickleId>(out_.nodes.size()));
-    PickleNode& made = out_.nodes.emplace_back();
-    made.kind = kind;
-    return made;
-  }
-  PickleNode& node(PickleId id) { return out_.nodes[id]; }
-
-  /// What lies on the stack above the last mark; nothing below a mark may be taken otherwise.
-  size_t floor() const { return marks_.empty() ? 0 : marks_.back(); }
-  PickleId top() {
-    if (stack_.size() <= floor()) refuse("it takes from an empty stack");
-    return stack_.back();
-  }
-  PickleId pop() {
-    const PickleId id = top();
-    stack_.pop_back();
-    return id;
-  }
-  std::vector<PickleId> last(size_t count) {
-    if (stack_.size() < floor() + count) refuse("it takes from an empty stack");
-    std::vector<PickleId> items(stack_.end() - static_cast<ptrdiff_t>(count), stack_.end());
-    stack_.resize(stack_.size() - count);
-    return items;
-  }
-  std::vector<PickleId> since_mark() {
-    if (marks_.empty()) refuse("it closes what was never opened");
-    auto items = last(stack_.size() - marks_.back());
-    marks_.pop_back();
-    return items;
-  }
-
-  bool remember(uint32_t index) {
-    if (memo_.size() >= kMaxNodes) refuse("it remembers more than 2^20 values");
-    memo_[index] = top();
-    return true;
-  }
-  bool recall(uint32_t index) {
-    const auto found = memo_.find(index);
-    if (found == memo_.end()) refuse("it recalls a value that it never stored");
-    return push(found->second);
-  }
-
-  template <typename Number>
-  Number number() {
-    Number value;
-    std::memcpy(&value, take(sizeof value).data(), sizeof value);
-    return value;
-  }
-  std::string_view take(uint64_t length) {
-    if (length > bytes_.size() - position_) truncated();
-    const std::string_view taken(reinterpret_cast<const char*>(bytes_.data()) + position_, length);
-    position_ += length;
-    return taken;
-  }
-  std::string_view line() {
-    const std::string_view rest(reinterpret_cast<const char*>(bytes_.data()) + position_, bytes_.size() - position_);
-    const size_t end = rest.substr(0, kMaxGlobalName + 1).find('\n');
-    if (end == std::string_view::npos) refuse("it names a class by an endless text");
-    position_ += end + 1;
-    return rest.substr(0, end);
-  }
-
   [[noreturn]] void unknown(uint8_t opcode) {
-    refuse("instruction " + std::to_string(opcode) + " at byte " + std::to_string(position_ - 1) +
+    refuse("instruction " + std::to_string(opcode) + " at byte " + std::to_string(in_.position() - 1) +
            " is not one that state dictionaries need");
   }
-  [[noreturn]] void truncated() { refuse("it ends in the middle, or a length in it is longer than the file"); }
-  [[noreturn]] void refuse(const std::string& what) const {
-    throw Error(Exit::bad_data, name_ + ": not a readable pickle: " + what + "; fetch or save the file again");
-  }
+  [[noreturn]] void refuse(const std::string& what) const { refuse_pickle(name_, what); }
 
-  std::span<const std::byte> bytes_;
+  PickleInput in_;
   const std::string& name_;
   const GlobalPolicy& allowed_;
-  size_t position_ = 0;
-  Pickle out_;
-  std::vector<PickleId> stack_;
-  std::vector<size_t> marks_;
-  std::unordered_map<uint32_t, PickleId> memo_;
 };
 
 }  // namespace

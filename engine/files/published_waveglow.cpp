@@ -3,11 +3,10 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cmath>
-#include <cstring>
 #include <set>
 
 #include "audio/error.h"
+#include "engine/files/float_tensors.h"
 #include "engine/files/shown_name.h"
 
 namespace melflow::files {
@@ -18,27 +17,6 @@ using Shape = std::vector<int64_t>;
 
 [[noreturn]] void refuse(const std::string& name, const std::string& what) {
   throw Error(Exit::bad_data, name + ": " + what);
-}
-
-void replace(std::string& text, const std::string& from, const std::string& to) {
-  if (const size_t at = text.find(from); at != std::string::npos) text.replace(at, from.size(), to);
-}
-
-/// The tensors below `path`, under the names that NVIDIA's class has today.
-Table renamed(const Table& tensors, const std::string& path, const std::string& name) {
-  Table out;
-  for (const auto& [key, tensor] : tensors) {
-    if (!key.starts_with(path)) continue;
-    std::string now = key.substr(path.size());
-    if (now.starts_with("wavenet.")) now.replace(0, 7, "WN");  // NeMo
-    replace(now, ".parametrizations.weight.original0", ".weight_g");
-    replace(now, ".parametrizations.weight.original1", ".weight_v");
-    if (now.ends_with(".inv_conv.weight")) continue;  // NeMo keeps a cached inverse
-    const bool part = now.starts_with("upsample.") || now.starts_with("WN.") || now.starts_with("convinv.");
-    if (!part) continue;  // something else in the same container: an optimiser, a mel front end
-    if (!out.emplace(now, tensor).second) refuse(name, "it holds tensor " + shown_name(now) + " twice");
-  }
-  return out;
 }
 
 std::optional<int64_t> fact(const Checkpoint& checkpoint, const std::string& path) {
@@ -65,7 +43,7 @@ class Reader {
       : checkpoint_(checkpoint),
         path_(std::move(path)),
         name_(std::move(name)),
-        table_(renamed(checkpoint.tensors, path_, name_)) {}
+        table_(current_names(checkpoint.tensors, path_, name_)) {}
 
   PublishedWaveGlow read() {
     check_total();
@@ -237,11 +215,14 @@ class Reader {
       }
       norm_removed_ = true;
       v.push_back(float_view(from + ".weight", shapes[i]));
-      g.push_back(split_off_norms(v.back()));
+      g.push_back(split_off_norms(v.back(), out_.made));
+      if (!all_finite(g.back())) {
+        refuse(name_, "tensor " + shown_name(path_ + from + ".weight") + " holds numbers too large for any sound");
+      }
     }
-    out_.tensors[to + ".bias"] = stacked(bias);
-    out_.tensors[to + ".weight_g"] = stacked(g);
-    out_.tensors[to + ".weight_v"] = stacked(v);
+    out_.tensors[to + ".bias"] = stacked(bias, out_.made);
+    out_.tensors[to + ".weight_g"] = stacked(g, out_.made);
+    out_.tensors[to + ".weight_v"] = stacked(v, out_.made);
   }
 
   void take(const std::string& from, const std::string& to, const Shape& shape) {
@@ -260,53 +241,12 @@ class Reader {
       view = {Dtype::f32, shape, keep(std::as_bytes(std::span(values)))};
       other_type_ = tensor.dtype;
     }
-    for (size_t i = 0; i < view.bytes.size(); i += sizeof(float)) {
-      float value;
-      std::memcpy(&value, view.bytes.data() + i, sizeof value);
-      if (!std::isfinite(value)) refuse(name_, what + " holds NaN or infinity; fetch the file again");
-    }
+    if (!all_finite(view)) refuse(name_, what + " holds NaN or infinity; fetch the file again");
     return view;
   }
 
   std::span<const std::byte> keep(std::span<const std::byte> bytes) {
     return out_.made.emplace_back(bytes.begin(), bytes.end());
-  }
-
-  /// g [rows, 1, 1] of weight [rows, …], so that g·weight/‖weight‖ is weight again. A row of zeros has g = 0 and needs
-  /// some direction: it gets one in a copy.
-  TensorView split_off_norms(TensorView& weight) {
-    const auto rows = static_cast<size_t>(weight.shape[0]);
-    const size_t row_bytes = weight.bytes.size() / rows;
-    std::vector<float> norms(rows);
-    std::vector<std::byte>* copy = nullptr;
-    for (size_t r = 0; r < rows; ++r) {
-      double sum = 0;
-      for (size_t i = 0; i < row_bytes; i += sizeof(float)) {
-        float value;
-        std::memcpy(&value, weight.bytes.data() + r * row_bytes + i, sizeof value);
-        sum += static_cast<double>(value) * value;
-      }
-      norms[r] = static_cast<float>(std::sqrt(sum));
-      if (norms[r] > 0) continue;
-      if (copy == nullptr) copy = &out_.made.emplace_back(weight.bytes.begin(), weight.bytes.end());
-      const float one = 1;
-      std::memcpy(copy->data() + r * row_bytes, &one, sizeof one);
-    }
-    if (copy != nullptr) weight.bytes = *copy;
-    return {Dtype::f32, {weight.shape[0], 1, 1}, keep(std::as_bytes(std::span(norms)))};
-  }
-
-  TensorView stacked(const std::vector<TensorView>& parts) {
-    if (parts.size() == 1) return parts[0];
-    TensorView out{Dtype::f32, parts[0].shape, {}};
-    out.shape[0] = 0;
-    auto& bytes = out_.made.emplace_back();
-    for (const auto& part : parts) {
-      out.shape[0] += part.shape[0];
-      bytes.insert(bytes.end(), part.bytes.begin(), part.bytes.end());
-    }
-    out.bytes = bytes;
-    return out;
   }
 
   std::string layout() const {
@@ -336,42 +276,10 @@ class Reader {
 
 }  // namespace
 
-std::optional<std::string> waveglow_path(const std::map<std::string, StridedTensor>& tensors) {
-  constexpr std::string_view kMark = "convinv.0.conv.weight";
-  std::optional<std::string> best;
-  for (const auto& [key, tensor] : tensors) {
-    if (!key.ends_with(kMark)) continue;
-    const auto path = key.substr(0, key.size() - kMark.size());
-    if (!path.empty() && !path.ends_with('.')) continue;
-    if (!best || path.size() < best->size()) best = path;
-  }
-  return best;
-}
-
 PublishedWaveGlow read_published_waveglow(const Checkpoint& checkpoint, const std::string& name) {
   const auto path = waveglow_path(checkpoint.tensors);
   if (!path) refuse(name, "not a WaveGlow: it has no tensor 'convinv.0.conv.weight'");
   return Reader(checkpoint, *path, name).read();
-}
-
-std::map<std::string, TensorView> nvidia_state_dict(const std::map<std::string, TensorView>& ours) {
-  std::map<std::string, TensorView> out;
-  for (const auto& [key, view] : ours) {
-    std::string name = key;
-    TensorView tensor = view;
-    if (name.starts_with("flows_")) {
-      const auto k = name.substr(6, name.find('_', 6) - 6);
-      if (name.ends_with("_conv1x1.weight")) {
-        name = "convinv." + k + ".conv.weight";
-        tensor.shape.push_back(1);
-      } else {
-        name = "WN." + k + name.substr(name.find(".net.") + 4);
-        replace(name, "_layers_", "_layers.");
-      }
-    }
-    out[name] = tensor;
-  }
-  return out;
 }
 
 }  // namespace melflow::files

@@ -2,10 +2,10 @@
 
 #include <cstdint>
 #include <map>
-#include <optional>
 #include <string>
 
 #include "engine/files/checkpoint_file.h"
+#include "engine/files/waveglow_names.h"
 
 namespace melflow::files {
 
@@ -21,19 +21,11 @@ struct PublishedWaveGlow {
   Arrays made;
 };
 
-/// The path before "convinv.0.conv.weight": "", "module.", "state_dict.module.1.", …; nothing where there is no such
-/// tensor. Where a file holds several WaveGlows, the first of the shortest paths.
-std::optional<std::string> waveglow_path(const std::map<std::string, StridedTensor>& tensors);
-
 /// Reads any published layout: weight norm as g and v, as parametrizations or removed; one fused conditioning
 /// convolution or one a layer; residual and skip convolutions fused or apart (2018); NeMo's names. The configuration
 /// is what the file stores beside the weights, else what the shapes say; both must agree. Every tensor must be there,
 /// shape for shape, finite, and belong to the model. A derived `weight` beside g and v is never read.
 /// Throws Error{bad_data} that names the tensor.
 PublishedWaveGlow read_published_waveglow(const Checkpoint& checkpoint, const std::string& name);
-
-/// The other way: tensors of models::WaveGlow (a float32 voice with conditioning at the sample rate) under the names
-/// and shapes of NVIDIA's current class.
-std::map<std::string, TensorView> nvidia_state_dict(const std::map<std::string, TensorView>& ours);
 
 }  // namespace melflow::files

@@ -51,7 +51,7 @@ class Collector {
         break;
       case PickleKind::dict:
       case PickleKind::call:
-        walk_pairs(node.items, path, depth);
+        walk_pairs(node, path, depth);
         break;
       case PickleKind::object:
         walk_module(node, path, depth);
@@ -72,7 +72,19 @@ class Collector {
     return key.kind == PickleKind::integer ? std::to_string(key.integer) : "?";
   }
 
-  void walk_pairs(const std::vector<PickleId>& items, const std::string& path, size_t depth) {
+  void walk_pairs(const PickleNode& node, const std::string& path, size_t depth) {
+    // Python 2 wrote OrderedDict([[key, value], …]), where Python 3 makes an empty one and puts the items in.
+    const auto& arguments = pickle_.at(node.arguments).items;
+    if (node.kind == PickleKind::call && pickle_.at(node.callee).text == "collections.OrderedDict" &&
+        !arguments.empty()) {
+      for (const PickleId id : pickle_.at(arguments[0]).items) {
+        const PickleNode& pair = pickle_.at(id);
+        const bool sequence = pair.kind == PickleKind::list || pair.kind == PickleKind::tuple;
+        if (!sequence || pair.items.size() != 2) refuse(name_, "it makes a dictionary of something that is no pair");
+        walk(pair.items[1], join(path, key_of(pair.items[0])), depth + 1);
+      }
+    }
+    const auto& items = node.items;
     for (size_t i = 0; i + 1 < items.size(); i += 2) walk(items[i + 1], join(path, key_of(items[i])), depth + 1);
   }
   void walk_list(const PickleNode& node, const std::string& path, size_t depth) {
@@ -94,7 +106,7 @@ class Collector {
       const std::string key = key_of(state.items[i]);
       const PickleNode& value = pickle_.at(state.items[i + 1]);
       if (key == "_parameters" || key == "_buffers" || key == "_modules") {
-        walk_pairs(value.items, path, depth + 1);
+        walk_pairs(value, path, depth + 1);
       } else if (!key.starts_with('_') && value.kind != PickleKind::call && value.kind != PickleKind::object) {
         walk(state.items[i + 1], join(path, key), depth + 1);
       }

@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "models/drawing.h"
+
 namespace melflow::models {
 namespace {
 
@@ -11,9 +13,10 @@ torch::Tensor row_norm(const torch::Tensor& v) { return v.flatten(1).norm(2, {1}
 
 WeightNormConv1d::WeightNormConv1d(const Options& o) : dilation_(o.dilation), padding_(o.padding) {
   const double bound = 1.0 / std::sqrt(static_cast<double>(o.in_channels * o.kernel_size));
-  bias = register_parameter("bias", torch::empty({o.out_channels}).uniform_(-bound, bound));
-  const auto v = torch::empty({o.out_channels, o.in_channels, o.kernel_size}).uniform_(-bound, bound);
-  weight_g = register_parameter("weight_g", row_norm(v));
+  bias = register_parameter("bias", drawn_uniform({o.out_channels}, bound));
+  const auto v = drawn_uniform({o.out_channels, o.in_channels, o.kernel_size}, bound);
+  weight_g =
+      register_parameter("weight_g", WithoutDrawing::active() ? torch::empty({o.out_channels, 1, 1}) : row_norm(v));
   weight_v = register_parameter("weight_v", v);
 }
 

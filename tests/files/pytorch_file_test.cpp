@@ -83,6 +83,42 @@ TEST(PytorchFile, ShowsModulesAsTheirParametersAndFactsAndNeverADerivedTensor) {
   EXPECT_FALSE(content.facts.contains("model.weight"));
 }
 
+/// As Python 2 writes what has letters in it.
+std::string text_of_python2(const std::string& text) {
+  return "U" + std::string(1, static_cast<char>(text.size())) + text;
+}
+std::string ordered_dict_of_python2(const std::vector<std::pair<std::string, std::string>>& items) {
+  std::string out = std::string("ccollections\nOrderedDict\n]") + (items.empty() ? "" : "(");
+  for (const auto& [key, value] : items) out += "](" + text_of_python2(key) + value + "e";
+  return out + (items.empty() ? "" : "e") + "\x85R";
+}
+
+TEST(PytorchFile, ReadsWhatPython2Wrote) {
+  // {'state_dict': OrderedDict([['module.bias', tensor], …]), 'iteration': 7L}, with keys as byte strings and a
+  // dictionary made of a list of pairs (CPython 2.7, Lib/collections.py: OrderedDict.__reduce__).
+  const std::string storage = "(" + text_of_python2("storage") + "ctorch\nFloatStorage\n" + text_of_python2("0") +
+                              text_of_python2("cuda:0") + "K\x06NtQ";
+  const auto tensor = [&](const std::string& sizes) {
+    return "ctorch._utils\n_rebuild_tensor_v2\n(" + storage + raw("K\x00") + sizes + "\x89" +
+           ordered_dict_of_python2({}) + "tR";
+  };
+  const std::string table = ordered_dict_of_python2(
+      {{"module.bias", tensor("K\x06\x85K\x01\x85")}, {"module.weight", tensor("K\x02K\x03\x86K\x03K\x01\x86")}});
+  const std::string object =
+      "}(" + text_of_python2("state_dict") + table + text_of_python2("iteration") + "\x8a\x01\x07u";
+  const auto content = parsed(legacy(object, {{"0", little_endian<uint64_t>(6) + kSix}}));
+  ASSERT_EQ(content.tensors.size(), 2u);
+  EXPECT_EQ(content.tensors[0].first, "state_dict.module.bias");
+  EXPECT_EQ(content.tensors[1].first, "state_dict.module.weight");
+  EXPECT_EQ(content.tensors[1].second.shape, (std::vector<int64_t>{2, 3}));
+  EXPECT_EQ(values(content, 1), (std::vector<float>{0, 1, 2, 3, 4, 5}));
+  EXPECT_EQ(content.facts.at("iteration"), "7");
+  refused(pytorch_zip("ccollections\nOrderedDict\n](K\x01K\x02"
+                      "e\x85R",
+                      {}),
+          "no pair");
+}
+
 TEST(PytorchFile, RefusesTensorsThatDoNotFitTheirStorage) {
   const auto tensor = [](const PickledTensor& t) { return pytorch_zip(pickled_tensor(t), {{"0", kSix}}); };
   refused(tensor({.offset = 1}), "outside its storage");

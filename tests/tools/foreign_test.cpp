@@ -76,6 +76,30 @@ TEST_F(Foreign, PythonOpensWhatConvertWrites) {
   EXPECT_EQ(std::system(command.c_str()), 0);
 }
 
+TEST_F(Foreign, PythonSeesTheSameInOtherPeoplesCheckpoints) {
+  const char* python = std::getenv("MELFLOW_PYTHON");
+  if (python == nullptr) GTEST_SKIP() << "MELFLOW_PYTHON names no Python with torch";
+  auto command = std::string(python) + " " + in_tree("tests/tools/checkpoint_listing.py").string() + " " +
+                 MELFLOW_PROGRAM + " " + smallest("strided");
+  if (const auto real = shared("data/checkpoints"); std::filesystem::exists(real)) command += " " + real.string();
+  EXPECT_EQ(std::system((command + " > " + path("listing")).c_str()), 0) << text_of(path("listing"));
+}
+
+TEST_F(Foreign, InspectTellsTensorsApartByTheirNumbers) {
+  ASSERT_EQ(run({"convert", smallest("zip"), "--to", "nvidia-state-dict", "-o", path("back.pt")}).code, 0);
+  const auto first = json::parse(run({"inspect", smallest("zip"), "--json", "--sha256"}).out)["tensors"];
+  EXPECT_EQ(first, json::parse(run({"inspect", path("back.pt"), "--json", "--sha256"}).out)["tensors"]);
+  for (const auto& row : first) {
+    // sha256 of the four bytes of 0.0f; of 1.0f
+    if (row["name"] == "upsample.bias") {
+      EXPECT_EQ(row["sha256"], "df3f619804a92fdb4057192dc43dd748ea778adc52bc498ce80524c014b81119");
+    }
+    if (row["name"] == "WN.0.start.weight_g") {
+      EXPECT_EQ(row["sha256"], "e00e5eb9444182f352323374ef4e08ebcb784725fdd4fd612d7730540b3e0c8c");
+    }
+  }
+}
+
 TEST_F(Foreign, AnyLayoutSpeaksAsTheReferenceDoes) {
   REQUIRE_SHARED("reference/waveglow/tiny");
   const auto speak = [&](const std::string& folder, const std::string& file) {
@@ -106,16 +130,65 @@ TEST_F(Foreign, AnyLayoutSpeaksAsTheReferenceDoes) {
   EXPECT_LT(speak("tiny_2018", "nvidia_module_legacy.pt"), 1e-5);
 }
 
-TEST_F(Foreign, SynthTakesTheMelsOfNvidiasToolsAndOfNumpy) {
-  REQUIRE_SHARED("data/refs");
-  const auto folder = shared("data/refs/deeplearningexamples_bsd");
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
-    if (entry.path().filename() != "mel.pt") continue;
-    const auto mel = files::read_mel(entry.path());  // stored as [1, 80, 780]
-    EXPECT_EQ(mel.n_mels, 80);
-    EXPECT_EQ(mel.frames, 780);
+TEST_F(Foreign, TrainingBeginsWithAConvertedVoiceAndGoesOn) {
+  std::filesystem::create_directories(path("data"));
+  for (const char* name : {"a.wav", "b.wav"}) {
+    std::filesystem::copy_file(in_tree("data/golden/LJ001-0002.wav"), folder_ / "data" / name);
+  }
+  ASSERT_EQ(run({"convert", smallest("nemo"), "-o", path("v.safetensors"), "--set", "f_max=7000"}).code, 0);
+  std::vector<std::string> train{"train", "--data", path("data"), "--out", path("run"), "--threads", "1"};
+  const auto with = [&](const std::vector<std::string>& more) {
+    auto all = train;
+    all.insert(all.end(), more.begin(), more.end());
+    return run(all);
+  };
+  const auto begun = with({"--init", path("v.safetensors"), "--set", "steps=1", "batch_size=1", "segment_frames=64",
+                           "sample_every=0", "validation_every=0", "ema=0"});
+  ASSERT_EQ(begun.code, 0) << begun.err;
+  const auto config = json::parse(text_of(path("run/config.json")));
+  EXPECT_EQ(config["mel"]["f_max"], 7000);
+  EXPECT_EQ(config["train"]["level"], 0);
+  const files::CheckpointFile before(path("v.safetensors")), after(path("run/voice.safetensors"));
+  ASSERT_EQ(before.content().tensors.size(), after.content().tensors.size());
+  files::Arrays made;
+  for (const auto& [key, tensor] : before.content().tensors) {
+    const auto a = files::as_float32(files::in_c_order(tensor, made), key);
+    const auto b = files::as_float32(files::in_c_order(after.content().tensors.at(key), made), key);
+    for (size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i], b[i], 0.01) << key;  // one step away, not a new beginning
+  }
+  const auto resumed = with({"--resume", "--set", "steps=2"});
+  EXPECT_EQ(resumed.code, 0) << resumed.err;
+  EXPECT_NE(resumed.err.find("going on at step 1"), std::string::npos) << resumed.err;
+}
+
+TEST_F(Foreign, AMelSoundsTheSameFromEveryKindOfFile) {
+  const auto npy = files::npy_bytes(std::vector<int64_t>{80, 2}, std::vector<float>(160, -4.0f));
+  const std::string array(reinterpret_cast<const char*>(npy.data()), npy.size());
+  const auto numbers = testing::floats(std::vector<float>(160, -4.0f));
+  // NVIDIA's tools save [1, 80, frames].
+  const auto tensor = testing::pickled_tensor({.count = 160, .shape = {1, 80, 2}, .strides = {160, 2, 1}});
+  const std::map<std::string, std::string> files{{"m.npy", array},
+                                                 {"one.npz", testing::zip({{"arr_0.npy", array}})},
+                                                 {"m.npz", testing::zip({{"mel.npy", array, true}, {"x.npy", array}})},
+                                                 {"m.pt", testing::pytorch_zip(tensor, {{"0", numbers}})}};
+  std::string first;
+  for (const auto& [name, content] : files) {
+    testing::put(path(name), content);
+    const auto result = run({"synth", path(name), "-o", "-", "--raw"});
+    ASSERT_EQ(result.code, 0) << name << ": " << result.err;
+    if (first.empty()) first = result.out;
+    EXPECT_EQ(result.out.size(), 2 * 256 * sizeof(int16_t)) << name;
+    EXPECT_TRUE(result.out == first) << name;
   }
   EXPECT_EQ(run({"synth", smallest("strided"), "-o", path("x.npy")}).code, 65);  // [3, 3] is no mel of 80 bands
+}
+
+TEST_F(Foreign, TheMelOfNvidiasTacotronIsRead) {
+  REQUIRE_SHARED("data/refs");
+  const auto mel = shared("data/refs/deeplearningexamples_bsd/data/mel.pt").string();  // [1, 80, 780]
+  const auto result = run({"synth", mel, "-o", path("x.npy")});
+  ASSERT_EQ(result.code, 0) << result.err;
+  EXPECT_EQ(files::read_npy(path("x.npy")).shape, std::vector<int64_t>{780 * 256});
 }
 
 TEST_F(Foreign, EveryHostileFileIsRefusedAndNothingInItRuns) {

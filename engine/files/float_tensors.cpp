@@ -1,0 +1,76 @@
+#include "engine/files/float_tensors.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+namespace melflow::files {
+namespace {
+
+constexpr uint32_t kExponent = 0x7f800000;  // all ones: infinity or NaN
+
+/// Without a branch inside, so that it is vectorised; a block fits the nearest cache.
+template <size_t kCount>
+bool block_is_finite(const std::byte* block) {
+  uint32_t bad = 0;
+  for (size_t i = 0; i < kCount; ++i) {
+    uint32_t bits;
+    std::memcpy(&bits, block + i * sizeof bits, sizeof bits);
+    bad |= (bits & kExponent) == kExponent ? 1u : 0u;
+  }
+  return bad == 0;
+}
+
+}  // namespace
+
+bool all_finite(const TensorView& tensor) {
+  constexpr size_t kBlock = 4096;
+  const std::byte* at = tensor.bytes.data();
+  size_t left = tensor.bytes.size() / sizeof(float);
+  for (; left >= kBlock; left -= kBlock, at += kBlock * sizeof(float)) {
+    if (!block_is_finite<kBlock>(at)) return false;
+  }
+  for (; left > 0; --left, at += sizeof(float)) {
+    if (!block_is_finite<1>(at)) return false;
+  }
+  return true;
+}
+
+TensorView split_off_norms(TensorView& weight, Arrays& made) {
+  const auto rows = static_cast<size_t>(weight.shape[0]);
+  const size_t row_bytes = weight.bytes.size() / rows;
+  std::vector<float> norms(rows);
+  std::vector<std::byte>* copy = nullptr;
+  for (size_t r = 0; r < rows; ++r) {
+    double sum = 0;
+    for (size_t i = 0; i < row_bytes; i += sizeof(float)) {
+      float value;
+      std::memcpy(&value, weight.bytes.data() + r * row_bytes + i, sizeof value);
+      sum += static_cast<double>(value) * value;
+    }
+    norms[r] = static_cast<float>(std::sqrt(sum));
+    if (norms[r] > 0) continue;
+    if (copy == nullptr) copy = &made.emplace_back(weight.bytes.begin(), weight.bytes.end());
+    const float one = 1;
+    std::memcpy(copy->data() + r * row_bytes, &one, sizeof one);
+  }
+  if (copy != nullptr) weight.bytes = *copy;
+  const auto bytes = std::as_bytes(std::span(norms));
+  return {Dtype::f32, {weight.shape[0], 1, 1}, made.emplace_back(bytes.begin(), bytes.end())};
+}
+
+TensorView stacked(const std::vector<TensorView>& parts, Arrays& made) {
+  if (parts.size() == 1) return parts[0];
+  TensorView out{Dtype::f32, parts[0].shape, {}};
+  out.shape[0] = 0;
+  auto& bytes = made.emplace_back();
+  for (const auto& part : parts) {
+    out.shape[0] += part.shape[0];
+    bytes.insert(bytes.end(), part.bytes.begin(), part.bytes.end());
+  }
+  out.bytes = bytes;
+  return out;
+}
+
+}  // namespace melflow::files

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <vector>
+
+#include "engine/files/strided_tensor.h"
+
+namespace melflow::files {
+
+/// Whether no number of a float32 tensor is NaN or infinite.
+bool all_finite(const TensorView& tensor);
+
+/// g [rows, 1, 1] of a float32 weight [rows, …], so that g·weight/‖weight‖ is weight again (weight norm taken off). A
+/// row of zeros has g = 0 and needs some direction: it gets one, in a copy that `weight` then views. What is new lies
+/// in `made`.
+TensorView split_off_norms(TensorView& weight, Arrays& made);
+
+/// float32 tensors of equal shape but for the first axis, one behind the other along it; in `made` unless there is
+/// only one.
+TensorView stacked(const std::vector<TensorView>& parts, Arrays& made);
+
+}  // namespace melflow::files

@@ -1,0 +1,54 @@
+#include "engine/files/float_tensors.h"
+
+#include <cfloat>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include <gtest/gtest.h>
+
+namespace melflow::files {
+namespace {
+
+TensorView view_of(const std::vector<std::byte>& bytes, size_t offset, std::vector<int64_t> shape) {
+  return {Dtype::f32, std::move(shape), std::span(bytes).subspan(offset)};
+}
+
+TEST(FloatTensors, OneBadNumberAnywhereIsFound) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity(), kNan = std::numeric_limits<float>::quiet_NaN();
+  for (const size_t count : {1u, 4095u, 4096u, 10000u}) {
+    constexpr size_t kOdd = 1;  // in a file, numbers need not be aligned
+    std::vector<std::byte> bytes(kOdd + count * sizeof(float));
+    const auto put = [&](size_t i, float value) { std::memcpy(&bytes[kOdd + i * sizeof value], &value, sizeof value); };
+    const auto finite = [&] { return all_finite(view_of(bytes, kOdd, {static_cast<int64_t>(count)})); };
+    for (size_t i = 0; i < count; ++i) put(i, i % 2 ? FLT_MAX : -FLT_TRUE_MIN);
+    EXPECT_TRUE(finite()) << count;
+    for (const size_t i : {size_t{0}, count / 2, count - 1}) {
+      for (const float bad : {kInfinity, -kInfinity, kNan, -kNan}) {
+        put(i, bad);
+        EXPECT_FALSE(finite()) << bad << " at " << i << " of " << count;
+      }
+      put(i, 1);
+    }
+    EXPECT_TRUE(finite()) << count;
+  }
+  EXPECT_TRUE(all_finite({Dtype::f32, {0}, {}}));
+}
+
+TEST(FloatTensors, NormsComeOffAndGoOnAgain) {
+  const std::vector<float> weight = {3, 4, 0, 0, -1e-30f, 0};
+  const std::vector<std::byte> bytes(std::as_bytes(std::span(weight)).begin(), std::as_bytes(std::span(weight)).end());
+  Arrays made;
+  auto v = view_of(bytes, 0, {3, 2, 1});
+  const auto norms = split_off_norms(v, made);
+  EXPECT_EQ(norms.shape, (std::vector<int64_t>{3, 1, 1}));
+  const auto g = as_float32(norms, "g"), direction = as_float32(v, "v");
+  EXPECT_EQ(g, (std::vector<float>{5, 0, 1e-30f}));
+  for (size_t i = 0; i < weight.size(); ++i) {
+    const double norm = std::hypot<double>(direction[i / 2 * 2], direction[i / 2 * 2 + 1]);
+    EXPECT_FLOAT_EQ(static_cast<float>(g[i / 2] * (direction[i] / norm)), weight[i]);
+  }
+}
+
+}  // namespace
+}  // namespace melflow::files
