@@ -1,10 +1,8 @@
 #include "tools/voice_options.h"
 
-#include <torch/torch.h>
-
 #include "audio/error.h"
-#include "engine/device.h"
 #include "tools/inputs.h"
+#include "tools/with_torch.h"
 
 namespace melflow::tools {
 
@@ -16,13 +14,18 @@ void VoiceOptions::add_to(CLI::App& app) {
   app.add_option("--denoise", denoise, "strength of the denoiser; 0 leaves it out")->check(CLI::Range(0.0, 100.0));
   app.add_option("--device", device, "cpu or cuda");
   app.add_option("--precision", precision, "fp32")->check(CLI::IsMember({"fp32"}));
+  app.add_option("--latency", latency,
+                 "milliseconds from a mel frame to its sound, at most: a voice that looks ahead further guesses what "
+                 "follows, and says how far off that was; 0: exact")
+      ->check(CLI::Range(0.0, 60000.0));
   app.add_option("--threads", threads, "of the CPU; 0: as many as there are")->check(CLI::Range(0, 1024));
 }
 
 engine::Synthesizer VoiceOptions::open() const {
-  if (threads > 0) torch::set_num_threads(threads);
-  const auto where = engine::open_device(device);
-  return {engine::load_voice(find_voice(voice)), {.sigma = sigma, .denoise = denoise, .device = where}};
+  const engine::SynthOptions options{.sigma = sigma, .denoise = denoise, .threads = threads, .latency = latency / 1000};
+  if (device == "cuda") return open_on_gpu(find_voice(voice), options);
+  if (device != "cpu") throw Error(Exit::usage, "--device " + device + ": unknown; use cpu or cuda");
+  return {engine::VoiceFile(find_voice(voice)), options};
 }
 
 }  // namespace melflow::tools

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/import_waveglow.h"
+#include "engine/model_voice.h"
 #include "engine/synth/waveglow_weights.h"
 #include "models/waveglow.h"
 #include "tests/engine/reference.h"
@@ -27,6 +28,10 @@ std::shared_ptr<WaveGlow> random_model(const WaveGlowOptions& options) {
   torch::NoGradGuard no_grad;
   for (auto& p : model->parameters()) p.add_(torch::randn_like(p) * 0.05);
   return model;
+}
+
+std::shared_ptr<const WaveGlowWeights> pack(const WaveGlow& model, const TileKernels& kernels = tile_kernels()) {
+  return std::make_shared<WaveGlowWeights>(model.options(), engine::tensors_of(model).views(), kernels);
 }
 
 /// One of each kind of thing that a WaveGlow can be configured to do.
@@ -63,6 +68,7 @@ std::map<std::string, WaveGlowOptions> configurations() {
     o.wavenet_layers = 5;
     o.wavenet_dilation_cycle = 2;
   });
+  vary("swapped_halves", [](auto& o) { o.swap_odd_halves = true; });
   vary("one_layer", [](auto& o) { o.wavenet_layers = 1; });
   vary("wider_than_a_panel", [](auto& o) { o.wavenet_channels = 75; });
   return out;
@@ -99,7 +105,7 @@ torch::Tensor oracle(WaveGlow& model, std::span<const float> frames) {
   torch::InferenceMode guard;
   const auto& o = model.options();
   const auto mel = vector_tensor(frames).view({1, -1, o.n_mels}).transpose(1, 2).contiguous();
-  const auto z = Noise(8).slice(o.group_size, 0, mel.size(2) * (o.hop_length / o.group_size)) * 0.8;
+  const auto z = noise_tensor(Noise(8), o.group_size, 0, mel.size(2) * (o.hop_length / o.group_size)) * 0.8;
   return model.inverse(z.to(torch::kFloat64), mel.to(torch::kFloat64)).value[0];
 }
 
@@ -113,7 +119,7 @@ TEST_P(WaveGlowStreamTest, EqualsTheModelsInverseInDoubleWithEveryKernel) {
   std::vector<const TileKernels*> kernels{&plain_tile_kernels()};
   for (const auto* k : runnable_tile_kernels()) kernels.push_back(k);
   std::vector<std::shared_ptr<const WaveGlowWeights>> weights;
-  for (const auto* k : kernels) weights.push_back(std::make_shared<WaveGlowWeights>(*model, *k));
+  for (const auto* k : kernels) weights.push_back(pack(*model, *k));
   model->to(torch::kFloat64);
   for (const int frames : {1, 2, 3, 40}) {
     const auto mel = mel_frames(options().n_mels, frames);
@@ -127,8 +133,14 @@ TEST_P(WaveGlowStreamTest, EqualsTheModelsInverseInDoubleWithEveryKernel) {
   }
 }
 
+TEST_P(WaveGlowStreamTest, OptionsNameEveryTensorOfTheModel) {
+  const auto model = random_model(options());
+  EXPECT_NO_THROW(require_tensors(engine::tensors_of(*model).views(), options().tensors(), "model"));
+  EXPECT_EQ(options().tensors().size(), model->named_parameters().size());
+}
+
 TEST_P(WaveGlowStreamTest, CutsAndThreadsChangeNotABit) {
-  const auto weights = std::make_shared<WaveGlowWeights>(*random_model(options()));
+  const auto weights = pack(*random_model(options()));
   std::mt19937 random(5);
   for (const int frames : {1, 2, 3, 25}) {
     const auto mel = mel_frames(options().n_mels, frames);
@@ -184,8 +196,7 @@ TEST(WaveGlowStreamReference, GivesNvidiasAudio) {
     REQUIRE_SHARED(std::string("reference/waveglow/") + name);
     const auto r = reference(name, weights);
     for (const int threads : {1, 2}) {
-      WaveGlowStream stream(std::make_shared<WaveGlowWeights>(*r.model), std::make_shared<ThreadTeam>(threads),
-                            Noise(r.z, "z"), r.sigma);
+      WaveGlowStream stream(pack(*r.model), std::make_shared<ThreadTeam>(threads), Noise(r.z, "z"), r.sigma);
       std::vector<float> out;
       stream.add(r.frames, out);
       stream.finish(out);
@@ -196,7 +207,7 @@ TEST(WaveGlowStreamReference, GivesNvidiasAudio) {
 
 // 20 MB at the published size; two flows are a sixth of it.
 TEST(WaveGlowStream, KeepsLittleForEachStream) {
-  const auto weights = std::make_shared<WaveGlowWeights>(*random_model({.n_flows = 2}));
+  const auto weights = pack(*random_model({.n_flows = 2}));
   const WaveGlowStream stream(weights, std::make_shared<ThreadTeam>(1), Noise(1), 1.0);
   EXPECT_LT(stream.state_bytes(), 20e6 / 6);
 }
@@ -204,7 +215,7 @@ TEST(WaveGlowStream, KeepsLittleForEachStream) {
 TEST(WaveGlowStream, SpeaksAsSoonAsItsReachAllows) {
   const auto o = configurations().at("published");
   const auto model = random_model(o);
-  WaveGlowStream stream(std::make_shared<WaveGlowWeights>(*model), std::make_shared<ThreadTeam>(1), Noise(1), 1.0);
+  WaveGlowStream stream(pack(*model), std::make_shared<ThreadTeam>(1), Noise(1), 1.0);
   const auto frames = mel_frames(o.n_mels, 40);
   std::vector<float> out;
   const int64_t side = 5 * (1 + 2 + 4);  // flows × dilations, in groups
