@@ -13,6 +13,7 @@
 
 #include "audio/error.h"
 #include "audio/nearest.h"
+#include "audio/quiet_threads.h"
 
 namespace melflow::audio {
 namespace {
@@ -56,6 +57,7 @@ struct Quietly {
 class Library {
  public:
   Library() {
+    install_quiet_stderr();
     const Quietly quietly;
     if (const PaError error = Pa_Initialize(); error != paNoError) {
       throw Error(Exit::unavailable, std::string("sound cannot be played here: ") + Pa_GetErrorText(error));
@@ -209,6 +211,7 @@ class PortAudioSink : public Sink {
  private:
   static int callback(const void* /*input*/, void* output, unsigned long frames,
                       const PaStreamCallbackTimeInfo* /*time*/, PaStreamCallbackFlags flags, void* user) noexcept {
+    quiet_this_thread();
     auto& sink = *static_cast<PortAudioSink*>(user);
     if ((flags & paOutputUnderflow) != 0) sink.late_calls_.fetch_add(1, std::memory_order_relaxed);
     sink.core_->fill({static_cast<float*>(output), frames});
@@ -234,6 +237,7 @@ class PortAudioSource : public Source {
  private:
   static int callback(const void* input, void* /*output*/, unsigned long frames,
                       const PaStreamCallbackTimeInfo* /*time*/, PaStreamCallbackFlags /*flags*/, void* user) noexcept {
+    quiet_this_thread();
     auto& source = *static_cast<PortAudioSource*>(user);
     const size_t taken = source.ring_->push({static_cast<const float*>(input), frames});
     source.lost_.fetch_add(frames - taken, std::memory_order_relaxed);

@@ -4,18 +4,10 @@
 #include <string>
 
 #include <torch/types.h>
-#include <nlohmann/json_fwd.hpp>
 
-#include "engine/files/published_waveglow.h"
-#include "models/waveglow.h"
+#include "models/waveglow_options.h"
 
 namespace melflow::engine {
-
-/// The model's configuration that a published file asks for (model_config.h).
-nlohmann::json waveglow_config(const files::PublishedWaveGlow& published);
-
-/// The options of models::WaveGlow that a published file asks for.
-models::WaveGlowOptions waveglow_options(const files::PublishedWaveGlow& published);
 
 /// Tensors under NVIDIA's names (waveglow.state_dict(): upsample, WN.k.…, convinv.k.conv.weight) → under ours, with
 /// the configuration read off the shapes; files::read_published_waveglow on tensors that are in memory already.

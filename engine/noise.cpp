@@ -1,9 +1,8 @@
 #include "engine/noise.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
-
-#include <torch/torch.h>
 
 #include "audio/error.h"
 
@@ -50,8 +49,21 @@ Noise::Noise(files::NpyArray z, std::string name) : z_(std::move(z)), name_(std:
   }
 }
 
+Noise Noise::from(int64_t group) const {
+  Noise out = *this;
+  out.begin_ += group;
+  return out;
+}
+
+Noise Noise::endless() const {
+  Noise out = *this;
+  out.endless_ = true;
+  return out;
+}
+
 void Noise::fill(int64_t channels, int64_t first, int64_t count, std::span<float> out) const {
-  if (z_ && (z_->shape[0] != channels || z_->shape[1] < first + count)) {
+  first += begin_;
+  if (z_ && (z_->shape[0] != channels || (!endless_ && z_->shape[1] < first + count))) {
     throw Error(Exit::bad_data, name_ + ": holds noise [" + std::to_string(z_->shape[0]) + ", " +
                                     std::to_string(z_->shape[1]) + "], but this voice and mel need [" +
                                     std::to_string(channels) + ", " + std::to_string(first + count) + "]");
@@ -59,7 +71,10 @@ void Noise::fill(int64_t channels, int64_t first, int64_t count, std::span<float
   for (int64_t g = 0; g < count; ++g) {
     float* row = out.data() + g * channels;
     if (z_) {
-      for (int64_t c = 0; c < channels; ++c) row[c] = z_->values[static_cast<size_t>(c * z_->shape[1] + first + g)];
+      const int64_t at = first + g, groups = z_->shape[1];
+      for (int64_t c = 0; c < channels; ++c) {
+        row[c] = at < groups ? z_->values[static_cast<size_t>(c * groups + at)] : 0.0f;
+      }
       continue;
     }
     for (int64_t c = 0; c < channels; c += 4) {
@@ -68,12 +83,6 @@ void Noise::fill(int64_t channels, int64_t first, int64_t count, std::span<float
       std::copy(four, four + std::min<int64_t>(4, channels - c), row + c);
     }
   }
-}
-
-torch::Tensor Noise::slice(int64_t channels, int64_t first, int64_t count) const {
-  auto out = torch::empty({1, count, channels});
-  fill(channels, first, count, std::span(out.data_ptr<float>(), static_cast<size_t>(out.numel())));
-  return out.transpose(1, 2).contiguous();
 }
 
 }  // namespace melflow::engine

@@ -6,8 +6,6 @@
 #include <span>
 #include <string>
 
-#include <torch/types.h>
-
 #include "engine/files/npy.h"
 
 namespace melflow::engine {
@@ -28,14 +26,19 @@ class Noise {
   /// `z` is [channels, groups]. Throws Error{bad_data} that names `name` where it is not.
   Noise(files::NpyArray z, std::string name);
 
-  /// The same as slice(), group after group: out [count, channels].
+  /// Groups [first, first + count), before sigma: out [count, channels], group after group. Throws Error{bad_data}
+  /// where a file holds other or fewer numbers.
   void fill(int64_t channels, int64_t first, int64_t count, std::span<float> out) const;
 
-  /// Rows `channels`, groups [first, first + count): [1, channels, count] float32, before sigma.
-  /// Throws Error{bad_data} where a file holds other or fewer numbers.
-  torch::Tensor slice(int64_t channels, int64_t first, int64_t count) const;
+  /// The same noise for who begins at `group`: that is its group 0.
+  Noise from(int64_t group) const;
+
+  /// The same, with silence behind the end of a file, for who must go on.
+  Noise endless() const;
 
  private:
+  int64_t begin_ = 0;
+  bool endless_ = false;
   uint64_t seed_ = 0;
   std::optional<files::NpyArray> z_;
   std::string name_;

@@ -32,6 +32,12 @@ std::vector<float> tensor_vector(const torch::Tensor& tensor) {
   return {flat.data_ptr<float>(), flat.data_ptr<float>() + flat.numel()};
 }
 
+torch::Tensor noise_tensor(const Noise& noise, int64_t channels, int64_t first, int64_t count) {
+  auto out = torch::empty({1, count, channels});
+  noise.fill(channels, first, count, std::span(out.data_ptr<float>(), static_cast<size_t>(out.numel())));
+  return out.transpose(1, 2).contiguous();
+}
+
 torch::Tensor tensor_from(const files::TensorView& view) {
   for (const auto& [file, type] : kTypes) {
     if (file != view.dtype) continue;
@@ -54,6 +60,13 @@ void TensorTable::add(const std::string& name, const torch::Tensor& tensor) {
   views_[name] = {dtype_of(kept),
                   kept.sizes().vec(),
                   {static_cast<const std::byte*>(kept.data_ptr()), static_cast<size_t>(kept.nbytes())}};
+}
+
+TensorTable tensors_of(const torch::nn::Module& model) {
+  TensorTable table;
+  for (const auto& p : model.named_parameters()) table.add(p.key(), p.value());
+  for (const auto& b : model.named_buffers()) table.add(b.key(), b.value());
+  return table;
 }
 
 }  // namespace melflow::engine

@@ -5,10 +5,11 @@
 #include <string>
 #include <vector>
 
-#include <torch/types.h>
+#include <torch/nn/module.h>
 
 #include "audio/mel.h"
 #include "engine/files/safetensors.h"
+#include "engine/noise.h"
 
 namespace melflow::engine {
 
@@ -17,6 +18,9 @@ namespace melflow::engine {
 torch::Tensor mel_tensor(const audio::Mel& mel);  ///< [1, n_mels, frames] float32
 torch::Tensor vector_tensor(std::span<const float> values);
 std::vector<float> tensor_vector(const torch::Tensor& tensor);  ///< float32, C order, from any device
+
+/// Groups [first, first + count) of the noise, before sigma: [1, channels, count].
+torch::Tensor noise_tensor(const Noise& noise, int64_t channels, int64_t first, int64_t count);
 
 torch::Tensor tensor_from(const files::TensorView& view);  ///< the view's own type
 files::Dtype dtype_of(const torch::Tensor& tensor);        ///< TORCH_CHECKs that the format knows the type
@@ -31,5 +35,8 @@ class TensorTable {
   std::vector<torch::Tensor> kept_;
   std::map<std::string, files::TensorView> views_;
 };
+
+/// All parameters and buffers of a model, as they are now.
+TensorTable tensors_of(const torch::nn::Module& model);
 
 }  // namespace melflow::engine

@@ -1,16 +1,8 @@
 #include "engine/voice.h"
 
-#include <torch/torch.h>
-
 #include "audio/error.h"
 #include "engine/files/mel_file.h"
-#include "engine/files/published_waveglow.h"
 #include "engine/files/safetensors.h"
-#include "engine/import_waveglow.h"
-#include "engine/load_module.h"
-#include "engine/model_config.h"
-#include "engine/tensors.h"
-#include "models/drawing.h"
 
 namespace melflow::engine {
 namespace {
@@ -56,10 +48,11 @@ Voice own_voice(const std::map<std::string, std::string>& metadata, double weigh
                                     " is not one that this program reads (" + std::to_string(kVoiceFormat) + ")");
   }
   Voice voice;
+  voice.name = name;
   try {
     voice.model_config = resolved_model_config(parse_metadata_json(text("model_config"), "model_config", name), name);
     voice.mel = files::recipe_from_json(text("mel_recipe"), name);
-    voice.model = build_vocoder(voice.model_config, name, weights);
+    require_weights(voice.options(), weights, name);
   } catch (const Error& e) {
     throw Error(Exit::bad_data, e.what());  // a bad configuration inside a file is bad data
   }
@@ -81,7 +74,7 @@ Voice published_voice(const files::PublishedWaveGlow& published, const std::stri
   Voice voice;
   voice.name = name;
   try {
-    voice.model_config = resolved_model_config(waveglow_config(published), name);
+    voice.model_config = resolved_model_config(model_config(waveglow_options(published)), name);
     voice.mel.n_mels = static_cast<int>(published.n_mels);
     voice.mel.hop_length = static_cast<int>(published.hop_length);
     for (const auto& [key, value] : published.recipe) audio::set_mel_option(voice.mel, key, value);
@@ -97,38 +90,48 @@ Voice published_voice(const files::PublishedWaveGlow& published, const std::stri
   return voice;
 }
 
-Voice load_voice(const std::filesystem::path& path) {
-  const models::WithoutDrawing load_all;  // load_module sees to it that no weight is left out
-  const std::string name = path.string();
-  const files::CheckpointFile file(path);
-  const auto& checkpoint = file.content();
-  Voice voice;
-  Views tensors;
-  files::PublishedWaveGlow published;
-  if (is_own_voice(checkpoint)) {
-    if (checkpoint.container != "safetensors") {
-      throw Error(Exit::bad_data, name +
-                                      ": holds no WaveGlow (no tensor 'convinv.0.conv.weight'), the one kind of "
-                                      "foreign voice that is known; melflow inspect lists what it holds");
-    }
-    for (const auto& [key, tensor] : checkpoint.tensors) tensors[key] = files::in_c_order(tensor, published.made);
-    voice = own_voice(checkpoint.metadata, count_numbers(tensors), name);
+VoiceFile::VoiceFile(const std::filesystem::path& path) : file_(path) {
+  voice_.name = path.string();
+  if (is_own_voice(file_.content())) {
+    open_own();
   } else {
-    published = files::read_published_waveglow(checkpoint, name);
-    voice = published_voice(published, checkpoint.container, name);
-    voice.model = build_vocoder(voice.model_config, name);
-    tensors = published.tensors;
+    open_published();
   }
-  voice.name = name;
-  if (voice.mel.n_mels != voice.model->n_mels() || voice.mel.hop_length != voice.model->hop_length()) {
-    throw Error(Exit::bad_data, name + ": the mel recipe (" + std::to_string(voice.mel.n_mels) + " bands, hop " +
-                                    std::to_string(voice.mel.hop_length) + ") is not what the model takes (" +
-                                    std::to_string(voice.model->n_mels()) + ", " +
-                                    std::to_string(voice.model->hop_length()) + ")");
+  const auto& mel = voice_.mel;
+  const auto options = voice_.options();
+  if (mel.n_mels != n_mels(options) || mel.hop_length != hop_length(options)) {
+    throw Error(Exit::bad_data, voice_.name + ": the mel recipe (" + std::to_string(mel.n_mels) + " bands, hop " +
+                                    std::to_string(mel.hop_length) + ") is not what the model takes (" +
+                                    std::to_string(n_mels(options)) + ", " + std::to_string(hop_length(options)) + ")");
   }
-  load_module(*voice.model, tensors, name);
-  voice.model->eval();
-  return voice;
+  require_tensors(tensors(), std::visit([](const auto& o) { return o.tensors(); }, options), voice_.name);
+}
+
+void VoiceFile::open_own() {
+  const auto& checkpoint = file_.content();
+  if (checkpoint.container != "safetensors") {
+    throw Error(Exit::bad_data, voice_.name +
+                                    ": holds no WaveGlow (no tensor 'convinv.0.conv.weight'), the one kind of "
+                                    "foreign voice that is known; melflow inspect lists what it holds");
+  }
+  for (const auto& [key, tensor] : checkpoint.tensors) {
+    published_.tensors[key] = files::in_c_order(tensor, published_.made);
+  }
+  voice_ = own_voice(checkpoint.metadata, count_numbers(tensors()), voice_.name);
+}
+
+void VoiceFile::open_published() {
+  published_ = files::read_published_waveglow(file_.content(), voice_.name);
+  voice_ = published_voice(published_, file_.content().container, voice_.name);
+}
+
+int64_t VoiceFile::parameters() const {
+  const auto shapes = std::visit([](const auto& o) { return o.tensors(); }, voice_.options());
+  int64_t sum = 0;
+  for (const auto& [key, view] : tensors()) {
+    if (shapes.at(key).trained) sum += static_cast<int64_t>(view.bytes.size() / files::size_of(view.dtype));
+  }
+  return sum;
 }
 
 std::map<std::string, std::string> voice_metadata(const Voice& voice) {
@@ -140,13 +143,6 @@ std::map<std::string, std::string> voice_metadata(const Voice& voice) {
   metadata["level"] = json(voice.level).dump();
   metadata["sigma"] = json(voice.sigma).dump();
   return metadata;
-}
-
-void save_voice(const std::filesystem::path& path, const Voice& voice, AtomicFile::Existing existing) {
-  TensorTable table;
-  for (const auto& p : voice.model->named_parameters()) table.add(p.key(), p.value());
-  for (const auto& b : voice.model->named_buffers()) table.add(b.key(), b.value());
-  files::write_safetensors(path, table.views(), voice_metadata(voice), existing);
 }
 
 void require_same_recipe(const audio::Mel& mel, const Voice& voice, const std::string& mel_name) {

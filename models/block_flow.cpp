@@ -18,32 +18,6 @@ torch::Tensor saturate(const torch::Tensor& t, double limit) { return t * torch:
 
 }  // namespace
 
-void BlockFlowOptions::validate() const {
-  TORCH_CHECK(n_mels > 0 && hop_length > 0 && group_size > 0 && encoder_channels > 0 && hidden > 0 && layers > 0,
-              "BlockFlow: sizes must be positive");
-  TORCH_CHECK(hop_length % group_size == 0, "BlockFlow: hop_length ", hop_length, " is no multiple of group_size ",
-              group_size);
-  TORCH_CHECK(filter_taps > 0 && filter_taps + group_size <= BlockFlow::kFft, "BlockFlow: filter_taps + group_size is ",
-              filter_taps + group_size, ", above ", BlockFlow::kFft);
-  TORCH_CHECK(cepstrum > 0 && cepstrum < BlockFlow::kFft / 2, "BlockFlow: cepstrum ", cepstrum, " is not within 1..",
-              BlockFlow::kFft / 2 - 1);
-  TORCH_CHECK(past > 0 && past % hop_length == 0, "BlockFlow: past ", past, " is no multiple of hop_length");
-  TORCH_CHECK(group_size <= BlockFlow::kFft - BlockFlow::kInversionPast, "BlockFlow: group_size ", group_size,
-              " is above ", BlockFlow::kFft - BlockFlow::kInversionPast);
-  TORCH_CHECK(filter_taps <= BlockFlow::kInversionPast, "BlockFlow: filter_taps ", filter_taps, " is above ",
-              BlockFlow::kInversionPast);
-  TORCH_CHECK(context_noise >= 0 && context_noise <= 1, "BlockFlow: context_noise ", context_noise, " is not in 0..1");
-  TORCH_CHECK(lags > 0 && correlation > 0 && group_size + lags - 1 <= past - correlation, "BlockFlow: lags up to ",
-              group_size + lags - 1, " compared over ", correlation, " samples do not fit into a past of ", past);
-}
-
-double BlockFlowOptions::weight_count() const {
-  const auto d = [](int64_t n) { return static_cast<double>(n); };
-  const double e = d(encoder_channels), h = d(hidden);
-  return 3 * e * (d(n_mels) + 2 * e) + e * (e + d(cepstrum) + 2 * h + d(lags)) + h * (2 * d(past) + 6 * d(group_size)) +
-         2 * h * h * d(layers) + 2 * h * d(group_size);
-}
-
 BlockFlow::BlockFlow(const BlockFlowOptions& options) : options_(options) {
   options_.validate();
   const auto& o = options_;
@@ -76,11 +50,6 @@ BlockFlow::BlockFlow(const BlockFlowOptions& options) : options_(options) {
   }
   out_->weight.zero_();
   out_->bias.zero_();
-}
-
-Vocoder::Reach BlockFlow::reach() const {
-  // In the waveform the past never ends; in the mel it is the encoder's.
-  return {kLookahead, kLookahead + 1};
 }
 
 int64_t BlockFlow::warmup_frames() const {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "models/flow/bijection.h"
+#include "models/model_shape.h"
 
 namespace melflow::models {
 
@@ -10,11 +11,6 @@ namespace melflow::models {
 /// order in which the forward pass emits them. Mapped::local is always defined: [batch, samples/group].
 class Vocoder : public Bijection {
  public:
-  /// How far a sample depends on its surroundings, in mel frames; what lies outside changes nothing.
-  struct Reach {
-    int64_t history_frames, lookahead_frames;
-  };
-
   virtual int64_t group_size() const = 0;
   virtual int64_t hop_length() const = 0;
   virtual int64_t n_mels() const = 0;

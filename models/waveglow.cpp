@@ -21,36 +21,11 @@ class SwapHalves : public Bijection {
 
 }  // namespace
 
-void WaveGlowOptions::validate() const {
-  TORCH_CHECK(n_mels > 0 && hop_length > 0 && n_flows > 0 && early_every > 0 && early_size > 0 && context_channels > 0,
-              "WaveGlow: sizes must be positive");
-  TORCH_CHECK(group_size >= 2 && hop_length % group_size == 0, "WaveGlow: hop_length ", hop_length,
-              " is no multiple of group_size ", group_size);
-  TORCH_CHECK(upsample_kernel >= hop_length, "WaveGlow: upsample_kernel ", upsample_kernel, " is below hop_length ",
-              hop_length);
-  const auto early = (n_flows - 1) / early_every * early_size;
-  TORCH_CHECK(group_size - early >= 2, "WaveGlow: early outputs take ", early, " of ", group_size,
-              " channels; at least 2 must remain");
-  TORCH_CHECK(!swap_odd_halves || (group_size % 2 == 0 && early_size % 2 == 0),
-              "WaveGlow: swap_odd_halves wants even group_size and early_size");
-}
-
-double WaveGlowOptions::weight_count() const {
-  const auto d = [](int64_t n) { return static_cast<double>(n); };
-  const bool published = conditioning == Conditioning::sample_rate;
-  const double context = published ? d(n_mels) * d(group_size) : d(context_channels);
-  const double front = published ? d(n_mels) * d(n_mels) * d(upsample_kernel) : 3 * context * (d(n_mels) + context);
-  const double c = d(wavenet_channels);
-  const double layer = 2 * c * c * d(wavenet_kernel) + 2 * c * context + 2 * c * c;
-  return front + d(n_flows) * (d(wavenet_layers) * layer - c * c);
-}
-
 WaveGlow::WaveGlow(const WaveGlowOptions& options) : options_(options) {
   options_.validate();
   const auto& o = options_;
-  int64_t context_channels = o.context_channels;
+  const auto context_channels = o.context_size();
   if (o.conditioning == Conditioning::sample_rate) {
-    context_channels = o.n_mels * o.group_size;
     upsample_ = register_module(
         "upsample", torch::nn::ConvTranspose1d(
                         torch::nn::ConvTranspose1dOptions(o.n_mels, o.n_mels, o.upsample_kernel).stride(o.hop_length)));
@@ -119,21 +94,6 @@ Mapped WaveGlow::forward(const torch::Tensor& x, const torch::Tensor& mel) {
 
 Mapped WaveGlow::inverse(const torch::Tensor& z, const torch::Tensor& mel) {
   return chain_->inverse(z, context(mel, z.size(2)));
-}
-
-Vocoder::Reach WaveGlow::reach() const {
-  const auto& o = options_;
-  const WaveNet::Options net{.in_channels = 1,
-                             .out_channels = 1,
-                             .context_channels = 1,
-                             .n_layers = o.wavenet_layers,
-                             .n_channels = o.wavenet_channels,
-                             .kernel_size = o.wavenet_kernel,
-                             .dilation_cycle = o.wavenet_dilation_cycle};
-  const auto samples = o.n_flows * WaveNet::reach(net) * o.group_size;
-  const auto side = (samples + o.hop_length - 1) / o.hop_length;
-  if (o.conditioning == Conditioning::frame_rate) return {side + 2, side + 2};
-  return {side + (o.upsample_kernel + o.hop_length - 1) / o.hop_length - 1, side};
 }
 
 }  // namespace melflow::models

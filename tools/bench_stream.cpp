@@ -13,11 +13,11 @@
 #include <string>
 #include <vector>
 
-#include <torch/torch.h>
 #include <nlohmann/json.hpp>
 
 #include "audio/error.h"
 #include "engine/files/mel_file.h"
+#include "engine/kernels/thread_team.h"
 #include "tools/inputs.h"
 
 extern char** environ;
@@ -165,7 +165,7 @@ json bench_stream(const VoiceOptions& options, double seconds) {
   for (int i = 0; i < 5; ++i) starts.push_back(first_sample_after_start(options, file.path()));
   json result = {{"bench", "stream"},
                  {"voice", synthesizer.voice().name},
-                 {"threads", torch::get_num_threads()},
+                 {"threads", options.threads > 0 ? options.threads : engine::default_threads()},
                  {"first_sample_ms_median", 1e3 * quantile(starts, 0.5)},
                  {"first_sample_ms_min", 1e3 * quantile(starts, 0.0)},
                  {"chunks", json::array()}};

@@ -42,17 +42,15 @@ void require_nvidias(const nlohmann::json& model, const std::string& name) {
   }
 }
 
-engine::Voice write_own(const Arguments& a, const files::Checkpoint& checkpoint) {
+engine::Voice write_own(const Arguments& a, int64_t& numbers) {
   if (!a.to_nvidia()) {
     throw Error(Exit::usage, a.input + ": is a melflow voice already; --to nvidia-state-dict is the other way");
   }
-  auto voice = engine::load_voice(a.input);
-  require_nvidias(voice.model_config, a.input);
-  files::Arrays made;
-  Views views;
-  for (const auto& [key, tensor] : checkpoint.tensors) views[key] = files::in_c_order(tensor, made);
-  files::write_state_dict(a.output, files::nvidia_state_dict(views), a.existing());
-  return voice;
+  const engine::VoiceFile file(a.input);
+  require_nvidias(file.voice().model_config, a.input);
+  numbers = file.parameters();
+  files::write_state_dict(a.output, files::nvidia_state_dict(file.tensors()), a.existing());
+  return file.voice();
 }
 
 engine::Voice write_published(const Arguments& a, const files::Checkpoint& checkpoint, int64_t& numbers) {
@@ -93,11 +91,8 @@ int run_convert(CLI::App& app, std::vector<std::string> arguments) {
   const files::CheckpointFile file(a.input);
   int64_t numbers = 0;
   const auto voice = engine::is_own_voice(file.content()) && file.content().container == "safetensors"
-                         ? write_own(a, file.content())
+                         ? write_own(a, numbers)
                          : write_published(a, file.content(), numbers);
-  if (numbers == 0) {
-    for (const auto& p : voice.model->parameters()) numbers += p.numel();
-  }
   if (a.as_json) {
     nlohmann::json out{{"input", a.input},      {"output", a.output},          {"to", a.to},
                        {"parameters", numbers}, {"model", voice.model_config}, {"card", voice.card}};

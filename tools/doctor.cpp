@@ -3,14 +3,14 @@
 #include <iostream>
 #include <thread>
 
-#include <torch/torch.h>
-
 #include "audio/error.h"
 #include "audio/portaudio_io.h"
-#include "engine/device.h"
+#include "engine/kernels/thread_team.h"
+#include "engine/kernels/tile_kernels.h"
 #include "engine/voice.h"
 #include "tools/inputs.h"
 #include "tools/verbs.h"
+#include "tools/with_torch.h"
 
 namespace melflow::tools {
 namespace {
@@ -19,30 +19,25 @@ void line(bool works, const std::string& what, const std::string& otherwise) {
   std::cout << (works ? "ok    " : "no    ") << what << (works ? "" : ": " + otherwise) << "\n";
 }
 
-std::string gpu_problem() {
-  try {
-    engine::open_device("cuda");
-    return "";
-  } catch (const Error& e) {
-    return e.what();
-  }
-}
-
 }  // namespace
 
 int run_doctor(CLI::App& app, std::vector<std::string> arguments) {
   parse(app, std::move(arguments));
+  const auto gpu = gpu_problem();  // first: melflow-torch, where there is one, answers all
   line(true,
-       "CPU with " + std::to_string(std::thread::hardware_concurrency()) + " threads, LibTorch uses " +
-           std::to_string(torch::get_num_threads()) + " (" + at::get_cpu_capability() + ")",
+       "CPU with " + std::to_string(std::thread::hardware_concurrency()) + " threads, of which " +
+           std::to_string(engine::default_threads()) + " are used (" + engine::tile_kernels().name + ")",
        "");
-  const auto gpu = gpu_problem();
+  const auto torch = torch_version();
+  line(!torch.empty(),
+       "LibTorch " + torch + (torch.empty() ? "" : " ") + "for train, eval, score, flow and --device cuda",
+       torch_program().string() + " is not built; tools/build release makes it");
   line(gpu.empty(), "GPU", gpu);
   line(!audio::list_devices().empty(), "sound device", "play needs one; synth writes files without");
   bool usable = false;
   for (const auto& path : shipped_voices()) {
     try {
-      engine::load_voice(path);
+      engine::VoiceFile{path};
       line(true, "voice " + path.stem().string(), "");
       usable = true;
     } catch (const Error& e) {

@@ -87,9 +87,10 @@ int exit_code(const engine::Evaluation& evaluation) {
   return static_cast<int>(only_one ? evaluation.failures[0].code : Exit::some_failed);
 }
 
-engine::Evaluation run_evaluation(const EvalArguments& a, const engine::ChosenRecordings& chosen, engine::Voice voice) {
+engine::Evaluation run_evaluation(const EvalArguments& a, const engine::ChosenRecordings& chosen,
+                                  const engine::ModelVoice& voice) {
   ProgressLine line;
-  return engine::evaluate(std::move(voice), chosen.paths, a.options, stop_requested, [&](size_t done, size_t total) {
+  return engine::evaluate(voice, chosen.paths, a.options, stop_requested, [&](size_t done, size_t total) {
     line.show(done < total ? "recording " + std::to_string(done + 1) + "/" + std::to_string(total) : "PESQ");
   });
 }
@@ -104,7 +105,7 @@ int run_eval(CLI::App& app, std::vector<std::string> arguments) {
   auto voice = engine::load_voice(find_voice(a.voice));
   const auto chosen = engine::choose_recordings(a.data, voice.mel, a.choice);
   catch_signals();
-  auto evaluation = run_evaluation(a, chosen, std::move(voice));
+  auto evaluation = run_evaluation(a, chosen, voice);
   if (const int code = signal_exit_code(); code != 0) return code;  // half an evaluation is none
 
   evaluation.failures.insert(evaluation.failures.begin(), chosen.refused.begin(), chosen.refused.end());

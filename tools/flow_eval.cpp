@@ -6,6 +6,7 @@
 #include "engine/eval/score.h"
 #include "engine/files/safetensors.h"
 #include "engine/flow/flow_score.h"
+#include "engine/model_voice.h"
 #include "engine/tensors.h"
 #include "tools/flow_verbs.h"
 #include "tools/verbs.h"

@@ -1,7 +1,10 @@
 #include "tools/inputs.h"
 
+#include <poll.h>
 #include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -12,6 +15,7 @@
 #include "audio/wav.h"
 #include "engine/files/mapped_file.h"
 #include "engine/files/mel_file.h"
+#include "tools/signals.h"
 
 namespace melflow::tools {
 namespace {
@@ -47,6 +51,25 @@ std::vector<std::byte> read_stdin() {
     if (n == 0) return all;
     if (all.size() + static_cast<size_t>(n) > kMost) throw Error(Exit::bad_data, "stdin: holds more than 2 GiB");
     all.insert(all.end(), block, block + n);
+  }
+}
+
+bool read_some_stdin(std::vector<std::byte>& bytes) {
+  constexpr int kPatience = 50;  // ms, after which a signal is looked for
+  constexpr size_t kBlock = 1 << 16;
+  for (;;) {
+    if (stop_requested()) return false;
+    pollfd input{STDIN_FILENO, POLLIN, 0};
+    const int ready = ::poll(&input, 1, kPatience);
+    if (ready == 0 || (ready < 0 && errno == EINTR)) continue;
+    const size_t before = bytes.size();
+    bytes.resize(before + kBlock);
+    const ssize_t n = ::read(STDIN_FILENO, bytes.data() + before, kBlock);
+    const int error = errno;
+    bytes.resize(before + static_cast<size_t>(std::max<ssize_t>(n, 0)));
+    if (n < 0 && error == EINTR) continue;
+    if (n < 0) throw Error(Exit::io_error, std::string("stdin: cannot be read (") + std::strerror(error) + ")");
+    return n > 0;
   }
 }
 

@@ -21,6 +21,10 @@ struct RawFormat {
 /// Everything on standard input, up to 2 GiB. Throws Error{bad_data, io_error}.
 std::vector<std::byte> read_stdin();
 
+/// Appends what has arrived on standard input, at least a byte; false at its end and after a signal. Throws
+/// Error{io_error}.
+bool read_some_stdin(std::vector<std::byte>& bytes);
+
 /// A recording, resampled to `rate` (0: as it is); "-" is raw PCM on stdin. Throws as audio::read_audio does.
 audio::Waveform read_sound(const std::string& input, int rate, int assume_rate, const RawFormat& raw);
 

@@ -47,37 +47,38 @@ void add_sums(const files::Checkpoint& checkpoint, uint64_t most, const std::str
 }
 
 /// What a voice would do for a listener: how far it looks ahead, and so how late it speaks.
-json own_facts(const std::string& path) {
-  const auto voice = engine::load_voice(path);
-  const auto reach = voice.model->reach();
-  int64_t parameters = 0;
-  for (const auto& p : voice.model->parameters()) parameters += p.numel();
-  const double frame = static_cast<double>(voice.mel.hop_length) / voice.mel.sample_rate;
+json voice_facts(const engine::Voice& voice, int64_t parameters) {
+  const auto options = voice.options();
+  const double frame_ms = 1e3 * static_cast<double>(voice.mel.hop_length) / voice.mel.sample_rate;
+  const auto lookahead = engine::reach(options).lookahead_frames, first = engine::first_sample_frames(options);
   return {{"model", voice.model_config},
           {"parameters", parameters},
-          {"lookahead_frames", reach.lookahead_frames},
-          {"lookahead_seconds", static_cast<double>(reach.lookahead_frames) * frame},
+          {"lookahead_frames", lookahead},
+          {"lookahead_ms", static_cast<double>(lookahead) * frame_ms},
+          {"first_sample_frames", first},  // that must be there before it leaves
+          {"first_sample_ms", static_cast<double>(first) * frame_ms},
           {"level", voice.level},
           {"sigma", voice.sigma},
           {"card", voice.card}};
 }
 
-/// A WaveGlow under other people's names: known without building the model.
-json published_facts(const files::PublishedWaveGlow& published, const engine::Voice& voice) {
-  uint64_t parameters = 0;
-  for (const auto& [key, view] : published.tensors) parameters += view.bytes.size() / files::size_of(view.dtype);
-  return {{"model", voice.model_config}, {"parameters", parameters}, {"card", voice.card}};
+int64_t count_numbers(const files::PublishedWaveGlow& published) {
+  uint64_t count = 0;
+  for (const auto& [key, view] : published.tensors) count += view.bytes.size() / files::size_of(view.dtype);
+  return static_cast<int64_t>(count);
 }
 
 void inspect_checkpoint(const files::Checkpoint& checkpoint, const std::string& input, json& out) {
   const auto& metadata = checkpoint.metadata;
   if (metadata.contains("melflow_format_version")) {
     out["layout"] = "melflow voice";
-    out["voice"] = own_facts(input);
+    const engine::VoiceFile file(input);
+    out["voice"] = voice_facts(file.voice(), file.parameters());
   } else if (files::waveglow_path(checkpoint.tensors)) {
     const auto published = files::read_published_waveglow(checkpoint, input);
     out["layout"] = published.layout;
-    out["voice"] = published_facts(published, engine::published_voice(published, checkpoint.container, input));
+    const auto voice = engine::published_voice(published, checkpoint.container, input);
+    out["voice"] = voice_facts(voice, count_numbers(published));
   } else if (checkpoint.tensors.size() == 1 && checkpoint.tensors.begin()->first.empty()) {
     out["layout"] = "one tensor";
   } else {

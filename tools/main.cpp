@@ -1,15 +1,16 @@
-// melflow: one program, a file a verb. README lists the verbs and the exit codes.
+// melflow, and melflow-torch (with_torch.h): one table of verbs, a file a verb. README lists the verbs and exit codes.
+
+#include <unistd.h>
 
 #include <csignal>
 #include <cstdio>
 #include <exception>
 #include <iostream>
 
-#include <c10/util/Exception.h>
-
 #include "audio/error.h"
 #include "audio/nearest.h"
 #include "tools/verbs.h"
+#include "tools/with_torch.h"
 
 namespace melflow::tools {
 namespace {
@@ -73,6 +74,19 @@ int run(int argc, char** argv) {
   return code(Exit::usage);
 }
 
+/// Goes on as melflow-torch.
+int become_torch_program(char** argv) {
+  const auto program = torch_program();
+  std::cout.flush();
+  ::execv(program.c_str(), argv);
+  std::cerr << "melflow: this needs LibTorch, which is in " << program.string()
+            << ", and that cannot be started; tools/build release makes it\n";
+  return code(Exit::unavailable);
+}
+
+/// Its first line: LibTorch's errors go on with where they came from.
+std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
 }  // namespace
 }  // namespace melflow::tools
 
@@ -86,12 +100,12 @@ int main(int argc, char** argv) {
   } catch (const melflow::Error& e) {
     std::cerr << "melflow: " << e.what() << "\n";
     return static_cast<int>(e.code());
-  } catch (const c10::Error& e) {
-    std::cerr << "melflow: internal error: " << e.what_without_backtrace() << "\n";
+  } catch (const melflow::tools::NeedsTorch&) {
+    return melflow::tools::become_torch_program(argv);
   } catch (const std::bad_alloc&) {
     std::cerr << "melflow: out of memory\n";
   } catch (const std::exception& e) {
-    std::cerr << "melflow: internal error: " << e.what() << "\n";
+    std::cerr << "melflow: internal error: " << melflow::tools::first_line(e.what()) << "\n";
   }
   return static_cast<int>(Exit::internal);
 }

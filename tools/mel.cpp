@@ -44,7 +44,7 @@ int run_mel(CLI::App& app, std::vector<std::string> arguments) {
   out.check(inputs.size());
 
   const bool from_voice = recipe.find(".safetensors") != std::string::npos;
-  auto options = from_voice ? engine::load_voice(recipe).mel : audio::mel_recipe(recipe);
+  auto options = from_voice ? engine::VoiceFile(recipe).voice().mel : audio::mel_recipe(recipe);
   for (const auto& set : sets) {
     const auto equals = set.find('=');
     if (equals == std::string::npos) throw Error(Exit::usage, "--set " + set + ": write it as key=value");

@@ -11,6 +11,7 @@
 #include "engine/device.h"
 #include "engine/eval/score.h"
 #include "engine/files/npy.h"
+#include "engine/model_voice.h"
 #include "engine/tensors.h"
 #include "tools/batch.h"
 #include "tools/inputs.h"
@@ -51,7 +52,7 @@ ScoreArguments parse_arguments(CLI::App& app, std::vector<std::string> arguments
   return a;
 }
 
-engine::Recording read_input(const std::string& input, const ScoreArguments& a, const engine::Voice& voice) {
+engine::Recording read_input(const std::string& input, const ScoreArguments& a, const engine::ModelVoice& voice) {
   if (!a.mel.empty()) return engine::read_recording(input, voice, std::filesystem::path(a.mel));
   return engine::read_recording(input, voice, a.own_level ? engine::Loudness::own : engine::Loudness::of_voice);
 }
@@ -76,7 +77,7 @@ void print_line(const std::string& input, const engine::Score& score, double fra
   std::cout << input << text << std::endl;
 }
 
-json score_one(const std::string& input, const ScoreArguments& a, const engine::Voice& voice) {
+json score_one(const std::string& input, const ScoreArguments& a, const engine::ModelVoice& voice) {
   std::optional<AtomicFile> dump;  // first, so that a name that is taken is told before the work
   if (!a.dump_z.empty()) {
     dump.emplace(a.dump_z, a.force ? AtomicFile::Existing::replace : AtomicFile::Existing::refuse);

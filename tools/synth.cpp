@@ -1,17 +1,16 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cmath>
 #include <cstdio>
+#include <iostream>
 
 #include <nlohmann/json.hpp>
 
-#include <torch/torch.h>
-
 #include "audio/error.h"
-#include "engine/device.h"
 #include "engine/files/npy.h"
+#include "engine/kernels/thread_team.h"
 #include "engine/synth/synthesizer.h"
-#include "engine/tensors.h"
 #include "tools/batch.h"
 #include "tools/frames.h"
 #include "tools/inputs.h"
@@ -19,6 +18,7 @@
 #include "tools/progress.h"
 #include "tools/signals.h"
 #include "tools/verbs.h"
+#include "tools/verify_stream.h"
 #include "tools/voice_options.h"
 
 namespace melflow::tools {
@@ -31,69 +31,94 @@ struct SynthArguments {
   RawFormat raw_input;
   StreamOptions stream;
   std::string z, dump_z, encoding = "pcm16", format = "wav";
-  bool raw = false;
+  bool raw = false, json = false, verify = false;
+  double start = 0;  // seconds
+  int chunkings = 10;
+
+  audio::Encoding pcm() const { return audio::encoding_from_name(encoding); }
+  bool json_to_stdout() const { return json && out.file != "-"; }
 };
+
+engine::Noise noise_of(const SynthArguments& a, const VoiceOptions& v) {
+  return a.z.empty() ? engine::Noise(v.seed) : engine::Noise(files::read_npy(a.z), a.z);
+}
+
+SoundOutput::Options output_options(const SynthArguments& a, const audio::MelOptions& recipe, int64_t samples) {
+  return {.sample_rate = recipe.sample_rate,
+          .encoding = a.pcm(),
+          .raw = a.raw,
+          .samples = samples,
+          .existing = a.out.existing()};
+}
+
+/// How far from exact a voice was that had to hurry.
+void tell_snr(nlohmann::json& item, const std::optional<double>& snr, const std::string& name) {
+  if (!snr) return;
+  item["snr_db"] = *snr;
+  std::fprintf(stderr, "%s: %.1f dB above its error against the exact sound\n", name.c_str(), *snr);
+}
 
 void write_noise(const SynthArguments& a, const engine::Synthesizer& synthesizer, const audio::Mel& mel,
                  const engine::Noise& noise) {
   const auto z = synthesizer.noise_for(mel, noise);
-  files::write_npy(a.dump_z, z.sizes().vec(), engine::tensor_vector(z), a.out.existing());
+  files::write_npy(a.dump_z, z.shape, z.values, a.out.existing());
 }
 
-nlohmann::json synthesize(const SynthArguments& a, const VoiceOptions& v, engine::Synthesizer& synthesizer,
+nlohmann::json synthesize(const SynthArguments& a, const VoiceOptions& v, const engine::Synthesizer& synthesizer,
                           const std::string& input) {
   const auto spoken = read_spoken(input, synthesizer.voice(), a.raw_input);
   const auto& recipe = synthesizer.voice().mel;
-  const auto noise = a.z.empty() ? engine::Noise(v.seed) : engine::Noise(files::read_npy(a.z), a.z);
+  const auto noise = noise_of(a, v);
   if (!a.dump_z.empty()) write_noise(a, synthesizer, spoken.mel, noise);
 
   const auto whole = static_cast<size_t>(spoken.mel.frames) * static_cast<size_t>(recipe.hop_length);
-  const auto samples = std::min(whole, spoken.samples.value_or(whole));
+  const auto length = static_cast<int64_t>(std::min(whole, spoken.samples.value_or(whole)));
+  const int64_t start = std::llround(a.start * recipe.sample_rate), samples = length - start;
+  if (samples <= 0) {
+    throw Error(Exit::usage, "--start " + std::to_string(a.start) + ": " + input + " ends after " +
+                                 std::to_string(static_cast<double>(length) / recipe.sample_rate) + " s");
+  }
   const auto path = a.out.path_for(input, "." + a.format);
-  SoundOutput out(path, {.sample_rate = recipe.sample_rate,
-                         .encoding = audio::encoding_from_name(a.encoding),
-                         .raw = a.raw,
-                         .samples = static_cast<int64_t>(samples),
-                         .existing = a.out.existing()});
+  SoundOutput out(path, output_options(a, recipe, samples));
   ProgressLine line;
   const auto begin = Clock::now();
+  const double seconds = static_cast<double>(samples) / recipe.sample_rate;
   double done = 0;
-  synthesizer.run(spoken.mel, noise, [&](std::span<const float> piece) {
+  const auto sink = [&](std::span<const float> piece) {
     if (stop_requested()) throw Error(Exit::io_error, "stopped");
     require_finite(piece, input, synthesizer.voice().name);
     out.write(piece);
     done += static_cast<double>(piece.size()) / recipe.sample_rate;
-    line.show(clock_text(done) + " of " + clock_text(static_cast<double>(samples) / recipe.sample_rate));
-  });
+    line.show(clock_text(done) + " of " + clock_text(seconds));
+  };
+  const auto snr = synthesizer.run(spoken.mel, noise, sink, start);
   out.finish();
   const double took = std::chrono::duration<double>(Clock::now() - begin).count();
-  const double seconds = static_cast<double>(samples) / recipe.sample_rate;
   std::fprintf(stderr, "%s: %.2f s of sound in %.2f s, %.1f times real time\n", path.c_str(), seconds, took,
                seconds / took);
-  return {{"input", input},
-          {"output", path.string()},
-          {"seconds", seconds},
-          {"samples", samples},
-          {"sample_rate", recipe.sample_rate},
-          {"real_time_factor", seconds / took},
-          {"sigma", synthesizer.sigma()},
-          {"seed", v.seed}};
+  nlohmann::json item{{"input", input},
+                      {"output", path.string()},
+                      {"seconds", seconds},
+                      {"samples", samples},
+                      {"sample_rate", recipe.sample_rate},
+                      {"real_time_factor", seconds / took},
+                      {"sigma", synthesizer.sigma()},
+                      {"seed", v.seed}};
+  tell_snr(item, snr, path.string());
+  return item;
 }
 
 /// Frames that arrive while sound leaves.
-nlohmann::json synthesize_stream(const SynthArguments& a, const VoiceOptions& v, engine::Synthesizer& synthesizer,
+nlohmann::json synthesize_stream(const SynthArguments& a, const VoiceOptions& v, const engine::Synthesizer& synthesizer,
                                  const std::string& input, Frames& frames) {
   const auto& recipe = synthesizer.voice().mel;
-  const auto noise = a.z.empty() ? engine::Noise(v.seed) : engine::Noise(files::read_npy(a.z), a.z);
   const auto path = a.out.path_for(input, "." + a.format);
-  SoundOutput out(path, {.sample_rate = recipe.sample_rate,
-                         .encoding = audio::encoding_from_name(a.encoding),
-                         .raw = a.raw,
-                         .existing = a.out.existing()});
+  SoundOutput out(path, output_options(a, recipe, /*samples=*/-1));
   ProgressLine line;
   int64_t samples = 0;
   const auto seconds = [&] { return static_cast<double>(samples) / recipe.sample_rate; };
-  speak(frames, recipe.n_mels, *synthesizer.open_stream(noise), [&](std::span<const float> piece) {
+  const auto stream = synthesizer.open_stream(noise_of(a, v));
+  speak(frames, recipe.n_mels, *stream, [&](std::span<const float> piece) {
     require_finite(piece, input, synthesizer.voice().name);
     out.write(piece);
     samples += static_cast<int64_t>(piece.size());
@@ -101,9 +126,33 @@ nlohmann::json synthesize_stream(const SynthArguments& a, const VoiceOptions& v,
   });
   if (stop_requested()) throw Error(Exit::io_error, "stopped");
   out.finish();
-  return {{"input", input},     {"output", path.string()},           {"seconds", seconds()},
-          {"samples", samples}, {"sample_rate", recipe.sample_rate}, {"sigma", synthesizer.sigma()},
-          {"seed", v.seed}};
+  nlohmann::json item{{"input", input},     {"output", path.string()},           {"seconds", seconds()},
+                      {"samples", samples}, {"sample_rate", recipe.sample_rate}, {"sigma", synthesizer.sigma()},
+                      {"seed", v.seed}};
+  tell_snr(item, stream->snr_db(), path.string());
+  return item;
+}
+
+/// Prints the digests, and throws where one differs: the fault is the program's.
+nlohmann::json verify(const SynthArguments& a, const VoiceOptions& v, const engine::Synthesizer& synthesizer,
+                      const std::string& input) {
+  const auto spoken = read_spoken(input, synthesizer.voice(), a.raw_input);
+  const int threads = v.threads > 0 ? v.threads : engine::default_threads();
+  auto item = verify_stream(synthesizer, spoken.mel, noise_of(a, v), a.pcm(), a.chunkings, threads);
+  item["input"] = input;
+  if (!a.json) {
+    std::cout << item["digest"].get<std::string>() << "  " << input << ", " << spoken.mel.frames << " frames at once\n";
+    for (const auto& run : item["chunkings"]) {
+      std::cout << run["digest"].get<std::string>() << "  in " << run["pieces"] << " pieces of " << run["shortest"]
+                << " to " << run["longest"] << "\n";
+    }
+    std::cout << (item["equal"].get<bool>() ? "equal" : "different") << std::endl;
+  }
+  if (!item["equal"].get<bool>()) {
+    throw Error(Exit::internal,
+                input + ": a stream differs from the sound made at once, by up to " + item["max_difference"].dump());
+  }
+  return item;
 }
 
 /// A pipe in, a pipe out, where nothing else is said: melflow synth - --stream --raw.
@@ -113,13 +162,7 @@ void default_to_stdout(const std::vector<std::string>& inputs, const SynthArgume
   out.file = "-";
 }
 
-}  // namespace
-
-int run_synth(CLI::App& app, std::vector<std::string> arguments) {
-  std::vector<std::string> inputs;
-  SynthArguments a;
-  VoiceOptions v;
-  bool json = false;
+void add_options(CLI::App& app, std::vector<std::string>& inputs, SynthArguments& a, VoiceOptions& v) {
   app.add_option("inputs", inputs, "mels (.npy, .safetensors) or recordings; - is a mel on stdin");
   app.add_option("-o", a.out.file, "output: .wav, .flac, .raw, .npy (exact samples); - is stdout");
   app.add_option("-d", a.out.folder, "folder of the outputs");
@@ -130,36 +173,64 @@ int run_synth(CLI::App& app, std::vector<std::string> arguments) {
   app.add_option("--as", a.format, "wav, flac, raw or npy, for -d")
       ->check(CLI::IsMember({"wav", "flac", "raw", "npy"}));
   app.add_flag("--raw", a.raw, "no WAV header on stdout");
+  app.add_option(
+         "--start", a.start,
+         "seconds at which to begin: the same samples as in the whole. WaveGlow computes only as much of what is "
+         "before as it sees; a BlockFlow all of it")
+      ->check(CLI::Range(0.0, 1e6));
   app.add_flag("--stream", a.stream.stream, "frames on stdin (raw float32 or .npy) are spoken as they arrive");
+  app.add_flag("--verify-stream", a.verify,
+               "write nothing; speak the mel at once and cut at random, print the digests of the PCM and whether they "
+               "are equal (exit code 70 where not)");
+  app.add_option("--chunkings", a.chunkings, "for --verify-stream: how many")->check(CLI::Range(1, 1000000));
   app.add_option("--live-in", a.stream.live_in, "speak what a recording device hears; - is raw PCM on stdin");
   app.add_option("--rate", a.raw_input.rate, "raw PCM on stdin instead of a mel: its rate, Hz");
   app.add_option("--format", a.raw_input.format, "raw PCM on stdin: pcm16, pcm24, float32");
   app.add_flag("--force", a.out.force, "replace outputs that exist");
-  app.add_flag("--json", json, "one JSON object an item on stdout");
+  app.add_flag("--json", a.json, "one JSON object an item on stdout");
+}
+
+void check(const std::vector<std::string>& inputs, SynthArguments& a) {
+  const auto refuse = [](const std::string& why) { throw Error(Exit::usage, why); };
+  const bool arriving = a.stream.asked(inputs);
+  if (inputs.empty() && a.stream.live_in.empty()) refuse("nothing to speak; name a mel or a recording");
+  a.pcm();
+  if (a.verify) {
+    if (arriving || a.start > 0 || !a.dump_z.empty() || !a.out.file.empty() || !a.out.folder.empty()) {
+      refuse("--verify-stream writes nothing; it goes without -o, -d, --start, --dump-z, --stream and --live-in");
+    }
+  } else {
+    default_to_stdout(inputs, a, a.out);
+    a.out.check(inputs.size());
+  }
+  if ((!a.z.empty() || !a.dump_z.empty()) && inputs.size() > 1) refuse("--z and --dump-z go with one input");
+  if (arriving && (!a.dump_z.empty() || a.start > 0)) {
+    refuse("--dump-z and --start need the whole mel; they do not go with --stream and --live-in");
+  }
+}
+
+}  // namespace
+
+int run_synth(CLI::App& app, std::vector<std::string> arguments) {
+  std::vector<std::string> inputs;
+  SynthArguments a;
+  VoiceOptions v;
+  add_options(app, inputs, a, v);
   parse(app, std::move(arguments));
-  if (inputs.empty() && a.stream.live_in.empty())
-    throw Error(Exit::usage, "nothing to speak; name a mel or a recording");
-  default_to_stdout(inputs, a, a.out);
-  a.out.check(inputs.size());
-  if ((!a.z.empty() || !a.dump_z.empty()) && inputs.size() > 1) {
-    throw Error(Exit::usage, "--z and --dump-z go with one input");
-  }
-  if (a.stream.asked(inputs) && !a.dump_z.empty()) {
-    throw Error(Exit::usage, "--dump-z needs the whole mel; it does not go with --stream and --live-in");
-  }
-  audio::encoding_from_name(a.encoding);
+  check(inputs, a);
   catch_signals();
-  auto synthesizer = v.open();
+  const auto synthesizer = v.open();
   try {
     if (a.stream.asked(inputs)) {
       const auto frames = a.stream.open(inputs, synthesizer.voice(), a.raw_input);
       const std::string name = a.stream.live_in.empty() ? "-" : a.stream.live_in;
-      return for_each_item({name}, json && a.out.file != "-", [&](const std::string& input) {
+      return for_each_item({name}, a.json_to_stdout(), [&](const std::string& input) {
         return synthesize_stream(a, v, synthesizer, input, *frames);
       });
     }
-    return for_each_item(inputs, json && a.out.file != "-",
-                         [&](const std::string& input) { return synthesize(a, v, synthesizer, input); });
+    return for_each_item(inputs, a.json_to_stdout(), [&](const std::string& input) {
+      return a.verify ? verify(a, v, synthesizer, input) : synthesize(a, v, synthesizer, input);
+    });
   } catch (const ClosedPipe&) {
     return 0;  // | head has what it wanted
   }

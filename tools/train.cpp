@@ -53,7 +53,7 @@ int run_train(CLI::App& app, std::vector<std::string> arguments) {
   const std::string stored = out + "/config.json";
   if (config_path.empty() && resume) config_path = stored;
   auto json = config_path.empty() ? nlohmann::json::object() : read_json(config_path);
-  std::optional<engine::Voice> start;
+  std::optional<engine::ModelVoice> start;
   if (!init.empty()) {
     start = engine::load_voice(find_voice(init));
     begin_as(*start, json);

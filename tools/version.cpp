@@ -1,7 +1,5 @@
 #include <iostream>
 
-#include <torch/version.h>
-
 #include "engine/build_info.h"
 #include "tools/verbs.h"
 
@@ -9,8 +7,7 @@ namespace melflow::tools {
 
 int run_version(CLI::App& app, std::vector<std::string> arguments) {
   parse(app, std::move(arguments));
-  std::cout << "melflow " << engine::version() << " (commit " << engine::commit() << ", LibTorch " << TORCH_VERSION
-            << ")\n";
+  std::cout << "melflow " << engine::version() << " (commit " << engine::commit() << ")\n";
   return 0;
 }
 

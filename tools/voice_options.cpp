@@ -3,11 +3,9 @@
 #include <algorithm>
 #include <iterator>
 
-#include <torch/torch.h>
-
 #include "audio/error.h"
-#include "engine/device.h"
 #include "tools/inputs.h"
+#include "tools/with_torch.h"
 
 namespace melflow::tools {
 
@@ -20,16 +18,21 @@ void VoiceOptions::add_to(CLI::App& app) {
   app.add_option("--device", device, "cpu or cuda");
   app.add_option("--precision", precision, "fp32; bf16 or int8 for WaveGlow: faster, and not exact")
       ->check(CLI::IsMember({"fp32", "bf16", "int8"}));
+  app.add_option("--latency", latency,
+                 "milliseconds from a mel frame to its sound, at most: a voice that looks ahead further guesses what "
+                 "follows, and says how far off that was; 0: exact")
+      ->check(CLI::Range(0.0, 60000.0));
   app.add_option("--threads", threads, "of the CPU; 0: as many as there are")->check(CLI::Range(0, 1024));
 }
 
 engine::Synthesizer VoiceOptions::open() const {
-  if (threads > 0) torch::set_num_threads(threads);
-  const auto where = engine::open_device(device);
   const auto* chosen = std::find_if(std::begin(engine::kPrecisions), std::end(engine::kPrecisions),
                                     [&](engine::Precision p) { return precision == engine::name_of(p); });
-  return {engine::load_voice(find_voice(voice)),
-          {.sigma = sigma, .denoise = denoise, .device = where, .precision = *chosen}};
+  const engine::SynthOptions options{
+      .sigma = sigma, .denoise = denoise, .precision = *chosen, .threads = threads, .latency = latency / 1000};
+  if (device == "cuda") return open_on_gpu(find_voice(voice), options);
+  if (device != "cpu") throw Error(Exit::usage, "--device " + device + ": unknown; use cpu or cuda");
+  return {engine::VoiceFile(find_voice(voice)), options};
 }
 
 }  // namespace melflow::tools

@@ -12,13 +12,13 @@ namespace melflow::tools {
 /// The options that every verb that speaks has in common.
 struct VoiceOptions {
   std::string voice, device = "cpu", precision = "fp32";
-  double sigma = -1;
+  double sigma = -1, latency = 0;  ///< latency: ms
   uint64_t seed = 0;
   float denoise = 0;
   int threads = 0;
 
   void add_to(CLI::App& app);
-  /// Throws as load_voice and open_device do.
+  /// Throws as VoiceFile and open_on_gpu do.
   engine::Synthesizer open() const;
 };
 

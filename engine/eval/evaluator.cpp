@@ -11,7 +11,6 @@
 #include "audio/quality.h"
 #include "engine/eval/pesq.h"
 #include "engine/eval/score.h"
-#include "engine/synth/synthesizer.h"
 #include "engine/tensors.h"
 
 namespace melflow::engine {
@@ -42,9 +41,8 @@ void add_pair(PesqRun& pesq, audio::Waveform reference, audio::Waveform degraded
   pesq.add(reference, degraded);
 }
 
-EvalItem evaluate_one(Synthesizer& synthesizer, const std::filesystem::path& path, const EvalOptions& options,
-                      PesqRun& pesq) {
-  const auto& voice = synthesizer.voice();
+EvalItem evaluate_one(const ModelVoice& voice, Synthesizer& synthesizer, const std::filesystem::path& path,
+                      const EvalOptions& options, PesqRun& pesq) {
   const auto hop = voice.model->hop_length(), group = voice.model->group_size();
   auto recording = read_recording(path, voice);
   EvalItem item;
@@ -131,22 +129,23 @@ Measures Evaluation::mean(Measures EvalItem::*part) const {
   return out;
 }
 
-Evaluation evaluate(Voice voice, std::span<const std::filesystem::path> recordings, const EvalOptions& options,
-                    const std::function<bool()>& stop, const std::function<void(size_t, size_t)>& report) {
+Evaluation evaluate(const ModelVoice& voice, std::span<const std::filesystem::path> recordings,
+                    const EvalOptions& options, const std::function<bool()>& stop,
+                    const std::function<void(size_t, size_t)>& report) {
   Evaluation out;
   out.voice = voice.name;
   out.mel = voice.mel;
   out.denoise = options.denoise;
   out.seed = options.seed;
-  Synthesizer synthesizer(std::move(voice),
-                          {.sigma = options.sigma, .denoise = options.denoise, .device = options.device});
+  voice.model->to(options.device);
+  auto synthesizer = synthesizer_of(voice, {.sigma = options.sigma, .denoise = options.denoise});
   out.sigma = synthesizer.sigma();
   warm_up(synthesizer);
   PesqRun pesq;
   for (size_t i = 0; i < recordings.size() && !stop(); ++i) {
     report(i, recordings.size());
     try {
-      auto item = evaluate_one(synthesizer, recordings[i], options, pesq);
+      auto item = evaluate_one(voice, synthesizer, recordings[i], options, pesq);
       if (out.items.size() >= options.keep_sounds) item.recording = item.synthesis = item.floor_synthesis = {};
       out.items.push_back(std::move(item));
     } catch (const Error& e) {

@@ -13,7 +13,7 @@
 
 #include "audio/waveform.h"
 #include "engine/eval/recordings.h"
-#include "engine/voice.h"
+#include "engine/model_voice.h"
 
 namespace melflow::engine {
 
@@ -81,8 +81,9 @@ struct Evaluation {
 
 /// Synthesises every recording from its own mel and measures it; Griffin-Lim from the same mel beside it, as the floor
 /// to beat. A recording that fails is told in `failures`. `report` hears of (finished, of how many).
-Evaluation evaluate(Voice voice, std::span<const std::filesystem::path> recordings, const EvalOptions& options,
-                    const std::function<bool()>& stop, const std::function<void(size_t, size_t)>& report);
+Evaluation evaluate(const ModelVoice& voice, std::span<const std::filesystem::path> recordings,
+                    const EvalOptions& options, const std::function<bool()>& stop,
+                    const std::function<void(size_t, size_t)>& report);
 
 /// The means under the names of kMeasures, "griffin_lim" with its own, and "recordings" with one such object each.
 nlohmann::json to_json(const Evaluation& evaluation);

@@ -9,6 +9,7 @@
 #include "audio/mel.h"
 #include "audio/waveform.h"
 #include "engine/voice.h"
+#include "models/vocoder.h"
 
 namespace melflow::engine {
 

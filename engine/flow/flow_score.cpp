@@ -7,7 +7,7 @@
 
 #include "audio/error.h"
 #include "engine/flow/registry.h"
-#include "engine/noise.h"
+#include "engine/tensors.h"
 
 namespace melflow::engine {
 namespace {
@@ -80,7 +80,7 @@ EnergyScore score_energy(const FlowModel& model, const Energy& energy, int64_t c
   std::vector<torch::Tensor> parts;
   const Noise noise(seed);
   for (int64_t first = 0; first < count; first += kChunk) {
-    const auto z = noise.slice(2, first, std::min(kChunk, count - first))[0].t().contiguous();
+    const auto z = noise_tensor(noise, 2, first, std::min(kChunk, count - first))[0].t().contiguous();
     const auto drawn = model.flow->draw(z.to(device_of(model)));
     parts.push_back((drawn.log_prob + energy.energy(drawn.x)).to(torch::kCPU, torch::kFloat64));
   }
@@ -124,7 +124,8 @@ torch::Tensor sample_flow(const FlowModel& model, int64_t first, int64_t count, 
   std::vector<torch::Tensor> parts;
   for (int64_t done = 0; done < count; done += kChunk) {
     const auto n = std::min(kChunk, count - done);
-    const auto z = noise.slice(shape.numel(), first + done, n)[0].t().reshape(shape.sizes(n)) * sampling.temperature;
+    const auto z =
+        noise_tensor(noise, shape.numel(), first + done, n)[0].t().reshape(shape.sizes(n)) * sampling.temperature;
     auto context =
         shape.context > 0 ? context_of(labels.narrow(0, done, n), shape.context, model.name) : torch::Tensor();
     if (context.defined()) context = context.to(device_of(model));

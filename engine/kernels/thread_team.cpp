@@ -1,5 +1,7 @@
 #include "engine/kernels/thread_team.h"
 
+#include <cstdlib>
+
 namespace melflow::engine {
 namespace {
 
@@ -20,6 +22,12 @@ void wait_while(const std::atomic<unsigned>& value, unsigned old) {
 }
 
 }  // namespace
+
+int default_threads() {
+  const char* wanted = std::getenv("OMP_NUM_THREADS");
+  const int threads = wanted != nullptr ? std::atoi(wanted) : 0;
+  return std::max(1, threads > 0 ? threads : static_cast<int>(std::thread::hardware_concurrency()));
+}
 
 ThreadTeam::ThreadTeam(int threads) {
   for (int i = 1; i < threads; ++i) helpers_.emplace_back([this, i] { help(i); });

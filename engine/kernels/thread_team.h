@@ -9,6 +9,9 @@
 
 namespace melflow::engine {
 
+/// As many as OMP_NUM_THREADS says, else as the machine has for this process.
+int default_threads();
+
 /// Threads that do one piece of work together, meeting often: they wait awake for some microseconds, then asleep.
 class ThreadTeam {
  public:

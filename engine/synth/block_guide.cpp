@@ -2,11 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace melflow::engine {
 namespace {
 
-using models::BlockFlow;
+using BlockFlow = models::BlockFlowConstants;
 
 constexpr int kFft = BlockFlow::kFft, kBins = kFft / 2 + 1;
 constexpr auto kLookahead = static_cast<size_t>(BlockFlow::kLookahead);

@@ -4,16 +4,14 @@
 #include <cmath>
 #include <complex>
 
-#include <torch/torch.h>
-
+#include "audio/error.h"
 #include "audio/stft.h"
 #include "engine/kernels/convolve.h"
-#include "engine/tensors.h"
 
 namespace melflow::engine {
 namespace {
 
-using models::BlockFlow;
+using BlockFlow = models::BlockFlowConstants;
 
 constexpr size_t kFft = BlockFlow::kFft, kHistory = BlockFlow::kInversionPast;
 
@@ -49,7 +47,10 @@ BlockStream::BlockStream(std::shared_ptr<const BlockWeights> weights, Noise nois
 
 void BlockStream::add(std::span<const float> frames, std::vector<float>& out) {
   const auto bands = static_cast<size_t>(weights_->options.n_mels);
-  TORCH_CHECK(frames.size() % bands == 0, "BlockStream: ", frames.size(), " values are no whole frames of ", bands);
+  if (frames.size() % bands != 0) {
+    throw Error(Exit::internal, "BlockStream: " + std::to_string(frames.size()) + " values are no whole frames of " +
+                                    std::to_string(bands));
+  }
   for (size_t at = 0; at < frames.size(); at += bands) {
     guides_.add(frames.subspan(at, bands));
     emit(out);
@@ -62,8 +63,9 @@ void BlockStream::finish(std::vector<float>& out) {
 }
 
 void BlockStream::emit(std::vector<float>& out) {
+  std::vector<float> z(group_);
   while (const auto* guide = guides_.next()) {
-    auto z = tensor_vector(noise_.slice(static_cast<int64_t>(group_), block_++, 1));
+    noise_.fill(static_cast<int64_t>(group_), block_++, 1, z);
     for (float& v : z) v *= static_cast<float>(sigma_);
     speak_block(*guide, z, out);
   }

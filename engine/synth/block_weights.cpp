@@ -1,33 +1,46 @@
 #include "engine/synth/block_weights.h"
 
 #include <cmath>
-#include <string>
 
-#include <torch/torch.h>
-
-#include "engine/tensors.h"
+#include "engine/synth/dense.h"
 
 namespace melflow::engine {
 namespace {
 
-PackedLinear pack(const torch::Tensor& weight, const torch::Tensor& bias) {
-  const auto w = tensor_vector(weight);
-  const auto b = bias.defined() ? tensor_vector(bias) : std::vector<float>();
-  return {w, b, static_cast<int>(weight.size(1)), static_cast<int>(weight.size(0))};
+/// [out, in, kernel] → [out, kernel, in]: frames lie one after the other in the input.
+std::vector<float> by_tap(std::span<const float> weight, size_t inputs, size_t kernel) {
+  std::vector<float> out(weight.size());
+  const size_t row = inputs * kernel;
+  for (size_t i = 0; i < weight.size(); ++i) {
+    out[i / row * row + i % kernel * inputs + i % row / kernel] = weight[i];
+  }
+  return out;
+}
+
+std::vector<float> transposed(std::span<const float> matrix, size_t rows, size_t columns) {
+  std::vector<float> out(matrix.size());
+  for (size_t r = 0; r < rows; ++r) {
+    for (size_t c = 0; c < columns; ++c) out[c * rows + r] = matrix[r * columns + c];
+  }
+  return out;
 }
 
 }  // namespace
 
-BlockWeights::BlockWeights(const models::BlockFlow& model) : options(model.options()) {
-  const auto all = model.named_parameters();
-  const auto linear = [&](const std::string& name) {
-    const auto* bias = all.find(name + ".bias");
-    return pack(all[name + ".weight"], bias != nullptr ? *bias : torch::Tensor());
+BlockWeights::BlockWeights(const models::BlockFlowOptions& o, const std::map<std::string, files::TensorView>& tensors)
+    : options(o) {
+  const Parameters p(tensors);
+  const auto linear = [&](const std::string& name) -> PackedLinear {
+    const auto& shape = tensors.at(name + ".weight").shape;
+    const auto bias = tensors.contains(name + ".bias") ? p.floats(name + ".bias") : std::vector<float>();
+    return {p.floats(name + ".weight"), bias, static_cast<int>(shape[1]), static_cast<int>(shape[0])};
   };
   for (int i = 0; i < 4; ++i) {
     const auto name = "encoder_" + std::to_string(i);
-    // [out, in, kernel] → [out, kernel · in]: frames lie one after the other in the input.
-    encoder.push_back(pack(all[name + ".weight"].transpose(1, 2).flatten(1), all[name + ".bias"]));
+    const auto& shape = tensors.at(name + ".weight").shape;
+    const auto inputs = static_cast<size_t>(shape[1]), kernel = static_cast<size_t>(shape[2]);
+    encoder.emplace_back(by_tap(p.floats(name + ".weight"), inputs, kernel), p.floats(name + ".bias"),
+                         static_cast<int>(inputs * kernel), static_cast<int>(shape[0]));
   }
   cepstrum = linear("cepstrum");
   film = linear("film");
@@ -35,8 +48,11 @@ BlockWeights::BlockWeights(const models::BlockFlow& model) : options(model.optio
   past = linear("past");
   out = linear("out");
   for (int64_t i = 0; i < options.layers; ++i) layers.push_back(linear("layer_" + std::to_string(i)));
-  mel_to_magnitude = pack(model.named_buffers()["mel_to_magnitude"].t(), {});
-  const auto log_sharpness = tensor_vector(all["sharpness"]);
+  constexpr int kBins = models::BlockFlowConstants::kFft / 2 + 1;
+  const auto bands = static_cast<size_t>(options.n_mels);
+  mel_to_magnitude = PackedLinear(transposed(p.floats("mel_to_magnitude"), bands, kBins), std::vector<float>(),
+                                  static_cast<int>(bands), kBins);
+  const auto log_sharpness = p.floats("sharpness");
   for (int i = 0; i < 2; ++i) sharpness[i] = std::exp(log_sharpness[static_cast<size_t>(i)]);
 }
 

@@ -1,15 +1,19 @@
 #pragma once
 
+#include <map>
+#include <string>
 #include <vector>
 
+#include "engine/files/safetensors.h"
 #include "engine/kernels/linear.h"
-#include "models/block_flow.h"
+#include "models/block_flow_options.h"
 
 namespace melflow::engine {
 
 /// A BlockFlow's weights, packed once for evaluation step by step; any number of streams share one copy.
 struct BlockWeights {
-  explicit BlockWeights(const models::BlockFlow& model);
+  /// `tensors` must be those that the options ask for (model_options.h).
+  BlockWeights(const models::BlockFlowOptions& options, const std::map<std::string, files::TensorView>& tensors);
 
   models::BlockFlowOptions options;
   std::vector<PackedLinear> encoder;  ///< the convolutions, as matrices over [kernel · channels] of joined frames

@@ -8,15 +8,15 @@
 namespace melflow::engine {
 namespace {
 
-constexpr int kFft = 1024, kHop = 256, kPad = kFft / 2;
+constexpr int kFft = Denoiser::kFft, kHop = Denoiser::kHop, kPad = kFft / 2;
 
 }  // namespace
 
-std::vector<float> denoiser_bias(const StreamSource& source, const models::Vocoder& model) {
-  constexpr int64_t kFrames = 88;
+std::vector<float> denoiser_bias(const StreamSource& source, int n_mels) {
+  constexpr int kFrames = 88;
   const auto stream = source.open(Noise(0), /*sigma=*/0.0);
   std::vector<float> hum;
-  stream->add(std::vector<float>(static_cast<size_t>(kFrames * model.n_mels()), 0.0f), hum);
+  stream->add(std::vector<float>(static_cast<size_t>(kFrames * n_mels), 0.0f), hum);
   stream->finish(hum);
   audio::Stft stft(audio::StftOptions{.n_fft = kFft, .hop_length = kHop, .win_length = kFft});
   const auto spectrogram = stft.forward(hum);

@@ -10,13 +10,17 @@ namespace melflow::engine {
 
 /// The magnitude spectrum of what a voice hums without noise: the first STFT frame of inverse(0, mel of zeros, 88
 /// frames), as NVIDIA's denoiser takes it. [513]
-std::vector<float> denoiser_bias(const StreamSource& source, const models::Vocoder& model);
+std::vector<float> denoiser_bias(const StreamSource& source, int n_mels);
 
 /// NVIDIA's denoiser: every STFT frame (1024 samples, hop 256, reflected ends) loses strength·bias from its magnitude
 /// and keeps its phase. Samples go in and come out in pieces, the same for every way of cutting them; the delay is at
 /// most 1024 samples, and memory does not grow.
 class Denoiser {
  public:
+  static constexpr int kFft = 1024, kHop = 256;
+  /// Samples to each side on which one depends, the reflected ends included.
+  static constexpr int kReach = kFft + kFft / 2;
+
   Denoiser(std::vector<float> bias, float strength);
 
   /// Takes samples, appends those that are finished to out.

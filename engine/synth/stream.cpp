@@ -1,37 +1,67 @@
 #include "engine/synth/stream.h"
 
-#include <torch/torch.h>
+#include <algorithm>
 
 #include "audio/error.h"
 #include "engine/synth/block_stream.h"
-#include "engine/synth/tiled_stream.h"
-#include "engine/synth/waveglow_stream.h"
-#include "engine/synth/waveglow_weights.h"
-#include "models/waveglow.h"
+#include "engine/synth/hasty_stream.h"
 
 namespace melflow::engine {
+namespace {
 
-StreamSource::StreamSource(std::shared_ptr<models::Vocoder> model, Precision precision) : model_(std::move(model)) {
-  if (const auto* block_flow = dynamic_cast<const models::BlockFlow*>(model_.get())) {
-    block_weights_ = std::make_shared<BlockWeights>(*block_flow);
+using Tensors = std::map<std::string, files::TensorView>;
+
+class WaveGlowSource : public StreamSource {
+ public:
+  WaveGlowSource(const models::WaveGlowOptions& options, const Tensors& tensors, const PackOptions& pack)
+      : weights_(std::make_shared<WaveGlowWeights>(options, tensors, pack.precision)),
+        team_(std::make_shared<ThreadTeam>(pack.threads)) {}
+  std::unique_ptr<Stream> open(Noise noise, double sigma) const override {
+    return std::make_unique<WaveGlowStream>(weights_, team_, std::move(noise), sigma);
   }
-  const auto* waveglow = dynamic_cast<const models::WaveGlow*>(model_.get());
-  // The first release's model, whose odd flows swap the halves, goes the plain way: it is rare, and was never fast.
-  if (waveglow && !waveglow->options().swap_odd_halves && waveglow->parameters().front().is_cpu()) {
-    waveglow_weights_ = std::make_shared<WaveGlowWeights>(*waveglow, precision);
-    team_ = std::make_shared<ThreadTeam>(torch::get_num_threads());
-  } else if (precision != Precision::fp32) {
-    throw Error(Exit::usage, std::string("--precision ") + name_of(precision) +
+  std::unique_ptr<Stream> open_hasty(const Noise& noise, double sigma, int64_t frames) const override {
+    const int64_t chunk = std::max<int64_t>(1, frames / 4);  // each costs a run through the whole reach
+    const auto stream = [&](const Noise& z) { return std::make_unique<WaveGlowStream>(weights_, team_, z, sigma); };
+    return std::make_unique<HastyStream>(stream(noise), stream(noise.endless()), *weights_, frames - chunk, chunk);
+  }
+
+ private:
+  std::shared_ptr<const WaveGlowWeights> weights_;
+  std::shared_ptr<ThreadTeam> team_;
+};
+
+/// Block follows block: one thread has all there is to do.
+class BlockSource : public StreamSource {
+ public:
+  BlockSource(const models::BlockFlowOptions& options, const Tensors& tensors, const PackOptions& pack)
+      : weights_(std::make_shared<BlockWeights>(options, tensors)) {
+    if (pack.precision == Precision::fp32) return;
+    throw Error(Exit::usage, std::string("--precision ") + name_of(pack.precision) +
                                  " is for voices of the WaveGlow kind, on the CPU; leave it out for this one");
   }
+  std::unique_ptr<Stream> open(Noise noise, double sigma) const override {
+    return std::make_unique<BlockStream>(weights_, std::move(noise), sigma);
+  }
+
+ private:
+  std::shared_ptr<const BlockWeights> weights_;
+};
+
+std::shared_ptr<const StreamSource> source_of(const models::WaveGlowOptions& o, const Tensors& tensors,
+                                              const PackOptions& pack) {
+  return std::make_shared<WaveGlowSource>(o, tensors, pack);
+}
+std::shared_ptr<const StreamSource> source_of(const models::BlockFlowOptions& o, const Tensors& tensors,
+                                              const PackOptions& pack) {
+  return std::make_shared<BlockSource>(o, tensors, pack);
 }
 
-std::unique_ptr<Stream> StreamSource::open(Noise noise, double sigma) const {
-  if (block_weights_) return std::make_unique<BlockStream>(block_weights_, std::move(noise), sigma);
-  if (waveglow_weights_) {
-    return std::make_unique<WaveGlowStream>(waveglow_weights_, team_, std::move(noise), sigma);
-  }
-  return std::make_unique<TiledStream>(model_, std::move(noise), sigma);
+}  // namespace
+
+std::shared_ptr<const StreamSource> packed_source(const ModelOptions& options, const Tensors& tensors,
+                                                  PackOptions pack) {
+  if (pack.threads <= 0) pack.threads = default_threads();
+  return std::visit([&](const auto& o) { return source_of(o, tensors, pack); }, options);
 }
 
 }  // namespace melflow::engine

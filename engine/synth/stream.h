@@ -1,12 +1,13 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "engine/kernels/tile_kernels.h"
+#include "engine/model_options.h"
 #include "engine/noise.h"
-#include "models/vocoder.h"
 
 namespace melflow::engine {
 
@@ -19,25 +20,32 @@ class Stream {
   virtual void add(std::span<const float> frames, std::vector<float>& out) = 0;
   /// No frame follows: appends the rest. frames·hop_length samples came out in all.
   virtual void finish(std::vector<float>& out) = 0;
+  /// For a stream that is not exact: what it said so far over its error, in decibels.
+  virtual std::optional<double> snr_db() const { return std::nullopt; }
 };
 
-struct BlockWeights;
-struct WaveGlowWeights;
-class ThreadTeam;
-
-/// Opens streams for one model, in the fastest way that fits it; what can be prepared once is prepared here, and shared
-/// by any number of streams, which may outlive this.
+/// Opens streams for one model; what can be prepared once is prepared there, and shared by any number of streams, which
+/// may outlive it.
 class StreamSource {
  public:
-  /// A lower precision is for WaveGlow on the CPU: throws Error{usage} where the model has no such path.
-  explicit StreamSource(std::shared_ptr<models::Vocoder> model, Precision precision = Precision::fp32);
-  std::unique_ptr<Stream> open(Noise noise, double sigma) const;
-
- private:
-  std::shared_ptr<models::Vocoder> model_;
-  std::shared_ptr<const BlockWeights> block_weights_;        // of a BlockFlow
-  std::shared_ptr<const WaveGlowWeights> waveglow_weights_;  // of a WaveGlow on the CPU
-  std::shared_ptr<ThreadTeam> team_;                         // that its streams work with
+  virtual ~StreamSource() = default;
+  virtual std::unique_ptr<Stream> open(Noise noise, double sigma) const = 0;
+  /// One that speaks `frames` frames after the mel though the model sees further (hasty_stream.h); null where there is
+  /// no such way.
+  virtual std::unique_ptr<Stream> open_hasty(const Noise& /*noise*/, double /*sigma*/, int64_t /*frames*/) const {
+    return nullptr;
+  }
 };
+
+struct PackOptions {
+  int threads = 0;  ///< of the team that all streams work with; 0: default_threads()
+  Precision precision = Precision::fp32;
+};
+
+/// On the CPU, without LibTorch: the model's weights, packed. `tensors` are those that the options ask for
+/// (require_tensors), and are not needed afterwards. Throws Error{usage} where the model has no such precision.
+std::shared_ptr<const StreamSource> packed_source(const ModelOptions& options,
+                                                  const std::map<std::string, files::TensorView>& tensors,
+                                                  PackOptions pack = {});
 
 }  // namespace melflow::engine

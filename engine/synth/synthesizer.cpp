@@ -1,7 +1,10 @@
 #include "engine/synth/synthesizer.h"
 
-#include <torch/torch.h>
+#include <algorithm>
+#include <cmath>
+#include <numeric>
 
+#include "audio/error.h"
 #include "engine/synth/denoiser.h"
 
 namespace melflow::engine {
@@ -21,6 +24,7 @@ class DenoisedStream : public Stream {
     pass(out);
     denoiser_.finish(out);
   }
+  std::optional<double> snr_db() const override { return inner_->snr_db(); }
 
  private:
   void pass(std::vector<float>& out) {
@@ -34,36 +38,78 @@ class DenoisedStream : public Stream {
 
 }  // namespace
 
-Synthesizer::Synthesizer(Voice voice, const SynthOptions& options)
-    : voice_(std::move(voice)), sigma_(options.sigma < 0 ? voice_.sigma : options.sigma), denoise_(options.denoise) {
-  voice_.model->to(options.device);
-  source_ = std::make_unique<StreamSource>(voice_.model, options.precision);
-  if (denoise_ > 0) denoiser_bias_ = denoiser_bias(*source_, *voice_.model);
+Synthesizer::Synthesizer(Voice voice, std::shared_ptr<const StreamSource> source, const SynthOptions& options)
+    : voice_(std::move(voice)),
+      sigma_(options.sigma < 0 ? voice_.sigma : options.sigma),
+      denoise_(options.denoise),
+      latency_(options.latency),
+      source_(std::move(source)) {
+  if (denoise_ > 0) denoiser_bias_ = denoiser_bias(*source_, voice_.mel.n_mels);
+}
+
+Synthesizer::Synthesizer(const VoiceFile& file, const SynthOptions& options)
+    : Synthesizer(file.voice(),
+                  packed_source(file.voice().options(), file.tensors(), {options.threads, options.precision}),
+                  options) {}
+
+std::unique_ptr<Stream> Synthesizer::open_bare_stream(const Noise& noise) const {
+  if (latency_ <= 0) return source_->open(noise, sigma_);
+  const int64_t needed = first_sample_frames(voice_.options());
+  const double frame = static_cast<double>(voice_.mel.hop_length) / voice_.mel.sample_rate;
+  const double denoiser = denoise_ > 0 ? static_cast<double>(Denoiser::kFft) / voice_.mel.sample_rate : 0.0;
+  const auto frames = static_cast<int64_t>((latency_ - denoiser) / frame + 1e-9);
+  if (frames >= needed) return source_->open(noise, sigma_);
+  auto stream = frames < 1 ? nullptr : source_->open_hasty(noise, sigma_, frames);
+  if (stream) return stream;
+  const auto milliseconds = [](double seconds) { return std::to_string(std::lround(1000 * seconds)) + " ms"; };
+  throw Error(Exit::usage, voice_.name + ": cannot speak " + milliseconds(latency_) +
+                               " after its mel; without --latency it takes " +
+                               milliseconds(static_cast<double>(needed) * frame + denoiser));
 }
 
 std::unique_ptr<Stream> Synthesizer::open_stream(const Noise& noise) const {
-  auto stream = source_->open(noise, sigma_);
+  auto stream = open_bare_stream(noise);
   if (denoise_ <= 0) return stream;
   return std::make_unique<DenoisedStream>(std::move(stream), Denoiser(denoiser_bias_, denoise_));
 }
 
-void Synthesizer::run(const audio::Mel& mel, const Noise& noise, const Sink& sink) {
-  const auto stream = open_stream(noise);
+/// Far enough before sample `start` for everything behind it to be as from the beginning.
+int64_t Synthesizer::frame_to_begin_at(int64_t start) const {
+  const auto reach = engine::reach(voice_.options());
+  if (reach.endless) return 0;
+  const int64_t hop = voice_.mel.hop_length, denoiser = denoise_ > 0 ? Denoiser::kReach : 0;
+  const auto frame = (start - denoiser) / hop - reach.history_frames;
+  // The denoiser's frames lie on a grid of their own.
+  const auto step = denoise_ > 0 ? std::lcm(hop, Denoiser::kHop) / hop : 1;
+  return std::max<int64_t>(0, frame) / step * step;
+}
+
+std::optional<double> Synthesizer::run(const audio::Mel& mel, const Noise& noise, const Sink& sink,
+                                       int64_t start) const {
+  const auto first = static_cast<int>(std::min<int64_t>(frame_to_begin_at(start), mel.frames));
+  const auto stream = open_stream(noise.from(first * (voice_.mel.hop_length / group_size(voice_.options()))));
+  auto dropped = static_cast<size_t>(start - static_cast<int64_t>(first) * voice_.mel.hop_length);
   std::vector<float> frame(static_cast<size_t>(mel.n_mels)), piece;
-  for (int t = 0; t < mel.frames; ++t) {
+  const auto give = [&] {
+    const auto before = std::min(dropped, piece.size());
+    dropped -= before;
+    if (piece.size() > before) sink(std::span(piece).subspan(before));
+    piece.clear();
+  };
+  for (int t = first; t < mel.frames; ++t) {
     for (int m = 0; m < mel.n_mels; ++m) {
       frame[static_cast<size_t>(m)] =
           mel.values[static_cast<size_t>(m) * static_cast<size_t>(mel.frames) + static_cast<size_t>(t)];
     }
     stream->add(frame, piece);
-    if (!piece.empty()) sink(piece);
-    piece.clear();
+    give();
   }
   stream->finish(piece);
-  if (!piece.empty()) sink(piece);
+  give();
+  return stream->snr_db();
 }
 
-audio::Waveform Synthesizer::operator()(const audio::Mel& mel, const Noise& noise) {
+audio::Waveform Synthesizer::operator()(const audio::Mel& mel, const Noise& noise) const {
   audio::Waveform out{{}, voice_.mel.sample_rate};
   out.samples.reserve(static_cast<size_t>(mel.frames) * static_cast<size_t>(voice_.mel.hop_length));
   run(mel, noise,
@@ -71,9 +117,18 @@ audio::Waveform Synthesizer::operator()(const audio::Mel& mel, const Noise& nois
   return out;
 }
 
-torch::Tensor Synthesizer::noise_for(const audio::Mel& mel, const Noise& noise) const {
-  const auto& model = *voice_.model;
-  return noise.slice(model.group_size(), 0, mel.frames * (model.hop_length() / model.group_size()))[0];
+files::NpyArray Synthesizer::noise_for(const audio::Mel& mel, const Noise& noise) const {
+  const auto options = voice_.options();
+  const auto channels = group_size(options), groups = mel.frames * (hop_length(options) / channels);
+  std::vector<float> by_group(static_cast<size_t>(channels * groups));
+  noise.fill(channels, 0, groups, by_group);
+  files::NpyArray out{{channels, groups}, std::vector<float>(by_group.size())};
+  for (int64_t g = 0; g < groups; ++g) {
+    for (int64_t c = 0; c < channels; ++c) {
+      out.values[static_cast<size_t>(c * groups + g)] = by_group[static_cast<size_t>(g * channels + c)];
+    }
+  }
+  return out;
 }
 
 }  // namespace melflow::engine

@@ -5,8 +5,6 @@
 #include <span>
 #include <vector>
 
-#include <torch/types.h>
-
 #include "audio/mel.h"
 #include "audio/waveform.h"
 #include "engine/noise.h"
@@ -18,38 +16,51 @@ namespace melflow::engine {
 struct SynthOptions {
   double sigma = -1.0;   ///< standard deviation of the noise; negative: the voice's own
   float denoise = 0.0f;  ///< strength of the denoiser; 0 leaves it out
-  torch::Device device = torch::kCPU;
   Precision precision = Precision::fp32;
+  int threads = 0;  ///< of the CPU; 0: default_threads()
+  /// Seconds from a mel frame to its sound, at most, where the voice's own would be more: then the sound is not exact.
+  /// 0: exact.
+  double latency = 0.0;
 };
 
 /// Mel → sound, with one voice. The public face of the engine.
 class Synthesizer {
  public:
-  Synthesizer(Voice voice, const SynthOptions& options);
+  /// `source` opens streams of the voice's model.
+  Synthesizer(Voice voice, std::shared_ptr<const StreamSource> source, const SynthOptions& options);
+  /// On the CPU, without LibTorch.
+  Synthesizer(const VoiceFile& file, const SynthOptions& options);
 
   using Sink = std::function<void(std::span<const float>)>;
 
   /// Hands the samples (frames·hop_length in all) to the sink as they are computed, in memory that does not grow with
-  /// the mel.
-  void run(const audio::Mel& mel, const Noise& noise, const Sink& sink);
+  /// the mel. From sample `start` on: the same samples as from the beginning, for which WaveGlow computes no more than
+  /// it sees of the past; a voice whose past never ends computes all of it.
+  /// Answers Stream::snr_db.
+  std::optional<double> run(const audio::Mel& mel, const Noise& noise, const Sink& sink, int64_t start = 0) const;
 
   /// The same, whole.
-  audio::Waveform operator()(const audio::Mel& mel, const Noise& noise);
+  audio::Waveform operator()(const audio::Mel& mel, const Noise& noise) const;
 
-  /// For mels that are still arriving: what run() does, frame by frame, the denoiser included.
+  /// For mels that are still arriving: what run() does, frame by frame, the denoiser included. Throws Error{usage}
+  /// where the voice cannot be as fast as `latency` asks.
   std::unique_ptr<Stream> open_stream(const Noise& noise) const;
 
   /// The noise that run() uses, before sigma: [group_size, groups].
-  torch::Tensor noise_for(const audio::Mel& mel, const Noise& noise) const;
+  files::NpyArray noise_for(const audio::Mel& mel, const Noise& noise) const;
 
   const Voice& voice() const { return voice_; }
   double sigma() const { return sigma_; }
 
  private:
+  int64_t frame_to_begin_at(int64_t start) const;
+  std::unique_ptr<Stream> open_bare_stream(const Noise& noise) const;
+
   Voice voice_;
   double sigma_;
   float denoise_;
-  std::unique_ptr<StreamSource> source_;
+  double latency_;
+  std::shared_ptr<const StreamSource> source_;
   std::vector<float> denoiser_bias_;
 };
 

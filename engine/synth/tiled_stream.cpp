@@ -38,7 +38,7 @@ void TiledStream::compute_tile(int64_t end, std::vector<float>& out) {
   const auto here = std::span(frames_).subspan(static_cast<size_t>((first - first_) * bands),
                                                static_cast<size_t>((last - first) * bands));
   const auto mel = vector_tensor(here).view({1, last - first, bands}).transpose(1, 2).contiguous();
-  const auto z = noise_.slice(model_->group_size(), first * groups, (last - first) * groups) * sigma_;
+  const auto z = noise_tensor(noise_, model_->group_size(), first * groups, (last - first) * groups) * sigma_;
   const auto x = model_->inverse(z.to(device), mel.to(device)).value[0];
   const auto samples = tensor_vector(x.narrow(0, (done_ - first) * hop, (end - done_) * hop));
   out.insert(out.end(), samples.begin(), samples.end());

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "engine/synth/stream.h"
+#include "models/vocoder.h"
 
 namespace melflow::engine {
 

@@ -150,7 +150,10 @@ void WaveGlowStream::step(const ThreadTeam::Member& member, int64_t first, int c
 void WaveGlowStream::run_start(const ThreadTeam::Member& member, size_t flow, Range in) {
   const auto& w = *weights_;
   auto& s = scratch_[static_cast<size_t>(member.index())];
-  for (int r = 0; r < in.count(); ++r) s.rows[static_cast<size_t>(r)] = flows_[flow].latent.bytes(in.begin + r);
+  for (int r = 0; r < in.count(); ++r) {
+    s.rows[static_cast<size_t>(r)] =
+        reinterpret_cast<const std::byte*>(flows_[flow].latent.at(in.begin + r) + weights_->flows[flow].kept_at);
+  }
   const auto& start = w.flows[flow].start;
   const int width = w.kernels->width;
   member.share(start.panels(), in.count(), w.kernels->row_block, [&](int panel, int a, int b) {
@@ -276,7 +279,7 @@ void WaveGlowStream::couple(const ThreadTeam::Member& member, size_t index, Rang
       float* x = flows_[index].latent.at(t);
       const float* change = flows_[index].change.at(t);
       for (int c = 0; c < flow.moved; ++c) {
-        x[flow.kept + c] = (x[flow.kept + c] - change[c]) / std::exp(change[flow.moved + c]);
+        x[flow.moved_at + c] = (x[flow.moved_at + c] - change[c]) / std::exp(change[flow.moved + c]);
       }
       float* out = last ? samples_.data() + r * group : flows_[index + 1].latent.at(t);
       for (int c = 0; c < flow.early; ++c) *out++ = latent_.at(t)[flow.early_at + c];
@@ -302,6 +305,15 @@ void WaveGlowStream::keep_history(const ThreadTeam::Member& member, size_t flow,
                   flows_[flow].packed[layer].bytes(in.begin + r));
     }
   });
+}
+
+void WaveGlowStream::continue_from(const WaveGlowStream& other) {
+  context_ = other.context_;
+  latent_ = other.latent_;
+  flows_ = other.flows_;
+  drawn_ = other.drawn_;
+  entered_ = other.entered_;
+  total_ = other.total_;
 }
 
 size_t WaveGlowStream::state_bytes() const {

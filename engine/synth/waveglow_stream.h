@@ -21,6 +21,8 @@ class WaveGlowStream : public Stream {
                  double sigma);
   void add(std::span<const float> frames, std::vector<float>& out) override;
   void finish(std::vector<float>& out) override;
+  /// Goes on where `other`, of the same weights, noise and sigma, is.
+  void continue_from(const WaveGlowStream& other);
   /// What a stream keeps between two calls.
   size_t state_bytes() const;
 

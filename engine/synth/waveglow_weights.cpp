@@ -2,55 +2,35 @@
 
 #include <string>
 
-#include <torch/torch.h>
-
-#include "models/waveglow.h"
+#include "engine/synth/dense.h"
 
 namespace melflow::engine {
 namespace {
 
-/// Looks parameters up by their names, as double.
-class Parameters {
- public:
-  explicit Parameters(const models::WaveGlow& model) {
-    for (const auto& p : model.named_parameters()) all_.insert(p.key(), p.value().detach());
-  }
-  torch::Tensor at(const std::string& name) const { return all_[name].to(torch::kCPU, torch::kFloat64); }
-  /// g·v/‖v‖ [out, in, kernel].
-  torch::Tensor normed(const std::string& name) const {
-    const auto v = at(name + ".weight_v");
-    return v * (at(name + ".weight_g") / v.flatten(1).norm(2, {1}).view({-1, 1, 1}));
-  }
-
- private:
-  torch::OrderedDict<std::string, torch::Tensor> all_;
-};
-
 /// Writes weight [out, in, kernel] to rows first + tap·in + i of a matrix, output o to column(o).
 template <typename Column>
-void place(PanelMatrix& matrix, int first, const torch::Tensor& weight, Column&& column) {
-  const auto dense = weight.to(torch::kFloat32).contiguous();
-  const auto* w = dense.data_ptr<float>();
-  const int outputs = static_cast<int>(dense.size(0)), inputs = static_cast<int>(dense.size(1));
-  const int taps = dense.dim() > 2 ? static_cast<int>(dense.size(2)) : 1;
+void place(PanelMatrix& matrix, int first, const Dense& weight, Column&& column) {
+  const double* w = weight.values.data();
+  const int outputs = static_cast<int>(weight.size(0)), inputs = static_cast<int>(weight.size(1));
+  const int taps = static_cast<int>(weight.size(2));
   for (int o = 0; o < outputs; ++o) {
     for (int i = 0; i < inputs; ++i) {
-      for (int tap = 0; tap < taps; ++tap) matrix.at(first + tap * inputs + i, column(o)) = *w++;
+      for (int tap = 0; tap < taps; ++tap) matrix.at(first + tap * inputs + i, column(o)) = static_cast<float>(*w++);
     }
   }
 }
 
 template <typename Column>
-void place_bias(PanelMatrix& matrix, const torch::Tensor& bias, Column&& column) {
-  const auto b = bias.to(torch::kFloat32).contiguous();
-  for (int o = 0; o < b.numel(); ++o) matrix.bias(column(o)) = b.data_ptr<float>()[o];
+void place_bias(PanelMatrix& matrix, const Dense& bias, Column&& column) {
+  for (int o = 0; o < bias.count(); ++o) {
+    matrix.bias(column(o)) = static_cast<float>(bias.values[static_cast<size_t>(o)]);
+  }
 }
 
 int same(int column) { return column; }
 
-PanelMatrix packed(const TileKernels& kernels, Precision precision, const torch::Tensor& weight,
-                   const torch::Tensor& bias) {
-  const int depth = static_cast<int>(weight.numel() / weight.size(0));
+PanelMatrix packed(const TileKernels& kernels, Precision precision, const Dense& weight, const Dense& bias) {
+  const auto depth = static_cast<int>(weight.count() / weight.size(0));
   PanelMatrix out(kernels, precision, {depth}, static_cast<int>(weight.size(0)));
   place(out, 0, weight, same);
   place_bias(out, bias, same);
@@ -60,18 +40,18 @@ PanelMatrix packed(const TileKernels& kernels, Precision precision, const torch:
 
 /// ConvTranspose1d of stride hop as one matrix: row (frame f - taps + 1 + q, band i) and column (group g of frame f,
 /// band m, sample j) holds weight [i, m, n] with n = (taps - 1 - q)·hop + g·group + j, zero beyond the kernel.
-PanelMatrix pack_upsample(const WaveGlowWeights& w, const torch::Tensor& weight, const torch::Tensor& bias) {
+PanelMatrix pack_upsample(const WaveGlowWeights& w, const Dense& weight, const Dense& bias) {
   const int bands = w.n_mels, hop = w.hop_length, group = w.group_size, kernel = static_cast<int>(weight.size(2));
   PanelMatrix out(*w.kernels, Precision::fp32, {w.upsample_taps * bands}, hop * bands);
-  const auto dense = weight.to(torch::kFloat32).contiguous(), b = bias.to(torch::kFloat32).contiguous();
+  const auto dense = weight.floats(), b = bias.floats();
   const auto column = [&](int m, int sample) { return sample / group * bands * group + m * group + sample % group; };
   for (int m = 0; m < bands; ++m) {
     for (int i = 0; i < bands; ++i) {
-      const float* taps = dense.data_ptr<float>() + (static_cast<ptrdiff_t>(i) * bands + m) * kernel;
+      const float* taps = dense.data() + (static_cast<ptrdiff_t>(i) * bands + m) * kernel;
       for (int n = 0; n < kernel; ++n)
         out.at((w.upsample_taps - 1 - n / hop) * bands + i, column(m, n % hop)) = taps[n];
     }
-    for (int sample = 0; sample < hop; ++sample) out.bias(column(m, sample)) = b.data_ptr<float>()[m];
+    for (int sample = 0; sample < hop; ++sample) out.bias(column(m, sample)) = b[static_cast<size_t>(m)];
   }
   out.pack();
   return out;
@@ -85,29 +65,30 @@ std::vector<WaveGlowWeights::Layer> pack_layers(const WaveGlowWeights& w, const 
     return channel / half * 2 * half + gate * half + channel % half;
   };
   const auto cond = p.normed(net + "cond_layer"), cond_bias = p.at(net + "cond_layer.bias");
-  const auto end = p.at(net + "end.weight").squeeze(2);
-  auto end_bias = p.at(net + "end.bias").clone();
+  const auto end = p.at(net + "end.weight");
+  auto end_bias = p.at(net + "end.bias");
   std::vector<WaveGlowWeights::Layer> layers(static_cast<size_t>(o.wavenet_layers));
   for (int64_t i = 0; i < o.wavenet_layers; ++i) {
     auto& layer = layers[static_cast<size_t>(i)];
     const auto in = net + "in_layers_" + std::to_string(i), out = net + "res_skip_layers_" + std::to_string(i);
     const auto in_weight = p.normed(in);
-    layer.dilation = 1 << (o.wavenet_dilation_cycle > 0 ? i % o.wavenet_dilation_cycle : i);
+    layer.dilation = static_cast<int>(o.dilation(i));
     layer.side = layer.dilation * (w.kernel - 1) / 2;
     std::vector<int> segments(static_cast<size_t>(w.kernel + 1), channels);
     segments.front() = w.context_channels;
     layer.gate = PanelMatrix(*w.kernels, w.precision, segments, (channels + half - 1) / half * 2 * half);
-    place(layer.gate, 0, cond.narrow(0, i * 2 * channels, 2 * channels), paired);
+    place(layer.gate, 0, cond.rows(i * 2 * channels, 2 * channels), paired);
     place(layer.gate, w.context_channels, in_weight, paired);
-    place_bias(layer.gate, p.at(in + ".bias") + cond_bias.narrow(0, i * 2 * channels, 2 * channels), paired);
+    place_bias(layer.gate, sum(p.at(in + ".bias"), cond_bias.rows(i * 2 * channels, 2 * channels)), paired);
     layer.gate.pack();
 
-    const auto weight = p.normed(out).squeeze(2), bias = p.at(out + ".bias");
-    const auto skip = weight.narrow(0, weight.size(0) - channels, channels);
-    layer.skip = packed(*w.kernels, w.precision, end.matmul(skip), torch::zeros_like(end_bias));
-    end_bias += end.mv(bias.narrow(0, weight.size(0) - channels, channels));
+    const auto weight = p.normed(out), bias = p.at(out + ".bias");
+    const auto skip = weight.rows(weight.size(0) - channels, channels);
+    layer.skip = packed(*w.kernels, w.precision, product(end, skip),
+                        {end_bias.sizes, std::vector<double>(end_bias.values.size())});
+    end_bias = sum(end_bias, product(end, bias.rows(weight.size(0) - channels, channels)));
     if (i + 1 < o.wavenet_layers) {
-      layer.residual = packed(*w.kernels, w.precision, weight.narrow(0, 0, channels), bias.narrow(0, 0, channels));
+      layer.residual = packed(*w.kernels, w.precision, weight.rows(0, channels), bias.rows(0, channels));
     }
   }
   place_bias(layers.front().skip, end_bias, same);
@@ -116,11 +97,11 @@ std::vector<WaveGlowWeights::Layer> pack_layers(const WaveGlowWeights& w, const 
 
 }  // namespace
 
-WaveGlowWeights::WaveGlowWeights(const models::WaveGlow& model, Precision layers, const TileKernels& k)
+WaveGlowWeights::WaveGlowWeights(const models::WaveGlowOptions& o,
+                                 const std::map<std::string, files::TensorView>& tensors, Precision layers,
+                                 const TileKernels& k)
     : kernels(&k), precision(layers) {
-  torch::NoGradGuard no_grad;
-  const auto& o = model.options();
-  const Parameters p(model);
+  const Parameters p(tensors);
   const bool at_frames = o.conditioning == models::Conditioning::frame_rate;
   n_mels = static_cast<int>(o.n_mels);
   hop_length = static_cast<int>(o.hop_length);
@@ -128,7 +109,7 @@ WaveGlowWeights::WaveGlowWeights(const models::WaveGlow& model, Precision layers
   kernel = static_cast<int>(o.wavenet_kernel);
   channels = static_cast<int>(o.wavenet_channels);
   stride = (channels + k.width - 1) / k.width * k.width;
-  context_channels = static_cast<int>(at_frames ? o.context_channels : o.n_mels * o.group_size);
+  context_channels = static_cast<int>(o.context_size());
   groups_per_frame = static_cast<int>(o.hop_length / o.group_size);
   groups_per_row = at_frames ? groups_per_frame : 1;
   if (at_frames) {
@@ -142,22 +123,22 @@ WaveGlowWeights::WaveGlowWeights(const models::WaveGlow& model, Precision layers
   for (int64_t f = o.n_flows - 1; f >= 0; --f) {
     const auto name = "flows_" + std::to_string(f);
     const auto net = name + "_coupling.net.";
+    const bool swapped = o.swap_odd_halves && f % 2 == 1;
     Flow flow{.channels = total,
               .kept = total / 2,
               .moved = total - total / 2,
+              .kept_at = swapped ? total / 2 : 0,
+              .moved_at = swapped ? 0 : total / 2,
               .early = f > 0 && f % o.early_every == 0 ? static_cast<int>(o.early_size) : 0,
               .early_at = 0,
               .start = packed(k, Precision::fp32, p.normed(net + "start"), p.at(net + "start.bias")),
               .layers = pack_layers(*this, o, p, net),
-              .inverse = {}};
-    const auto inverse = torch::linalg_inv(p.at(name + "_conv1x1.weight")).to(torch::kFloat32).contiguous();
-    flow.inverse.assign(inverse.data_ptr<float>(), inverse.data_ptr<float>() + inverse.numel());
+              .inverse = inverse(p.at(name + "_conv1x1.weight"), name + "_conv1x1.weight").floats()};
     total += flow.early;
     flow.early_at = static_cast<int>(o.group_size) - total;
     flows.push_back(std::move(flow));
   }
-  flow_side = 0;
-  for (const auto& layer : flows.front().layers) flow_side += layer.side;
+  flow_side = static_cast<int>(o.flow_side());
 }
 
 size_t WaveGlowWeights::bytes() const {

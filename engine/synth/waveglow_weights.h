@@ -1,12 +1,12 @@
 #pragma once
 
+#include <map>
+#include <string>
 #include <vector>
 
+#include "engine/files/safetensors.h"
 #include "engine/kernels/panel_matrix.h"
-
-namespace melflow::models {
-class WaveGlow;
-}
+#include "models/waveglow_options.h"
 
 namespace melflow::engine {
 
@@ -25,15 +25,18 @@ struct WaveGlowWeights {
   };
   struct Flow {
     int channels, kept, moved;
-    int early;          ///< channels of noise that join in front afterwards
-    int early_at;       ///< which rows of the noise they are
-    PanelMatrix start;  ///< [kept, channels]
+    int kept_at, moved_at;  ///< where the two halves begin: the first release swaps them in odd flows
+    int early;              ///< channels of noise that join in front afterwards
+    int early_at;           ///< which rows of the noise they are
+    PanelMatrix start;      ///< [kept, channels]
     std::vector<Layer> layers;
     std::vector<float> inverse;  ///< [channels, channels], of the 1x1 convolution
   };
 
-  explicit WaveGlowWeights(const models::WaveGlow& model, Precision precision = Precision::fp32,
-                           const TileKernels& kernels = tile_kernels());
+  /// `tensors` must be those that the options ask for (model_options.h). Throws Error{bad_data} where a 1x1 convolution
+  /// has no inverse.
+  WaveGlowWeights(const models::WaveGlowOptions& options, const std::map<std::string, files::TensorView>& tensors,
+                  Precision precision = Precision::fp32, const TileKernels& kernels = tile_kernels());
 
   const TileKernels* kernels;
   Precision precision;  ///< of gate, residual and skip; all else is float32

@@ -2,7 +2,7 @@
 
 #include "audio/error.h"
 #include "audio/nearest.h"
-#include "engine/model_config.h"
+#include "engine/model_options.h"
 #include "engine/options_json.h"
 
 namespace melflow::engine {

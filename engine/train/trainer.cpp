@@ -11,7 +11,6 @@
 #include "engine/build_info.h"
 #include "engine/files/picture.h"
 #include "engine/model_config.h"
-#include "engine/synth/synthesizer.h"
 #include "engine/tensors.h"
 
 namespace melflow::engine {
@@ -46,7 +45,7 @@ Trainer::Trainer(const TrainConfig& config, Corpus corpus, fs::path run, bool re
   write_text(run_ / "config.json", to_json(config_).dump(2) + "\n");
 }
 
-void Trainer::start_from(const Voice& voice) {
+void Trainer::start_from(const ModelVoice& voice) {
   if (step() > 0) return;
   const auto differs = [&](const std::string& what) {
     return Error(Exit::config, voice.name + ": cannot be the start of this training: " + what +
@@ -75,19 +74,19 @@ double Trainer::items_per_step() const {
   return static_cast<double>(config_.batch_size * config_.segment_frames * config_.mel.hop_length);
 }
 
-Voice Trainer::averaged_voice(const Weights& average, const TrainState& state) {
-  Voice voice{.name = (run_ / "voice.safetensors").string(),
-              .model_config = config_.model,
-              .mel = config_.mel,
-              .level = config_.level,
-              .sigma = config_.sigma,
-              .card = {{"name", config_.name},
-                       {"licence", config_.licence},
-                       {"training_data", config_.training_data},
-                       {"training_steps", std::to_string(state.step)},
-                       {"training_seconds", std::to_string(static_cast<int64_t>(state.seconds))},
-                       {"commit", commit()}},
-              .model = new_model(config_)};
+ModelVoice Trainer::averaged_voice(const Weights& average, const TrainState& state) {
+  ModelVoice voice{{.name = (run_ / "voice.safetensors").string(),
+                    .model_config = config_.model,
+                    .mel = config_.mel,
+                    .level = config_.level,
+                    .sigma = config_.sigma,
+                    .card = {{"name", config_.name},
+                             {"licence", config_.licence},
+                             {"training_data", config_.training_data},
+                             {"training_steps", std::to_string(state.step)},
+                             {"training_seconds", std::to_string(static_cast<int64_t>(state.seconds))},
+                             {"commit", commit()}}},
+                   new_model(config_)};
   torch::NoGradGuard no_grad;
   for (const auto& p : voice.model->named_parameters()) {
     p.value().copy_(average.empty() ? model_->named_parameters()[p.key()] : average.at(p.key()));
@@ -117,7 +116,7 @@ void Trainer::write_result(const TrainState& state, const Weights& average) {
 }
 
 void Trainer::write_samples(RunLog& log, int64_t step, const Weights& average) {
-  Synthesizer synthesizer(averaged_voice(average, loop_->state()), {.sigma = config_.sigma});
+  auto synthesizer = synthesizer_of(averaged_voice(average, loop_->state()), {.sigma = config_.sigma});
   audio::MelExtractor extractor(config_.mel);
   for (size_t i = 0; i < std::min(kSampleClips, corpus_.held_out.size()); ++i) {
     const auto& clip = corpus_.held_out[i * corpus_.held_out.size() / kSampleClips];

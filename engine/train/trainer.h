@@ -5,10 +5,10 @@
 #include <memory>
 #include <string>
 
+#include "engine/model_voice.h"
 #include "engine/train/config.h"
 #include "engine/train/dataset.h"
 #include "engine/train/loop.h"
-#include "engine/voice.h"
 #include "models/flow/flow.h"
 
 namespace melflow::engine {
@@ -28,7 +28,7 @@ class Trainer : private Objective {
 
   /// Fine-tuning: a new run begins with the weights of `voice` instead of random ones; one that is resumed has its own.
   /// Throws Error{config} where the voice is another model or speaks another mel.
-  void start_from(const Voice& voice);
+  void start_from(const ModelVoice& voice);
 
   /// TrainingLoop::run: the loss is nats per sample without ½ln(2π), the items are samples of sound.
   void run(const std::function<bool()>& stop, const std::function<void(const Progress&)>& report);
@@ -48,7 +48,7 @@ class Trainer : private Objective {
   std::string validation_tag() const override { return "validation_nats_per_sample"; }
   void write_samples(RunLog& log, int64_t step, const Weights& average) override;
   void write_result(const TrainState& state, const Weights& average) override;
-  Voice averaged_voice(const Weights& average, const TrainState& state);
+  ModelVoice averaged_voice(const Weights& average, const TrainState& state);
 
   TrainConfig config_;
   Corpus corpus_;

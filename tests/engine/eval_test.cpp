@@ -35,9 +35,9 @@ bool never() { return false; }
 void silent(size_t, size_t) {}
 
 /// A small voice with random weights, the same every time.
-Voice small_voice(double level = 0.0) {
+ModelVoice small_voice(double level = 0.0) {
   torch::manual_seed(11);
-  Voice voice;
+  ModelVoice voice;
   voice.name = "small";
   voice.model_config = resolved_model_config(
       {{"system", "waveglow"}, {"n_mels", 80}, {"n_flows", 2}, {"wavenet_layers", 2}, {"wavenet_channels", 4}}, "test");

@@ -1,7 +1,8 @@
 // Every published layout of one model, opened as a voice, against the audio that NVIDIA's code computed.
 
 #include "audio/error.h"
-#include "engine/voice.h"
+#include "engine/files/mel_file.h"
+#include "engine/model_voice.h"
 #include "models/waveglow.h"
 #include "tests/engine/reference.h"
 
@@ -20,24 +21,39 @@ struct Published {
 
 class PublishedVoice : public ::testing::TestWithParam<Published> {};
 
-/// Largest error of the audio over its peak, from the stored mel and noise.
-double error_of(const Voice& voice, const std::filesystem::path& folder) {
-  torch::NoGradGuard no_grad;
-  const auto tiny = shared("reference/waveglow/tiny");
-  const double sigma = json_of(tiny / "config.json")["sigma"];
+std::filesystem::path tiny() { return shared("reference/waveglow/tiny"); }
+double sigma() { return json_of(tiny() / "config.json")["sigma"]; }
+
+/// The stored noise, before sigma: [group, groups].
+torch::Tensor noise_of(const std::filesystem::path& folder) {
   const auto row = [&](const char* name) {
     const auto z = npy(folder / name);
     return z.view({-1, z.size(-1)});
   };
-  const auto z = torch::cat({row("z_2.npy"), row("z_1.npy"), row("z_0.npy")}).unsqueeze(0) * sigma;
-  const auto x = voice.model->inverse(z, npy(tiny / "mel.npy").unsqueeze(0)).value[0];
+  return torch::cat({row("z_2.npy"), row("z_1.npy"), row("z_0.npy")});
+}
+
+/// Largest error of the audio over its peak, from the stored mel and noise: the model's.
+double error_of(const ModelVoice& voice, const std::filesystem::path& folder) {
+  torch::NoGradGuard no_grad;
+  const auto z = noise_of(folder).unsqueeze(0) * sigma();
+  const auto x = voice.model->inverse(z, npy(tiny() / "mel.npy").unsqueeze(0)).value[0];
   return relative_error(x, npy(folder / "audio_expected.npy"));
+}
+
+/// The same of what is heard, from the file's own tensors.
+double error_heard(const std::filesystem::path& file, const std::filesystem::path& folder) {
+  const auto z = noise_of(folder);
+  const Noise noise({z.sizes().vec(), tensor_vector(z)}, "z");
+  const auto sound = Synthesizer(VoiceFile(file), {.sigma = sigma()})(files::read_mel(tiny() / "mel.npy"), noise);
+  return relative_error(vector_tensor(sound.samples), npy(folder / "audio_expected.npy"));
 }
 
 TEST_P(PublishedVoice, SpeaksAsTheReferenceDoes) {
   REQUIRE_SHARED("reference/waveglow/tiny");
   const auto folder = shared("reference/waveglow/tiny");
   EXPECT_LT(error_of(load_voice(folder / GetParam().file), folder), GetParam().tolerance);
+  EXPECT_LT(error_heard(folder / GetParam().file, folder), GetParam().tolerance);
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -59,6 +75,7 @@ TEST(PublishedVoice2018, SwapsTheHalvesOfOddFlows) {
   save_voice(out / "v.safetensors", voice, AtomicFile::Existing::refuse);
   const auto again = load_voice(out / "v.safetensors");
   EXPECT_LT(error_of(again, folder), 1e-5);
+  EXPECT_LT(error_heard(out / "v.safetensors", folder), 1e-5);
   torch::NoGradGuard no_grad;
   const auto mel = npy(shared("reference/waveglow/tiny/mel.npy")).unsqueeze(0);
   const auto x = torch::randn({1, mel.size(2) * voice.mel.hop_length}) * 0.1;

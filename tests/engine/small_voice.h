@@ -4,15 +4,15 @@
 
 #include "audio/mel.h"
 #include "engine/model_config.h"
+#include "engine/model_voice.h"
 #include "engine/noise.h"
-#include "engine/voice.h"
 
 namespace melflow::testing {
 
 /// A WaveGlow of a few thousand weights, all of them away from their starting values.
-inline engine::Voice small_voice(uint64_t seed = 1) {
+inline engine::ModelVoice small_voice(uint64_t seed = 1) {
   torch::manual_seed(seed);
-  engine::Voice voice;
+  engine::ModelVoice voice;
   voice.name = "small";
   voice.mel.n_mels = 8;
   voice.model_config = engine::resolved_model_config({{"system", "waveglow"},

@@ -83,18 +83,27 @@ TEST(PackedLinear, EqualsTorchLinear) {
 
 TEST(BlockStream, EqualsTheModelsInverse) {
   const auto model = block_flow();
-  const StreamSource source(model);
+  const auto source = stream_source(model);
   model->to(torch::kFloat64);
   for (const int frames : {1, 2, 3, 12}) {
     const auto mel = small_mel(frames);
-    const auto samples = stream(source, mel, {frames});
+    const auto samples = stream(*source, mel, {frames});
     ASSERT_EQ(samples.size(), static_cast<size_t>(frames) * 256);
     torch::InferenceMode guard;
-    const auto z = Noise(8).slice(64, 0, frames * 4) * 0.8;
+    const auto z = noise_tensor(Noise(8), 64, 0, frames * 4) * 0.8;
     const auto expected = model->inverse(z.to(torch::kFloat64), mel_tensor(mel).to(torch::kFloat64)).value[0];
     const auto error = (vector_tensor(samples).to(torch::kFloat64) - expected).abs().max() / expected.abs().max();
     EXPECT_LT(error.item<double>(), 2e-4) << frames << " frames";
   }
+}
+
+TEST(BlockStream, OptionsNameEveryTensorOfTheModel) {
+  const auto model = block_flow();
+  const auto shapes = model->options().tensors();
+  EXPECT_NO_THROW(require_tensors(tensors_of(*model).views(), shapes, "model"));
+  int64_t trained = 0;
+  for (const auto& [name, shape] : shapes) trained += shape.trained;
+  EXPECT_EQ(trained, static_cast<int64_t>(model->named_parameters().size()));
 }
 
 class StreamEqualsOffline : public ::testing::TestWithParam<std::string> {
@@ -105,24 +114,24 @@ class StreamEqualsOffline : public ::testing::TestWithParam<std::string> {
 };
 
 TEST_P(StreamEqualsOffline, BitForBitHoweverTheFramesAreCut) {
-  const StreamSource source(model());
+  const auto source = stream_source(model());
   std::mt19937 random(5);
   for (const int frames : {1, 2, 3, 40, 700}) {
     const auto mel = small_mel(frames);
-    const auto offline = stream(source, mel, {frames});
+    const auto offline = stream(*source, mel, {frames});
     ASSERT_EQ(offline.size(), static_cast<size_t>(frames) * 256);
     const int trials = frames < 100 ? 40 : 4;
     for (int trial = 0; trial < trials; ++trial) {
       std::vector<int> chunks(20);
       for (int& n : chunks) n = std::uniform_int_distribution(1, std::max(1, frames))(random);
       if (trial == 0) chunks = {1};
-      EXPECT_EQ(stream(source, mel, chunks), offline) << frames << " frames, trial " << trial;
+      EXPECT_EQ(stream(*source, mel, chunks), offline) << frames << " frames, trial " << trial;
     }
   }
 }
 
 TEST_P(StreamEqualsOffline, NothingComesFromNothing) {
-  const auto stream = StreamSource(model()).open(Noise(1), 1.0);
+  const auto stream = stream_source(model())->open(Noise(1), 1.0);
   std::vector<float> out;
   stream->add({}, out);
   stream->finish(out);
@@ -134,9 +143,9 @@ INSTANTIATE_TEST_SUITE_P(Models, StreamEqualsOffline, ::testing::Values("block_f
 
 TEST(BlockStream, SpeaksSixFramesAfterTheFirst) {
   const auto model = block_flow();
-  const StreamSource source(model);
+  const auto source = stream_source(model);
   const auto frames = frames_of(small_mel(10));
-  const auto stream = source.open(Noise(1), 1.0);
+  const auto stream = source->open(Noise(1), 1.0);
   std::vector<float> out;
   for (size_t t = 0; t < 10; ++t) {
     stream->add(std::span(frames).subspan(t * 8, 8), out);

@@ -1,10 +1,10 @@
 // WaveGlow against what NVIDIA's own code computed in float64 from the same weights and inputs.
 
 #include "engine/import_waveglow.h"
-#include "engine/noise.h"
+#include "engine/model_voice.h"
 #include "engine/synth/denoiser.h"
-#include "engine/synth/synthesizer.h"
 #include "engine/train/trainer.h"
+#include "models/waveglow.h"
 #include "tests/engine/reference.h"
 
 namespace melflow::engine {
@@ -131,7 +131,7 @@ TEST(DenoiserReference, BiasAndDenoisedAudioAreNvidias) {
   REQUIRE_SHARED("reference/waveglow/mel80");
   const auto folder = shared("reference/waveglow/mel80");
   auto model = load(folder / "state_dict_half.safetensors");
-  const auto bias = denoiser_bias(StreamSource(model), *model);
+  const auto bias = denoiser_bias(*stream_source(model), static_cast<int>(model->n_mels()));
   EXPECT_LT(relative_error(vector_tensor(bias), npy(folder / "denoiser_bias_zeros.npy").flatten()), 1e-4);
 
   const auto audio = tensor_vector(npy(folder / "audio_expected.npy").flatten());

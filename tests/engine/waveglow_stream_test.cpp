@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/import_waveglow.h"
+#include "engine/model_voice.h"
 #include "engine/synth/waveglow_weights.h"
 #include "models/waveglow.h"
 #include "tests/engine/reference.h"
@@ -27,6 +28,11 @@ std::shared_ptr<WaveGlow> random_model(const WaveGlowOptions& options) {
   torch::NoGradGuard no_grad;
   for (auto& p : model->parameters()) p.add_(torch::randn_like(p) * 0.05);
   return model;
+}
+
+std::shared_ptr<const WaveGlowWeights> pack(const WaveGlow& model, Precision precision = Precision::fp32,
+                                            const TileKernels& kernels = tile_kernels()) {
+  return std::make_shared<WaveGlowWeights>(model.options(), engine::tensors_of(model).views(), precision, kernels);
 }
 
 /// One of each kind of thing that a WaveGlow can be configured to do.
@@ -63,6 +69,7 @@ std::map<std::string, WaveGlowOptions> configurations() {
     o.wavenet_layers = 5;
     o.wavenet_dilation_cycle = 2;
   });
+  vary("swapped_halves", [](auto& o) { o.swap_odd_halves = true; });
   vary("one_layer", [](auto& o) { o.wavenet_layers = 1; });
   vary("wider_than_a_panel", [](auto& o) { o.wavenet_channels = 75; });
   return out;
@@ -99,7 +106,7 @@ torch::Tensor oracle(WaveGlow& model, std::span<const float> frames) {
   torch::InferenceMode guard;
   const auto& o = model.options();
   const auto mel = vector_tensor(frames).view({1, -1, o.n_mels}).transpose(1, 2).contiguous();
-  const auto z = Noise(8).slice(o.group_size, 0, mel.size(2) * (o.hop_length / o.group_size)) * 0.8;
+  const auto z = noise_tensor(Noise(8), o.group_size, 0, mel.size(2) * (o.hop_length / o.group_size)) * 0.8;
   return model.inverse(z.to(torch::kFloat64), mel.to(torch::kFloat64)).value[0];
 }
 
@@ -113,7 +120,7 @@ TEST_P(WaveGlowStreamTest, EqualsTheModelsInverseInDoubleWithEveryKernel) {
   std::vector<const TileKernels*> kernels{&plain_tile_kernels()};
   for (const auto* k : runnable_tile_kernels()) kernels.push_back(k);
   std::vector<std::shared_ptr<const WaveGlowWeights>> weights;
-  for (const auto* k : kernels) weights.push_back(std::make_shared<WaveGlowWeights>(*model, Precision::fp32, *k));
+  for (const auto* k : kernels) weights.push_back(pack(*model, Precision::fp32, *k));
   model->to(torch::kFloat64);
   for (const int frames : {1, 2, 3, 40}) {
     const auto mel = mel_frames(options().n_mels, frames);
@@ -138,7 +145,7 @@ TEST_P(WaveGlowStreamTest, LowerPrecisionsAreNearWithEveryKernel) {
   std::map<Precision, std::vector<std::vector<float>>> sounds;
   for (const auto precision : {Precision::bf16, Precision::int8}) {
     for (const auto* k : runnable_tile_kernels()) {
-      sounds[precision].push_back(Cut{std::make_shared<WaveGlowWeights>(*model, precision, *k)}(mel));
+      sounds[precision].push_back(Cut{pack(*model, precision, *k)}(mel));
     }
   }
   model->to(torch::kFloat64);
@@ -147,9 +154,15 @@ TEST_P(WaveGlowStreamTest, LowerPrecisionsAreNearWithEveryKernel) {
   for (const auto& sound : sounds[Precision::int8]) EXPECT_GT(snr(sound, expected), 25);
 }
 
+TEST_P(WaveGlowStreamTest, OptionsNameEveryTensorOfTheModel) {
+  const auto model = random_model(options());
+  EXPECT_NO_THROW(require_tensors(engine::tensors_of(*model).views(), options().tensors(), "model"));
+  EXPECT_EQ(options().tensors().size(), model->named_parameters().size());
+}
+
 TEST_P(WaveGlowStreamTest, CutsAndThreadsChangeNotABit) {
   for (const auto precision : kPrecisions) {
-    const auto weights = std::make_shared<WaveGlowWeights>(*random_model(options()), precision);
+    const auto weights = pack(*random_model(options()), precision);
     std::mt19937 random(5);
     for (const int frames : {1, 2, 3, 25}) {
       const auto mel = mel_frames(options().n_mels, frames);
@@ -207,8 +220,7 @@ TEST(WaveGlowStreamReference, GivesNvidiasAudio) {
     REQUIRE_SHARED(std::string("reference/waveglow/") + name);
     const auto r = reference(name, weights);
     for (const int threads : {1, 2}) {
-      WaveGlowStream stream(std::make_shared<WaveGlowWeights>(*r.model), std::make_shared<ThreadTeam>(threads),
-                            Noise(r.z, "z"), r.sigma);
+      WaveGlowStream stream(pack(*r.model), std::make_shared<ThreadTeam>(threads), Noise(r.z, "z"), r.sigma);
       std::vector<float> out;
       stream.add(r.frames, out);
       stream.finish(out);
@@ -222,7 +234,7 @@ TEST(WaveGlowStreamReference, GivesNvidiasAudio) {
 TEST(WaveGlowStream, KeepsLittleForEachStream) {
   for (const auto precision : {Precision::fp32, Precision::bf16}) {
     const auto state = [&](int64_t flows) {
-      const auto weights = std::make_shared<WaveGlowWeights>(*random_model({.n_flows = flows}), precision);
+      const auto weights = pack(*random_model({.n_flows = flows}), precision);
       return static_cast<double>(WaveGlowStream(weights, std::make_shared<ThreadTeam>(1), Noise(1), 1.0).state_bytes());
     };
     const double two = state(2), flow = state(3) - two;
@@ -234,7 +246,7 @@ TEST(WaveGlowStream, KeepsLittleForEachStream) {
 TEST(WaveGlowStream, SpeaksAsSoonAsItsReachAllows) {
   const auto o = configurations().at("published");
   const auto model = random_model(o);
-  WaveGlowStream stream(std::make_shared<WaveGlowWeights>(*model), std::make_shared<ThreadTeam>(1), Noise(1), 1.0);
+  WaveGlowStream stream(pack(*model), std::make_shared<ThreadTeam>(1), Noise(1), 1.0);
   const auto frames = mel_frames(o.n_mels, 40);
   std::vector<float> out;
   const int64_t side = 5 * (1 + 2 + 4);  // flows × dilations, in groups

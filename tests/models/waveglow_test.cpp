@@ -74,9 +74,9 @@ TEST(WaveGlow, PublishedSizeReaches96FramesAhead) {
 }
 
 TEST(WaveGlow, RefusesSizesThatCannotBe) {
-  EXPECT_THROW(WaveGlow({.group_size = 7}), c10::Error);
-  EXPECT_THROW(WaveGlow({.n_flows = 20}), c10::Error);  // the early outputs would eat every channel
-  EXPECT_THROW(WaveGlow({.wavenet_kernel = 2}), c10::Error);
+  EXPECT_THROW(WaveGlow({.group_size = 7}), std::invalid_argument);
+  EXPECT_THROW(WaveGlow({.n_flows = 20}), std::invalid_argument);  // the early outputs would eat every channel
+  EXPECT_THROW(WaveGlow({.wavenet_kernel = 2}), std::invalid_argument);
 }
 
 }  // namespace

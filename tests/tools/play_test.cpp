@@ -185,6 +185,14 @@ TEST_F(Playing, ADeviceThatGoesAwayIsOneLineAndExitCode69) {
   EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
 }
 
+TEST_F(Playing, AnAlsaDeviceThatFailsIsOneLineToo) {
+  const melflow::testing::AlsaConfig config(melflow::testing::file_device("/dev/full"));
+  if (run({"devices"}).out.find("tofile") == std::string::npos) GTEST_SKIP() << "PortAudio has no ALSA here";
+  const auto result = run({"play", short_mel(100), "--device-out", "tofile"});
+  EXPECT_EQ(result.code, 69);
+  EXPECT_EQ(result.err, "melflow: the sound device stopped taking sound; was it unplugged?\n");
+}
+
 TEST_F(Playing, KeysPauseSeekAndQuit) {
   Terminal terminal;
   const auto child = play_at(terminal);

@@ -1,9 +1,13 @@
 // Pipes: sound leaves while frames arrive, and is what offline synthesis writes.
 
+#include <span>
+#include <sstream>
+
 #include <nlohmann/json.hpp>
 
 #include "audio/wav.h"
 #include "engine/files/npy.h"
+#include "engine/files/sha256.h"
 #include "tests/tools/cli_fixture.h"
 
 namespace melflow {
@@ -150,6 +154,44 @@ TEST_F(Streaming, ASignalEndsItThoughNothingArrives) {
   kill(child, SIGTERM);
   EXPECT_EQ(program_.wait(child).code, 143);
   EXPECT_FALSE(std::filesystem::exists(path("x.wav")));
+}
+
+TEST_F(Streaming, VerifyStreamPrintsTheDigestOfWhatSynthWrites) {
+  const auto expected = offline(24);
+  const auto result = run({"synth", "--verify-stream", short_mel(24), "--chunkings", "3"});
+  ASSERT_EQ(result.code, 0) << result.err;
+  const auto digest = files::sha256_hex(std::as_bytes(std::span(expected)));
+  std::istringstream lines(result.out);
+  std::string line;
+  for (int i = 0; i < 4; ++i) {
+    std::getline(lines, line);
+    EXPECT_EQ(line.substr(0, line.find(' ')), digest) << line;
+  }
+  std::getline(lines, line);
+  EXPECT_EQ(line, "equal");
+  EXPECT_EQ(run({"synth", "--verify-stream", short_mel(24), "-o", path("x.wav")}).code, 64);
+}
+
+TEST_F(Streaming, StartBeginsInTheMiddleOfTheSameSound) {
+  const auto expected = offline(48);
+  const auto result = run({"synth", short_mel(48), "-o", "-", "--raw", "--start", "0.25"});
+  ASSERT_EQ(result.code, 0) << result.err;
+  EXPECT_EQ(result.out, expected.substr(2 * 5513));  // 0.25 · 22050, rounded
+  EXPECT_EQ(run({"synth", short_mel(48), "-o", "-", "--raw", "--start", "60"}).code, 64);
+}
+
+TEST_F(Streaming, InspectSaysHowLateAVoiceIs) {
+  const auto result = run({"inspect", testing::in_tree("data/voices/kathleen.safetensors").string(), "--json"});
+  ASSERT_EQ(result.code, 0) << result.err;
+  const auto voice = nlohmann::json::parse(result.out)["voice"];
+  // 5 frames of 11.6 ms ahead, and the frame itself: what SoundLeavesBeforeTheEndOfTheInput sees.
+  EXPECT_EQ(voice["lookahead_frames"], 5);
+  EXPECT_NEAR(voice["lookahead_ms"].get<double>(), 58.05, 0.01);
+  EXPECT_LT(voice["first_sample_ms"].get<double>(), 150);
+  const auto refused = run({"synth", short_mel(24), "-o", path("x.wav"), "--latency", "20"});
+  EXPECT_EQ(refused.code, 64);
+  EXPECT_NE(refused.err.find("70 ms"), std::string::npos) << refused.err;
+  EXPECT_EQ(run({"synth", short_mel(24), "-o", path("x.wav"), "--latency", "150"}).code, 0);
 }
 
 TEST_F(Streaming, BenchMeasuresWhatItSays) {

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "engine/synth/synthesizer.h"
+
+namespace melflow::tools {
+
+/// LibTorch takes a third of a second to load, which who only wants to hear something need not wait for. So there are
+/// two programs of one table of verbs: melflow, without LibTorch, and melflow-torch beside it, with. What needs
+/// LibTorch is declared here and in verbs.h, and defined twice: in without_torch.cpp it throws NeedsTorch, upon which
+/// main() becomes the other program, with the same arguments.
+struct NeedsTorch {};
+
+/// A voice on a GPU. Throws Error{unavailable} where there is none, and as VoiceFile does.
+engine::Synthesizer open_on_gpu(const std::filesystem::path& voice, const engine::SynthOptions& options);
+
+/// What stands against --device cuda; empty: nothing.
+std::string gpu_problem();
+
+/// Throws NeedsTorch in melflow: for a verb that would find out late.
+void require_torch();
+
+/// LibTorch's version; empty in melflow.
+std::string torch_version();
+
+/// The program with LibTorch, whether it is there or not.
+std::filesystem::path torch_program();
+
+}  // namespace melflow::tools
