@@ -118,7 +118,8 @@ double error_db(models::WaveGlow& model, const Run& run, std::span<const float> 
   const auto actual = engine::vector_tensor(run(part)).to(torch::kFloat64);
   torch::InferenceMode guard;
   const auto mel = engine::vector_tensor(part).view({1, -1, o.n_mels}).transpose(1, 2).contiguous();
-  const auto z = engine::noise_tensor(engine::Noise(3), o.group_size, 0, mel.size(2) * (o.hop_length / o.group_size)) * 0.7;
+  const auto z =
+      engine::noise_tensor(engine::Noise(3), o.group_size, 0, mel.size(2) * (o.hop_length / o.group_size)) * 0.7;
   static const auto expected = model.inverse(z.to(torch::kFloat64), mel.to(torch::kFloat64)).value[0];
   return 10 * std::log10((expected.square().sum() / (actual - expected).square().sum()).item<double>());
 }

@@ -22,8 +22,13 @@ th, td { padding: .2rem .8rem; border-bottom: 1px solid #8884; text-align: right
 th:first-child, td:first-child { text-align: left; }
 section { border-top: 1px solid #8888; margin-top: 2rem; }
 h2 { font-size: 1.1rem; overflow-wrap: anywhere; }
-img, svg { max-width: 100%; height: auto; display: block; margin: .6rem 0; }
-.players { display: flex; flex-wrap: wrap; gap: 1rem; } figure { margin: 0; }
+img, svg { width: 100%; display: block; }
+img { height: 10rem; }
+svg { height: auto; }
+details { overflow-x: auto; }
+.players { display: flex; flex-wrap: wrap; gap: 1rem; }
+figure { margin: .6rem 0; }
+figcaption { display: flex; justify-content: space-between; font-size: .85rem; }
 polyline { fill: none; stroke: #2a7ae2; stroke-width: 1.5; vector-effect: non-scaling-stroke; }
 text { font: 12px sans-serif; fill: currentColor; }
 </style></head><body>
@@ -104,6 +109,13 @@ std::string player(const char* label, const audio::Waveform& sound) {
          "\"></audio></figure>\n";
 }
 
+/// A mel as wide as the page, so that its time runs along the likelihood's below it.
+std::string panel(const char* label, const files::Image& image, const audio::MelOptions& recipe) {
+  return std::string("<figure><figcaption><span>mel of the ") + label + "</span><span>" + number(recipe.f_min, 0) +
+         " to " + number(recipe.f_max, 0) + " Hz</span></figcaption><img alt=\"mel of the " + label +
+         "\" src=\"data:image/png;base64," + base64(files::png_bytes(image)) + "\"></figure>\n";
+}
+
 /// The likelihood over time; no more points than a screen has columns, each the mean of its frames.
 std::string likelihood_line(const std::vector<float>& nats, double seconds) {
   constexpr size_t kMostPoints = 1000;
@@ -134,12 +146,12 @@ std::string likelihood_line(const std::vector<float>& nats, double seconds) {
 }
 
 std::string section(const EvalItem& item, audio::MelExtractor& extract) {
-  const auto picture = files::png_bytes(files::spectrogram_pair(extract(item.recording), extract(item.synthesis)));
+  const auto [recording, voice] = files::spectrogram_panels(extract(item.recording), extract(item.synthesis));
+  const auto& recipe = extract.options();
   return "<section><h2>" + escaped(item.path.filename().string()) + "</h2>\n<div class=\"players\">" +
          player("recording", item.recording) + player("voice", item.synthesis) +
-         player("Griffin-Lim", item.floor_synthesis) + "</div>\n" +
-         "<img alt=\"mel of the recording above, of the synthesis below\" src=\"data:image/png;base64," +
-         base64(picture) + "\">\n" + likelihood_line(item.per_frame, item.seconds) +
+         player("Griffin-Lim", item.floor_synthesis) + "</div>\n" + panel("recording", recording, recipe) +
+         panel("voice", voice, recipe) + likelihood_line(item.per_frame, item.seconds) +
          "<details><summary>Measures</summary>" + table(item.voice, item.griffin_lim) + "</details></section>\n";
 }
 

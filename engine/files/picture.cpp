@@ -40,18 +40,23 @@ int frames_per_pixel(int frames) { return (frames + kMaxWidth - 1) / kMaxWidth; 
 int panel_width(int frames) { return (frames + frames_per_pixel(frames) - 1) / frames_per_pixel(frames); }
 int panel_height(const audio::Mel& mel) { return mel.n_mels * kRowsPerMel; }
 
-/// The panel's top left corner is (left, top); `step` frames share a pixel column.
-void draw_panel(Canvas& canvas, const audio::Mel& mel, int left, int top, float peak, int step) {
-  const int bottom = top + panel_height(mel) - 1;
+/// The lower left corner is (left, bottom); `step` frames share a pixel column, a band has `rows` pixels.
+void draw_bands(Canvas& canvas, const audio::Mel& mel, int left, int bottom, float peak, int step, int rows) {
   for (int m = 0; m < mel.n_mels; ++m) {
     const float* row = mel.values.data() + static_cast<ptrdiff_t>(m) * mel.frames;
     for (int frame = 0; frame < mel.frames; frame += step) {
       const float loudest = *std::max_element(row + frame, row + std::min(frame + step, mel.frames));
       const float loudness = std::isfinite(loudest) ? 1.0f + (loudest - peak) / kRange : 0.0f;
       const Colour colour = magma(loudness);
-      for (int i = 0; i < kRowsPerMel; ++i) canvas.put(left + frame / step, bottom - m * kRowsPerMel - i, colour);
+      for (int i = 0; i < rows; ++i) canvas.put(left + frame / step, bottom - m * rows - i, colour);
     }
   }
+}
+
+/// The panel's top left corner is (left, top).
+void draw_panel(Canvas& canvas, const audio::Mel& mel, int left, int top, float peak, int step) {
+  const int bottom = top + panel_height(mel) - 1;
+  draw_bands(canvas, mel, left, bottom, peak, step, kRowsPerMel);
   canvas.number(kMargin, top, mel.recipe ? static_cast<int>(std::lround(mel.recipe->f_max)) : mel.n_mels - 1);
   canvas.number(kMargin, bottom - 9, mel.recipe ? static_cast<int>(std::lround(mel.recipe->f_min)) : 0);
 }
@@ -94,6 +99,18 @@ Image spectrogram_pair(const audio::Mel& reference, const audio::Mel& synthesis)
   draw_panel(canvas, synthesis, left, second, peak, step);
   draw_time(canvas, synthesis, left, second + panel_height(synthesis), frames, step);
   return canvas.take();
+}
+
+std::pair<Image, Image> spectrogram_panels(const audio::Mel& reference, const audio::Mel& synthesis) {
+  require_drawable(reference);
+  require_drawable(synthesis);
+  const float peak = std::max(peak_of(reference), peak_of(synthesis));
+  const auto panel = [&](const audio::Mel& mel) {
+    Canvas canvas(panel_width(mel.frames), mel.n_mels);
+    draw_bands(canvas, mel, 0, mel.n_mels - 1, peak, frames_per_pixel(mel.frames), /*rows=*/1);
+    return canvas.take();
+  };
+  return {panel(reference), panel(synthesis)};
 }
 
 std::vector<std::byte> png_bytes(const Image& image) {

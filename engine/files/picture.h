@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <utility>
 #include <vector>
 
 #include "audio/atomic_file.h"
@@ -24,6 +25,9 @@ Image spectrogram_picture(const audio::Mel& mel);
 
 /// Two mels on one colour scale and one time axis: the reference above, what was synthesised from it below.
 Image spectrogram_pair(const audio::Mel& reference, const audio::Mel& synthesis);
+
+/// The same two as panels alone, a pixel for each band and frame: for a page that stretches them over its own axes.
+std::pair<Image, Image> spectrogram_panels(const audio::Mel& reference, const audio::Mel& synthesis);
 
 /// The picture as a PNG file in memory. Throws Error{internal} where sizes and pixels disagree.
 std::vector<std::byte> png_bytes(const Image& image);

@@ -78,6 +78,15 @@ TEST(Picture, APairHasTheReferenceAbove) {
   EXPECT_LT(rows[3] - rows[0], 40 * 3);        // and then the high line of the lower panel
 }
 
+TEST(Picture, PanelsAreTheBandsAndFramesAlone) {
+  const auto [reference, synthesis] = spectrogram_panels(line_at(2), line_at(37));
+  EXPECT_EQ(reference.height, 40);
+  EXPECT_EQ(reference.width, line_at(2).frames);
+  EXPECT_EQ(bright_rows(reference), std::vector<int>{39 - 2});
+  EXPECT_EQ(bright_rows(synthesis), std::vector<int>{39 - 37});
+  EXPECT_EQ(spectrogram_panels(line_at(3, 100'000), line_at(3)).first.height, 40);
+}
+
 TEST(Picture, ALongMelStaysNarrow) {
   const Image image = spectrogram_picture(line_at(3, 100'000));
   EXPECT_LE(image.width, 4096 + 100);
