@@ -1,6 +1,10 @@
 # Every third-party library as one imported target, found once and here.
-find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
+if(MELFLOW_ONLY_GPU)
+  find_package(GTest QUIET)
+  return()
+endif()
+find_package(PkgConfig REQUIRED)
 pkg_check_modules(SNDFILE REQUIRED IMPORTED_TARGET sndfile)
 pkg_check_modules(FFTW REQUIRED IMPORTED_TARGET fftw3)
 pkg_check_modules(SOXR REQUIRED IMPORTED_TARGET soxr)

@@ -1,0 +1,88 @@
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+
+namespace melflow::gpu {
+
+struct EnterArgs;
+struct ContextArgs;
+struct CoupleArgs;
+struct GateArgs;
+struct OutputArgs;
+enum class TileShape;
+
+/// Where kernels run: a GPU, or in tests a CPU that plays one. All work is done in the order of the calls.
+class Device {
+ public:
+  virtual ~Device() = default;
+  virtual std::string name() const = 0;
+  virtual int multiprocessors() const = 0;
+  /// Memory that is zero at first, at a multiple of 256 bytes. Throws Error{unavailable} where there is too little.
+  virtual void* allocate(size_t bytes) = 0;
+  virtual void release(void* memory) noexcept = 0;
+  virtual void upload(void* to, const void* from, size_t bytes) = 0;
+  /// Waits for all that was asked for before.
+  virtual void download(void* to, const void* from, size_t bytes) = 0;
+  virtual void wait() = 0;
+
+  virtual void launch(const EnterArgs& args) = 0;
+  virtual void launch(const CoupleArgs& args) = 0;
+  virtual void launch(const ContextArgs& args, TileShape shape) = 0;
+  virtual void launch(const GateArgs& args, TileShape shape) = 0;
+  virtual void launch(const OutputArgs& args, TileShape shape) = 0;
+
+  /// Launches that are kept and not run: one unit that replay() runs, with the same arguments.
+  class Recording {
+   public:
+    virtual ~Recording() = default;
+  };
+  virtual std::unique_ptr<Recording> record(const std::function<void()>& launches) = 0;
+  virtual void replay(Recording& recording) = 0;
+
+  /// Seconds that the device takes for `work`, by its own clock.
+  virtual double seconds(const std::function<void()>& work) = 0;
+};
+
+/// The first NVIDIA GPU. Throws Error{unavailable} that says what is missing: a program built with CUDA, a driver, a
+/// GPU of compute capability 8.0 or more.
+std::shared_ptr<Device> open_cuda_device();
+
+/// Numbers in a device's memory.
+template <typename T>
+class Buffer {
+ public:
+  Buffer() = default;
+  Buffer(std::shared_ptr<Device> device, size_t count)
+      : device_(std::move(device)), data_(static_cast<T*>(device_->allocate(count * sizeof(T)))), count_(count) {}
+  Buffer(std::shared_ptr<Device> device, std::span<const T> values) : Buffer(std::move(device), values.size()) {
+    device_->upload(data_, values.data(), values.size_bytes());
+  }
+  Buffer(Buffer&& other) noexcept { swap(other); }
+  Buffer& operator=(Buffer&& other) noexcept {
+    swap(other);
+    return *this;
+  }
+  ~Buffer() {
+    if (data_ != nullptr) device_->release(data_);
+  }
+  T* data() const { return data_; }
+  size_t size() const { return count_; }
+  size_t bytes() const { return count_ * sizeof(T); }
+
+ private:
+  void swap(Buffer& other) noexcept {
+    std::swap(device_, other.device_);
+    std::swap(data_, other.data_);
+    std::swap(count_, other.count_);
+  }
+  std::shared_ptr<Device> device_;
+  T* data_ = nullptr;
+  size_t count_ = 0;
+};
+
+}  // namespace melflow::gpu

@@ -1,0 +1,45 @@
+#pragma once
+
+#include "engine/gpu/row_kernels.h"
+#include "engine/gpu/tile_product.h"
+
+namespace melflow::gpu {
+
+struct Grid {
+  int x, y;
+};
+
+inline int blocks_for(int work, int each) { return (work + each - 1) / each; }
+
+template <class Tile>
+Grid grid_of(Tile, const Product& p) {
+  const int columns = p.columns > 0 ? blocks_for(p.columns, Tile::kColumns) : 1;
+  return {columns, blocks_for(p.rows.slots * p.rows.count, Tile::kRows)};
+}
+inline Grid grid_of(const CoupleArgs& a) { return {1, blocks_for(a.rows.slots * a.rows.count, CoupleKernel::kRows)}; }
+inline Grid grid_of(const EnterArgs& a) {
+  const int pairs = a.frames.slots * a.frames.count * (a.mel_high.stride / 2), groups = a.rows.slots * a.rows.count;
+  return {blocks_for(pairs > groups ? pairs : groups, EnterKernel::kThreads), 1};
+}
+
+/// Calls run(a tile of the shape). automatic: the widest whose blocks fill the GPU.
+template <class Run>
+void with_tile(TileShape shape, const Product& p, int multiprocessors, Run&& run) {
+  const auto fills = [&](auto tile) {
+    const Grid grid = grid_of(tile, p);
+    return 4 * grid.x * grid.y >= 3 * multiprocessors;
+  };
+  if (shape == TileShape::automatic) {
+    shape = fills(WideTile{}) ? TileShape::wide : fills(MediumTile{}) ? TileShape::medium : TileShape::narrow;
+  }
+  switch (shape) {
+    case TileShape::wide:
+      return run(WideTile{});
+    case TileShape::medium:
+      return run(MediumTile{});
+    default:
+      return run(NarrowTile{});
+  }
+}
+
+}  // namespace melflow::gpu

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <ostream>
+
+#include "audio/error.h"
+#include "engine/gpu/tile_product.h"
+#include "tests/gpu/emulated_device.h"
+
+namespace melflow::gpu {
+
+/// Where a test's kernels run. The same tests run on a GPU where there is one, and skip with a word where there is
+/// none.
+struct Place {
+  const char* name;
+  bool cuda = false, backwards = false;
+};
+inline std::ostream& operator<<(std::ostream& out, const Place& place) { return out << place.name; }
+inline const Place kEmulated{"Emulated"}, kBackwards{"EmulatedBackwards", false, true}, kCuda{"CUDA", true};
+
+/// Null where there is no GPU: `why` says why.
+inline std::shared_ptr<Device> open(const Place& place, std::string& why) {
+  if (!place.cuda) return emulated_device(place.backwards);
+  try {
+    return open_cuda_device();
+  } catch (const Error& error) {
+    why = error.what();
+    return nullptr;
+  }
+}
+
+inline const char* name_of(TileShape shape) {
+  return shape == TileShape::narrow ? "narrow" : shape == TileShape::medium ? "medium" : "wide";
+}
+
+}  // namespace melflow::gpu
+
+#define OPEN_OR_SKIP(device, place)                         \
+  std::string why_not;                                      \
+  const auto device = ::melflow::gpu::open(place, why_not); \
+  if (!device) GTEST_SKIP() << why_not
