@@ -12,6 +12,7 @@
 #include "audio/fft.h"
 #include "audio/mel.h"
 #include "engine/build_info.h"
+#include "engine/gpu/measure.h"
 #include "engine/kernels/thread_team.h"
 #include "engine/kernels/tile_kernels.h"
 #include "engine/noise.h"
@@ -153,6 +154,16 @@ json bench_synth(const VoiceOptions& options, double seconds) {
           {"machine_was_quiet", std::abs(before - after) < 0.05 * before}};
 }
 
+void bench_gpu(const std::function<void(json)>& print) {
+  const auto device = gpu::open_cuda_device();
+  gpu::bench(device, [&](const gpu::Measured& row) {
+    auto result = json::parse(row.json());
+    result["bench"] = "gpu";
+    result["device"] = device->name();
+    print(std::move(result));
+  });
+}
+
 }  // namespace
 
 int run_bench(CLI::App& app, std::vector<std::string> arguments) {
@@ -160,26 +171,31 @@ int run_bench(CLI::App& app, std::vector<std::string> arguments) {
   VoiceOptions v;
   double seconds = 10;
   bool as_json = false;
-  app.add_option("subjects", subjects, "mel, synth, stream, waveglow; default: all")
-      ->check(CLI::IsMember({"mel", "synth", "stream", "waveglow"}));
+  app.add_option("subjects", subjects, "mel, synth, stream, waveglow, gpu; default: all but gpu")
+      ->check(CLI::IsMember({"mel", "synth", "stream", "waveglow", "gpu"}));
   v.add_to(app);
   app.add_option("--seconds", seconds, "of sound to synthesise")->check(CLI::Range(0.5, 3600.0));
   app.add_flag("--json", as_json, "one JSON object a subject");
   parse(app, std::move(arguments));
   if (std::find(subjects.begin(), subjects.end(), "waveglow") != subjects.end()) require_torch();
-  for (const auto& subject : subjects) {
-    auto result = subject == "mel"      ? bench_mel()
-                  : subject == "stream" ? bench_stream(v, seconds)
-                  : subject == "waveglow"
-                      ? bench_waveglow(seconds, v.threads > 0 ? v.threads : engine::default_threads())
-                      : bench_synth(v, seconds);
+  const auto print = [&](json result) {
     result["commit"] = engine::commit();
     if (as_json) {
-      std::cout << result.dump() << "\n";
-      continue;
+      std::cout << result.dump() << std::endl;
+      return;
     }
     for (const auto& [key, value] : result.items()) std::cout << "  " << key << ": " << value.dump() << "\n";
-    std::cout << "\n";
+    std::cout << std::endl;
+  };
+  for (const auto& subject : subjects) {
+    if (subject == "gpu") {  // WaveGlow at the paper's size, random weights; whatever voice was named
+      bench_gpu(print);
+      continue;
+    }
+    print(subject == "mel"        ? bench_mel()
+          : subject == "stream"   ? bench_stream(v, seconds)
+          : subject == "waveglow" ? bench_waveglow(seconds, v.threads > 0 ? v.threads : engine::default_threads())
+                                  : bench_synth(v, seconds));
   }
   return 0;
 }

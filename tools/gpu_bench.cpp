@@ -1,5 +1,6 @@
 // The bench of the GPU's kernels alone, for machines that have a GPU and no audio libraries (tools/gpu_check):
-// gpu_bench check | bench | dump FOLDER [SECONDS]; one JSON object a line. `melflow bench gpu` is the same bench.
+// gpu_bench check [one] | bench | dump FOLDER [SECONDS]; one JSON object a line. check one: enough for a sanitizer.
+// `melflow bench gpu` is the same bench.
 
 #include <cstdlib>
 #include <iostream>
@@ -16,11 +17,12 @@ int main(int argc, char** argv) {
   try {
     const std::string what = words.empty() ? "" : words[0];
     if (what != "check" && what != "bench" && (what != "dump" || words.size() < 2)) {
-      throw Error(Exit::usage, "gpu_bench check | bench | dump FOLDER [SECONDS]");
+      throw Error(Exit::usage, "gpu_bench check [one] | bench | dump FOLDER [SECONDS]");
     }
     const auto device = gpu::open_cuda_device();
     std::cerr << device->name() << ", " << device->multiprocessors() << " multiprocessors\n";
-    if (what == "check" && !gpu::check(device, print)) throw Error(Exit::internal, "the kernels are not right");
+    if (what == "check" && !gpu::check(device, words.size() == 1, print))
+      throw Error(Exit::internal, "the kernels are not right");
     if (what == "bench") gpu::bench(device, print);
     if (what == "dump") gpu::dump(device, words[1], words.size() > 2 ? std::atof(words[2].c_str()) : 10);
   } catch (const Error& error) {

@@ -1,9 +1,7 @@
 #include "tools/voice_options.h"
 
-#include <algorithm>
-#include <iterator>
-
 #include "audio/error.h"
+#include "engine/synth/gpu_stream.h"
 #include "tools/inputs.h"
 #include "tools/with_torch.h"
 
@@ -16,7 +14,9 @@ void VoiceOptions::add_to(CLI::App& app) {
   app.add_option("--seed", seed, "of the noise");
   app.add_option("--denoise", denoise, "strength of the denoiser; 0 leaves it out")->check(CLI::Range(0.0, 100.0));
   app.add_option("--device", device, "cpu or cuda");
-  app.add_option("--precision", precision, "fp32; bf16 or int8 for WaveGlow: faster, and not exact")
+  app.add_option("--precision", precision,
+                 "fp32; bf16 or int8 for WaveGlow: faster, and not exact. Default on a GPU: bf16 for WaveGlow, whose "
+                 "own kernels then run")
       ->check(CLI::IsMember({"fp32", "bf16", "int8"}));
   app.add_option("--latency", latency,
                  "milliseconds from a mel frame to its sound, at most: a voice that looks ahead further guesses what "
@@ -26,13 +26,28 @@ void VoiceOptions::add_to(CLI::App& app) {
 }
 
 engine::Synthesizer VoiceOptions::open() const {
-  const auto* chosen = std::find_if(std::begin(engine::kPrecisions), std::end(engine::kPrecisions),
-                                    [&](engine::Precision p) { return precision == engine::name_of(p); });
-  const engine::SynthOptions options{
-      .sigma = sigma, .denoise = denoise, .precision = *chosen, .threads = threads, .latency = latency / 1000};
-  if (device == "cuda") return open_on_gpu(find_voice(voice), options);
+  engine::SynthOptions options{.sigma = sigma, .denoise = denoise, .threads = threads, .latency = latency / 1000};
+  if (device == "cuda") return open_cuda(options);
   if (device != "cpu") throw Error(Exit::usage, "--device " + device + ": unknown; use cpu or cuda");
+  for (const auto p : engine::kPrecisions) {
+    if (precision == engine::name_of(p)) options.precision = p;
+  }
   return {engine::VoiceFile(find_voice(voice)), options};
+}
+
+engine::Synthesizer VoiceOptions::open_cuda(const engine::SynthOptions& options) const {
+  if (precision == "fp32") return open_on_gpu(find_voice(voice), options);
+  if (precision == "int8") throw Error(Exit::usage, "--precision int8 is for the CPU; leave it out, or take bf16");
+  const engine::VoiceFile file(find_voice(voice));
+  const auto source = engine::gpu_source(file.voice().options(), file.tensors());
+  if (source) return {file.voice(), source, options};
+  if (!precision.empty()) {
+    throw Error(Exit::usage,
+                file.voice().name +
+                    ": --precision bf16 is for WaveGlow with kernels of our own (docs/ARCHITECTURE.md), in a "
+                    "melflow that was built with CUDA; leave it out");
+  }
+  return open_on_gpu(find_voice(voice), options);
 }
 
 }  // namespace melflow::tools

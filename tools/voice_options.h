@@ -11,8 +11,8 @@ namespace melflow::tools {
 
 /// The options that every verb that speaks has in common.
 struct VoiceOptions {
-  std::string voice, device = "cpu", precision = "fp32";
-  double sigma = -1, latency = 0;  ///< latency: ms
+  std::string voice, device = "cpu", precision;  ///< empty: the device's own
+  double sigma = -1, latency = 0;                ///< latency: ms
   uint64_t seed = 0;
   float denoise = 0;
   int threads = 0;
@@ -20,6 +20,9 @@ struct VoiceOptions {
   void add_to(CLI::App& app);
   /// Throws as VoiceFile and open_on_gpu do.
   engine::Synthesizer open() const;
+
+ private:
+  engine::Synthesizer open_cuda(const engine::SynthOptions& options) const;
 };
 
 }  // namespace melflow::tools

@@ -141,11 +141,17 @@ class CudaDevice : public Device {
 
 }  // namespace
 
+bool has_cuda() { return true; }
+
 std::shared_ptr<Device> open_cuda_device() {
-  int count = 0;
-  if (const auto status = cudaGetDeviceCount(&count); status != cudaSuccess || count == 0) {
+  int driver = 0, count = 0;
+  cudaDriverGetVersion(&driver);  // 0: there is none, which the next call would call too old
+  const auto status = driver > 0 ? cudaGetDeviceCount(&count) : cudaErrorNoDevice;
+  if (status != cudaSuccess || count == 0) {
     throw Error(Exit::unavailable, std::string("no NVIDIA GPU: ") +
-                                       (status != cudaSuccess ? cudaGetErrorString(status) : "none is visible") +
+                                       (driver == 0             ? "no driver is installed"
+                                        : status != cudaSuccess ? cudaGetErrorString(status)
+                                                                : "none is visible") +
                                        "; use --device cpu");
   }
   cudaDeviceProp properties{};

@@ -48,6 +48,9 @@ class Device {
   virtual double seconds(const std::function<void()>& work) = 0;
 };
 
+/// Whether the kernels were compiled for GPUs.
+bool has_cuda();
+
 /// The first NVIDIA GPU. Throws Error{unavailable} that says what is missing: a program built with CUDA, a driver, a
 /// GPU of compute capability 8.0 or more.
 std::shared_ptr<Device> open_cuda_device();

@@ -155,7 +155,7 @@ std::string Measured::json() const {
   return out.str();
 }
 
-bool check(const std::shared_ptr<Device>& device, const Report& report) {
+bool check(const std::shared_ptr<Device>& device, bool all_voices, const Report& report) {
   bool good = true;
   const PlainWaveGlow::Sizes small{.n_mels = 6,
                                    .hop_length = 32,
@@ -170,7 +170,7 @@ bool check(const std::shared_ptr<Device>& device, const Report& report) {
   odd.group_size = 5;
   odd.hop_length = 35;
   odd.early_size = 1;
-  for (const auto& sizes : {small, wide, deep, odd}) {
+  for (const auto& sizes : all_voices ? std::vector{small, wide, deep, odd} : std::vector{small}) {
     const auto plain = PlainWaveGlow::random(sizes, 11);
     const auto model = std::make_shared<const DeviceWaveGlow>(device, plain);
     const std::vector<Utterance> all{utterance(sizes, 33, 1), utterance(sizes, 1, 2), utterance(sizes, 70, 3)};

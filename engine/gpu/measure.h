@@ -20,8 +20,8 @@ struct Measured {
 using Report = std::function<void(const Measured&)>;
 
 /// Small models of every kind in every tile and cut, against the plain inverse in double (snr_db) and against each
-/// other (same_bits: 1). → whether all is as it must be: 40 dB, and the same bits.
-bool check(const std::shared_ptr<Device>& device, const Report& report);
+/// other (same_bits: 1); `all` of them, or the first. → whether all is as it must be: 40 dB, and the same bits.
+bool check(const std::shared_ptr<Device>& device, bool all, const Report& report);
 
 /// What the paper's model (random weights) costs on the device: one utterance of 10 s, batches of them, chunks of 32
 /// frames. samples_per_s and tflops are the device's own time without copies; share_of_peak is of the data sheet's

@@ -3,8 +3,10 @@
 
 namespace melflow::gpu {
 
+bool has_cuda() { return false; }
+
 std::shared_ptr<Device> open_cuda_device() {
-  throw Error(Exit::unavailable, "this melflow was built without CUDA: no nvcc was found; use --device cpu");
+  throw Error(Exit::unavailable, "this melflow was built without CUDA (cmake said why); use --device cpu");
 }
 
 }  // namespace melflow::gpu

@@ -89,21 +89,18 @@ std::optional<double> Synthesizer::run(const audio::Mel& mel, const Noise& noise
   const auto first = static_cast<int>(std::min<int64_t>(frame_to_begin_at(start), mel.frames));
   const auto stream = open_stream(noise.from(first * (voice_.mel.hop_length / group_size(voice_.options()))));
   auto dropped = static_cast<size_t>(start - static_cast<int64_t>(first) * voice_.mel.hop_length);
-  std::vector<float> piece;
+  std::vector<float> frames, piece;
   const auto give = [&] {
     const auto before = std::min(dropped, piece.size());
     dropped -= before;
     if (piece.size() > before) sink(std::span(piece).subspan(before));
     piece.clear();
   };
-  // Weights are read once for all the frames of a call, which WaveGlow's hundreds of megabytes want to be many.
-  constexpr int kFramesAtOnce = 24;
-  std::vector<float> frames;
   for (int t = first; t < mel.frames; ++t) {
     for (int m = 0; m < mel.n_mels; ++m) {
       frames.push_back(mel.values[static_cast<size_t>(m) * static_cast<size_t>(mel.frames) + static_cast<size_t>(t)]);
     }
-    if ((t - first + 1) % kFramesAtOnce != 0 && t + 1 < mel.frames) continue;
+    if ((t + 1 - first) % source_->frames_at_once() != 0 && t + 1 < mel.frames) continue;
     stream->add(frames, piece);
     frames.clear();
     give();
