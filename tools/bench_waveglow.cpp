@@ -90,7 +90,7 @@ double product_rate(const Run& run) {
     std::vector<float> row(static_cast<size_t>(std::max(w.context_channels, w.channels)));
     for (size_t i = 0; i < row.size(); ++i) row[i] = engine::normal_at(4, r, static_cast<int64_t>(i));
     auto& out = packed.emplace_back(static_cast<size_t>(engine::row_bytes(w.precision, static_cast<int>(row.size()))));
-    product.pack_row(row.data(), 0, static_cast<int>(row.size()), 0, out.data());
+    product.pack_row(row.data(), static_cast<int>(row.size()), out.data());
     rows.push_back(out.data());
   }
   const auto begin = Clock::now();

@@ -74,7 +74,7 @@ void PanelMatrix::pack_run(const float* values, int depth, float* packed) const 
     if (precision_ == Precision::bf16) {
       for (int k = 0; k < depth; ++k) {
         std::byte* word = bytes + 4 * (static_cast<ptrdiff_t>(k / 2) * width_ + c);
-        plain_tile_kernels().product(precision_).pack_row(values + k * width_ + c, 0, 1, 0, word + 2 * (k % 2));
+        plain_tile_kernels().product(precision_).pack_row(values + k * width_ + c, 1, word + 2 * (k % 2));
       }
       continue;
     }

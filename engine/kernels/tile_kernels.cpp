@@ -1,10 +1,13 @@
 #include "engine/kernels/tile_kernels.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <vector>
+
+#include "engine/files/float_formats.h"
 
 namespace melflow::engine {
 
@@ -22,8 +25,6 @@ T read(const std::byte* p) {
   return out;
 }
 
-double bfloat(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
-
 /// Word by word, number by number.
 template <Precision kPrecision>
 void plain_multiply(const std::byte* const* rows, ptrdiff_t first, int count, const std::byte* run, int words,
@@ -38,7 +39,10 @@ void plain_multiply(const std::byte* const* rows, ptrdiff_t first, int count, co
         if constexpr (kPrecision == Precision::fp32) {
           sum += static_cast<double>(read<float>(x)) * read<float>(w);
         } else if constexpr (kPrecision == Precision::bf16) {
-          for (int i = 0; i < 2; ++i) sum += bfloat(read<uint16_t>(x + 2 * i)) * bfloat(read<uint16_t>(w + 2 * i));
+          for (int i = 0; i < 2; ++i) {
+            sum += static_cast<double>(files::float_from_bfloat16(read<uint16_t>(x + 2 * i))) *
+                   files::float_from_bfloat16(read<uint16_t>(w + 2 * i));
+          }
         } else {
           for (int i = 0; i < 4; ++i) sum += (read<uint8_t>(x + i) - 128) * read<int8_t>(w + i);
         }
@@ -49,12 +53,12 @@ void plain_multiply(const std::byte* const* rows, ptrdiff_t first, int count, co
   }
 }
 
-void plain_pack_fp32(const float* row, int first, int count, float, std::byte* packed) {
-  std::memcpy(packed + 4 * first, row + first, 4 * static_cast<size_t>(count));
+void plain_pack_fp32(const float* row, int count, std::byte* packed) {
+  std::memcpy(packed, row, 4 * static_cast<size_t>(count));
 }
 
-void plain_pack_bf16(const float* row, int first, int count, float, std::byte* packed) {
-  for (int i = first; i < first + count; ++i) {
+void plain_pack_bf16(const float* row, int count, std::byte* packed) {
+  for (int i = 0; i < count; ++i) {
     const auto bits = std::bit_cast<uint32_t>(row[i]);
     uint32_t half = bits >> 16;
     const uint32_t rest = bits & 0xffff;
@@ -64,18 +68,13 @@ void plain_pack_bf16(const float* row, int first, int count, float, std::byte* p
   }
 }
 
-void plain_pack_int8(const float* row, int first, int count, float limit, std::byte* packed) {
-  bool finite = true;
-  for (int i = 0; i < count; ++i) finite = finite && std::isfinite(row[first + i]);
-  if (limit == 0) {
-    for (int i = 0; i < count; ++i) limit = std::fmax(limit, std::abs(row[first + i]));
-    if (!finite) limit = std::nanf("");
-  }
-  if (first == 0) {
-    const float scale = limit / 127;
-    std::memcpy(packed, &scale, sizeof scale);
-  }
-  for (int i = first; i < first + count; ++i) {
+void plain_pack_int8(const float* row, int count, std::byte* packed) {
+  float limit = 0;
+  for (int i = 0; i < count; ++i) limit = std::fmax(limit, std::abs(row[i]));
+  if (!std::all_of(row, row + count, [](float x) { return std::isfinite(x); })) limit = std::nanf("");
+  const float scale = limit / 127;
+  std::memcpy(packed, &scale, sizeof scale);
+  for (int i = 0; i < count; ++i) {
     const float x = limit > 0 ? row[i] * (127 / limit) : 0;
     packed[row_header(Precision::int8) + i] = static_cast<std::byte>(static_cast<int>(std::floor(x + 0.5f)) + 128);
   }
@@ -103,7 +102,7 @@ std::vector<const TileKernels*> find_runnable() {
     const bool bf16 = __builtin_cpu_supports("avx512bf16"), vnni = __builtin_cpu_supports("avx512vnni");
     if (bf16) avx512.products[static_cast<int>(Precision::bf16)] = kAvx512Bf16Product;
     if (vnni) avx512.products[static_cast<int>(Precision::int8)] = kAvx512VnniProduct;
-    avx512.name = bf16 ? "avx512 with bf16 and vnni" : vnni ? "avx512 with vnni" : "avx512";
+    avx512.name = bf16 && vnni ? "avx512 with bf16 and vnni" : bf16 ? "avx512 with bf16" : "avx512 with vnni";
     if (bf16 || vnni) out.push_back(&avx512);
     out.push_back(&kAvx512TileKernels);
   }

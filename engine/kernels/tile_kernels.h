@@ -29,10 +29,9 @@ constexpr int row_bytes(Precision p, int depth) { return row_header(p) + (4 * wo
 struct TileProduct {
   int run;  ///< words that multiply() adds up at a time: a panel's run stays in the first-level cache
 
-  /// Writes numbers [first, first + count) of a row to their place in the packed row; `first` begins a word. Numbers
-  /// are known to lie within ±limit; where it is 0, count is the whole row, and int8 looks for its largest number.
-  /// NaN stays NaN. float32 is its own packed form: a plain copy.
-  void (*pack_row)(const float* row, int first, int count, float limit, std::byte* packed);
+  /// Writes a row of `count` numbers. A row with NaN stays one: its products are NaN, all of them in int8, whose scale
+  /// is the row's largest number. float32 is its own packed form: a plain copy.
+  void (*pack_row)(const float* row, int count, std::byte* packed);
 
   /// sums[r][c] += Σ_w rows[r][first + w]·run[w][c] over `words` words, for 0 ≤ r < count, 0 ≤ c < width. The sum runs
   /// over w in order and is added to `sums` as a whole. `run` and `sums` are aligned to 64 bytes.

@@ -197,15 +197,15 @@ void multiply(const std::byte* const* rows, ptrdiff_t first, int count, const st
   multiply_rest<Words, kLanes, kHeader, kRows - 1>(rows + r, first, count - r, panel, words, sums + r * kWidth);
 }
 
-inline void pack_fp32(const float* row, int first, int count, float, std::byte* packed) {
-  __builtin_memcpy(packed + 4 * first, row + first, 4 * static_cast<size_t>(count));
+inline void pack_fp32(const float* row, int count, std::byte* packed) {
+  __builtin_memcpy(packed, row, 4 * static_cast<size_t>(count));
 }
 
 /// To the nearest, ties to even.
-inline void pack_bf16(const float* row, int first, int count, float, std::byte* packed) {
-  auto* out = reinterpret_cast<AliasedHalf*>(packed) + first;
+inline void pack_bf16(const float* row, int count, std::byte* packed) {
+  auto* out = reinterpret_cast<AliasedHalf*>(packed);
   for (int i = 0; i < count; ++i) {
-    const float x = row[first + i];
+    const float x = row[i];
     const auto bits = __builtin_bit_cast(uint32_t, x);
     const uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
     out[i] = static_cast<uint16_t>(x == x ? rounded : 0x7fc0);
@@ -237,16 +237,17 @@ float largest(const float* row, int count) {
 }
 
 template <int kLanes>
-void pack_int8(const float* row, int first, int count, float limit, std::byte* packed) {
-  if (limit == 0) limit = largest<kLanes>(row + first, count);
-  if (first == 0) {
-    const float scale = limit / 127;
-    __builtin_memcpy(packed, &scale, sizeof scale);
+void pack_int8(const float* row, int count, std::byte* packed) {
+  const float limit = largest<kLanes>(row, count), scale = limit / 127;
+  __builtin_memcpy(packed, &scale, sizeof scale);
+  auto* out = reinterpret_cast<AliasedByte*>(packed) + row_header(Precision::int8);
+  if (!(limit > 0)) {  // zeros, or NaN: the scale says it all
+    __builtin_memset(packed + row_header(Precision::int8), 128, static_cast<size_t>(count));
+    return;
   }
-  const float factor = limit > 0 ? 127 / limit : 0;
-  auto* out = reinterpret_cast<AliasedByte*>(packed) + row_header(Precision::int8) + first;
+  const float factor = 127 / limit;
   for (int i = 0; i < count; ++i) {
-    const float x = row[first + i] * factor;
+    const float x = row[i] * factor;
     out[i] = static_cast<uint8_t>(static_cast<int>(x + 128.5f));  // x ≥ -127, so this rounds
   }
 }

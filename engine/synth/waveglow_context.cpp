@@ -62,7 +62,7 @@ void WaveGlowContext::pack(int64_t groups) {
   const auto& product = weights_->kernels->product(weights_->precision);
   for (const int64_t end = groups_ + groups; groups_ < end; groups_ += weights_->groups_per_row) {
     const int64_t row = groups_ / weights_->groups_per_row;
-    product.pack_row(rows_.at(row), 0, weights_->context_channels, 0, packed_.bytes(row));
+    product.pack_row(rows_.at(row), weights_->context_channels, packed_.bytes(row));
   }
 }
 

@@ -123,7 +123,7 @@ void WaveGlowStream::step(const ThreadTeam::Member& member, int64_t first, int c
     const auto& layers = weights_->flows[f].layers;
     run_start(member, f, clip(first, count));
     member.meet();
-    pack_rows(member, rows_[0], 0, clip(first, count).count());
+    pack_rows(member, rows_[0], clip(first, count).count(), packed_rows_[0]);
     for (size_t i = 0; i < layers.size(); ++i) {
       const Work work{.layer = &layers[i],
                       .state = &flows_[f],
@@ -136,9 +136,10 @@ void WaveGlowStream::step(const ThreadTeam::Member& member, int64_t first, int c
       run_gate(member, work);
       if (i > 0) keep_history(member, f, i - 1, clip(first + layers[i - 1].side, count));
       member.meet();
+      pack_rows(member, activation_, work.out.count(), packed_activation_);
       run_output(member, work);
       member.meet();
-      if (i + 1 < layers.size()) pack_rows(member, rows_[(i + 1) % 2], (i + 1) % 2, work.out.count());
+      if (i + 1 < layers.size()) pack_rows(member, rows_[(i + 1) % 2], work.out.count(), packed_rows_[(i + 1) % 2]);
       first -= layers[i].side;
     }
     couple(member, f, clip(first, count));
@@ -186,12 +187,13 @@ const std::byte* WaveGlowStream::packed_input(const Work& work, int64_t group) c
 }
 
 /// Into the layers' precision, which for int8 needs a row's largest number, and so whole rows.
-void WaveGlowStream::pack_rows(const ThreadTeam::Member& member, const AlignedFloats& rows, size_t buffer, int count) {
+void WaveGlowStream::pack_rows(const ThreadTeam::Member& member, const AlignedFloats& rows, int count,
+                               RowRing& packed) {
   if (!packs()) return;
   member.share(1, count, 1, [&](int, int a, int b) {
     for (int r = a; r < b; ++r) {
       weights_->kernels->product(weights_->precision)
-          .pack_row(rows.data() + r * weights_->stride, 0, weights_->channels, 0, packed_rows_[buffer].bytes(r));
+          .pack_row(rows.data() + r * weights_->stride, weights_->channels, packed.bytes(r));
     }
   });
   member.meet();
@@ -228,14 +230,7 @@ void WaveGlowStream::run_gate(const ThreadTeam::Member& member, const Work& work
     for (int k = 0; k < kernel; ++k) {
       gate.add(panel, k + 1, s.taps.data() + k * kTileRows + a, b - a, s.sums.data());
     }
-    const int first = panel * width / 2;
-    w.kernels->gate(s.sums.data(), b - a, activation_.data() + a * w.stride + first, w.stride);
-    if (!packs()) return;
-    for (int r = a; r < b; ++r) {  // |tanh·sigmoid| < 1
-      w.kernels->product(w.precision)
-          .pack_row(activation_.data() + r * w.stride, first, std::min(width / 2, w.channels - first), 1,
-                    packed_activation_.bytes(r));
-    }
+    w.kernels->gate(s.sums.data(), b - a, activation_.data() + a * w.stride + panel * width / 2, w.stride);
   });
 }
 

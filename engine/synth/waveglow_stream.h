@@ -54,7 +54,7 @@ class WaveGlowStream : public Stream {
   void run_gate(const ThreadTeam::Member& member, const Work& work);
   void run_output(const ThreadTeam::Member& member, const Work& work);
   void couple(const ThreadTeam::Member& member, size_t flow, Range rows);
-  void pack_rows(const ThreadTeam::Member& member, const AlignedFloats& rows, size_t buffer, int count);
+  void pack_rows(const ThreadTeam::Member& member, const AlignedFloats& rows, int count, RowRing& packed);
   void keep_history(const ThreadTeam::Member& member, size_t flow, size_t layer, Range in);
   const float* input(const Work& work, int64_t group) const;
   const std::byte* packed_input(const Work& work, int64_t group) const;

@@ -160,6 +160,18 @@ TEST_P(WaveGlowStreamTest, OptionsNameEveryTensorOfTheModel) {
   EXPECT_EQ(options().tensors().size(), model->named_parameters().size());
 }
 
+// The callers refuse such mels; should one come through all the same, it must be seen and not become sound.
+TEST_P(WaveGlowStreamTest, AMelThatIsNotANumberIsHeardAsNone) {
+  const auto bands = static_cast<size_t>(options().n_mels);
+  auto mel = mel_frames(options().n_mels, 9);
+  mel[4 * bands + 1] = std::nanf("");
+  for (const auto precision : kPrecisions) {
+    const auto sound = Cut{pack(*random_model(options()), precision)}(mel);
+    const auto hop = static_cast<size_t>(options().hop_length);
+    for (size_t i = 4 * hop; i < 5 * hop; ++i) ASSERT_TRUE(std::isnan(sound[i])) << name_of(precision) << ", " << i;
+  }
+}
+
 TEST_P(WaveGlowStreamTest, CutsAndThreadsChangeNotABit) {
   for (const auto precision : kPrecisions) {
     const auto weights = pack(*random_model(options()), precision);
