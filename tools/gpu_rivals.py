@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """What PyTorch makes of the model that `gpu_bench dump` wrote: gpu_rivals.py FOLDER.
 
-A plain re-statement of the inverse of NVIDIA's published WaveGlow (weight norm removed, as its own inference does),
-eager and compiled, in float32 and under bfloat16 autocast, and in float64 as the reference for everybody's error. One
+The inverse of NVIDIA's published WaveGlow (nvidia_waveglow.py), eager and compiled, in float32 and under bfloat16 autocast, and in float64 as the reference for everybody's error. One
 JSON object a line.
 """
 import json
@@ -12,85 +11,22 @@ import time
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
-BANDS, HOP, FLOWS, GROUP, EARLY_EVERY, EARLY_SIZE, UP_KERNEL, LAYERS, CHANNELS, KERNEL = 80, 256, 12, 8, 4, 2, 1024, 8, 256, 3
-
-
-class WaveGlow(torch.nn.Module):
-    def __init__(self, numbers):
-        super().__init__()
-        self.flops = 2 * UP_KERNEL / HOP * BANDS * BANDS
-        at = 0
-
-        def take(*shape):
-            nonlocal at
-            n = math.prod(shape)
-            values = torch.from_numpy(numbers[at : at + n].copy()).view(*shape)
-            at += n
-            return torch.nn.Parameter(values, requires_grad=False)
-
-        self.up_weight, self.up_bias = take(BANDS, BANDS, UP_KERNEL), take(BANDS)
-        self.flows = torch.nn.ModuleList()
-        for f in range(FLOWS):
-            c = GROUP - f // EARLY_EVERY * EARLY_SIZE
-            flow = torch.nn.Module()
-            flow.channels = c
-            flow.conv = take(c, c)
-            flow.start = torch.nn.ParameterList([take(CHANNELS, c // 2, 1), take(CHANNELS)])
-            conds, layers = [], []
-            for i in range(LAYERS):
-                inner = [take(2 * CHANNELS, CHANNELS, KERNEL), take(2 * CHANNELS)]
-                conds.append((take(2 * CHANNELS, BANDS * GROUP, 1), take(2 * CHANNELS)))
-                outputs = 2 * CHANNELS if i + 1 < LAYERS else CHANNELS
-                layers.append(torch.nn.ParameterList(inner + [take(outputs, CHANNELS, 1), take(outputs)]))
-                self.flops += 2 * (2 * CHANNELS * CHANNELS * KERNEL + 2 * CHANNELS * BANDS * GROUP + outputs * CHANNELS) / GROUP
-            # One convolution for the conditioning of all layers, as NVIDIA's class has it.
-            flow.cond = torch.nn.ParameterList([torch.cat([w for w, _ in conds]), torch.cat([b for _, b in conds])])
-            flow.layers = torch.nn.ModuleList(layers)
-            flow.end = torch.nn.ParameterList([take(2 * (c - c // 2), CHANNELS, 1), take(2 * (c - c // 2))])
-            self.flows.append(flow)
-        assert at == len(numbers), "the weights are not of this model"
-        self.inverses = [torch.linalg.inv(flow.conv.double()).float() for flow in self.flows]
-
-    def wavenet(self, flow, x, context):
-        x = F.conv1d(x, *flow.start)
-        cond = F.conv1d(context, *flow.cond)
-        out = 0
-        for i, (w, b, rw, rb) in enumerate(flow.layers):
-            u = F.conv1d(x, w, b, dilation=2**i, padding=2**i) + cond[:, 2 * CHANNELS * i : 2 * CHANNELS * (i + 1)]
-            r = F.conv1d(torch.tanh(u[:, :CHANNELS]) * torch.sigmoid(u[:, CHANNELS:]), rw, rb)
-            if i + 1 < LAYERS:
-                x = x + r[:, :CHANNELS]
-                out = out + r[:, CHANNELS:]
-            else:
-                out = out + r
-        return F.conv1d(out, *flow.end)
-
-    def forward(self, mel, z):
-        """mel [batch, bands, frames], z [batch, GROUP, groups] with sigma, rows as the forward pass emits them."""
-        groups = z.shape[2]
-        up = F.conv_transpose1d(mel, self.up_weight, self.up_bias, stride=HOP)[:, :, : groups * GROUP]
-        context = up.unfold(2, GROUP, GROUP).permute(0, 1, 3, 2).reshape(mel.shape[0], BANDS * GROUP, groups)
-        x, used = None, 0
-        for f in reversed(range(FLOWS)):
-            flow, c = self.flows[f], self.flows[f].channels
-            if c > used:  # noise that joins in front
-                fresh = z[:, GROUP - c : GROUP - used]
-                x = fresh if x is None else torch.cat([fresh, x], 1)
-                used = c
-            half = c // 2
-            change = self.wavenet(flow, x[:, :half], context).to(z.dtype)
-            shift, log_s = change.chunk(2, 1)
-            x = torch.cat([x[:, :half], (x[:, half:] - shift) / torch.exp(log_s)], 1)
-            with torch.autocast("cuda", enabled=False):
-                x = torch.einsum("ij,bjt->bit", self.inverses[f].to(x), x)
-        return x.transpose(1, 2).reshape(mel.shape[0], -1)
+from nvidia_waveglow import BANDS, GROUP, HOP, RATE, WaveGlow, snr_db
 
 
-def snr_db(actual, expected):
-    actual, expected = actual.double().flatten(), expected.double().flatten()
-    return 10 * math.log10((expected**2).sum().item() / ((actual - expected) ** 2).sum().item())
+def taking(numbers):
+    """The tensors one after another, as `gpu_bench dump` writes them."""
+    at = 0
+
+    def take(_, *shape):
+        nonlocal at
+        n = math.prod(shape)
+        at += n
+        assert at <= len(numbers), "the weights are not of this model"
+        return torch.from_numpy(numbers[at - n : at].copy()).view(*shape)
+
+    return take
 
 
 def best_and_median(work, rounds=10):
@@ -115,7 +51,7 @@ def matrix_peak():
 
 def main(folder):
     numbers = {name: np.fromfile(f"{folder}/{name}.f32", np.float32) for name in ("weights", "mel", "z", "audio")}
-    model = WaveGlow(numbers["weights"]).cuda().eval()
+    model = WaveGlow(taking(numbers["weights"])).cuda().eval()
     mel = torch.from_numpy(numbers["mel"]).view(1, -1, BANDS).transpose(1, 2).contiguous().cuda()
     z = torch.from_numpy(numbers["z"]).view(1, -1, GROUP).transpose(1, 2).contiguous().cuda()
     ours = torch.from_numpy(numbers["audio"]).cuda()
@@ -137,7 +73,7 @@ def main(folder):
                     row["snr_db"] = snr_db(work()[0], expected[0])
                     best, median = best_and_median(work)
                     samples = batch * mel.shape[2] * HOP
-                    row.update(samples_per_s=samples / median, times_real_time=samples / median / 22050,
+                    row.update(samples_per_s=samples / median, times_real_time=samples / median / RATE,
                                tflops=samples / median * model.flops / 1e12, median_ms=1e3 * median, min_ms=1e3 * best)
                 except (RuntimeError, torch.OutOfMemoryError) as error:  # a rival that fails is told, not hidden
                     row["failed"] = str(error).splitlines()[0]
