@@ -31,12 +31,9 @@ struct ContextKernel {
     typename Inner<Block>::PerThreadSums sums;
     product.run(sums);
 
-    const int row0 = product.row0(), column0 = product.column0();
-    block.threads([&](int thread) {
-      if (thread >= Tile::kRows) return;
-      const RowAt at = a.product.rows.at(block, row0 + thread);
-      block.store(thread, static_cast<uint32_t>(16 * thread),
-                  Int4{{at.exists() ? a.context.row(at.slot, at.time * a.groups) : -1, 0, 0, 0}});
+    const int column0 = product.column0();
+    store_row_table<Tile>(block, a.product.rows, product.row0(), [&](const RowAt& at) {
+      return Int4{{a.context.row(at.slot, at.time * a.groups), 0, 0, 0}};
     });
     block.warps([&](auto warp) { stage_sums<Tile, Out>(block, warp, Inner<Block>::kTableBytes, sums); });
     block.sync();

@@ -31,12 +31,9 @@ struct GateKernel {
     typename Inner<Block>::PerThreadSums sums;
     product.run(sums);
 
-    const int row0 = product.row0(), column0 = product.column0();
-    block.threads([&](int thread) {
-      if (thread >= Tile::kRows) return;
-      const RowAt at = a.product.rows.at(block, row0 + thread);
-      block.store(thread, static_cast<uint32_t>(16 * thread),
-                  Int4{{at.exists() ? a.activation.row(at.slot, at.time) : -1, 0, 0, 0}});
+    const int column0 = product.column0();
+    store_row_table<Tile>(block, a.product.rows, product.row0(), [&](const RowAt& at) {
+      return Int4{{a.activation.row(at.slot, at.time), 0, 0, 0}};
     });
     block.warps([&](auto warp) { gate(block, warp, a, column0, sums); });
     block.sync();

@@ -34,15 +34,8 @@ struct OutputKernel {
     typename Inner<Block>::PerThreadSums sums;
     product.run(sums);
 
-    const int row0 = product.row0();
-    block.threads([&](int thread) {
-      if (thread >= Tile::kRows) return;
-      const RowAt at = a.product.rows.at(block, row0 + thread);
-      Int4 rows{{-1, 0, 0, 0}};
-      if (at.exists()) {
-        rows = {{a.change.row(at.slot, at.time), a.before.row(at.slot, at.time), a.after.row(at.slot, at.time), 0}};
-      }
-      block.store(thread, static_cast<uint32_t>(16 * thread), rows);
+    store_row_table<Tile>(block, a.product.rows, product.row0(), [&](const RowAt& at) {
+      return Int4{{a.change.row(at.slot, at.time), a.before.row(at.slot, at.time), a.after.row(at.slot, at.time), 0}};
     });
     if constexpr (with_residual)
       block.warps([&](auto warp) { stage_sums<Tile, Out>(block, warp, Inner<Block>::kTableBytes, sums); });

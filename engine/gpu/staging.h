@@ -35,6 +35,17 @@ struct Staging {
   }
 };
 
+/// Where each row of a tile goes, into shared memory ahead of the results: find(where the row is), or -1 for a row that
+/// is not there. Threads meet before it is read.
+template <class Tile, class Block, class Rows, class Find>
+MELFLOW_DEVICE void store_row_table(Block& block, const Rows& rows, int row0, Find&& find) {
+  block.threads([&](int thread) {
+    if (thread >= Tile::kRows) return;
+    const RowAt at = rows.at(block, row0 + thread);
+    block.store(thread, static_cast<uint32_t>(16 * thread), at.exists() ? find(at) : Int4{{-1, 0, 0, 0}});
+  });
+}
+
 /// A warp's sums as they are.
 template <class Tile, class Out, class Block, class Warp, class Sums>
 MELFLOW_DEVICE void stage_sums(Block& block, Warp warp, uint32_t base, Sums& sums) {
