@@ -148,4 +148,12 @@ Mel MelExtractor::operator()(const Waveform& waveform) {
   return mel;
 }
 
+void append_frames(const Mel& mel, int first, int count, std::vector<float>& frames) {
+  for (int t = first; t < first + count; ++t) {
+    for (int m = 0; m < mel.n_mels; ++m) {
+      frames.push_back(mel.values[static_cast<size_t>(m) * static_cast<size_t>(mel.frames) + static_cast<size_t>(t)]);
+    }
+  }
+}
+
 }  // namespace melflow::audio

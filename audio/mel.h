@@ -63,6 +63,9 @@ struct Mel {
   std::optional<MelOptions> recipe;  ///< absent when a file did not say
 };
 
+/// Appends frames [first, first + count) of a mel, n_mels numbers each: the order in which streams take them.
+void append_frames(const Mel& mel, int first, int count, std::vector<float>& frames);
+
 /// Triangular filterbank [n_mels, n_fft/2 + 1], row-major, as librosa.filters.mel computes it (in double).
 std::vector<double> mel_filterbank(const MelOptions& options);
 

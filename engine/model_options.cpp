@@ -1,7 +1,5 @@
 #include "engine/model_options.h"
 
-#include <algorithm>
-#include <cmath>
 #include <span>
 #include <vector>
 
@@ -9,6 +7,7 @@
 
 #include "audio/error.h"
 #include "audio/nearest.h"
+#include "engine/files/float_tensors.h"
 #include "engine/options_json.h"
 
 namespace melflow::models {
@@ -90,8 +89,11 @@ std::vector<System> systems(const std::variant<Options...>*) {
   return {{name_of(Options{}), read_options<Options>}...};
 }
 
-bool all_finite(std::span<const float> values) {
-  return std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); });
+/// Throws Error{bad_data} where the tensor is not of real numbers.
+bool all_finite(const files::TensorView& tensor, const std::string& name) {
+  if (tensor.dtype == files::Dtype::f32) return files::all_finite(tensor);
+  const auto values = files::as_float32(tensor, name);
+  return files::all_finite({files::Dtype::f32, tensor.shape, std::as_bytes(std::span(values))});
 }
 
 std::string shape_text(const std::vector<int64_t>& sizes) {
@@ -179,9 +181,7 @@ void require_tensors(const std::map<std::string, files::TensorView>& tensors, co
     if (found->second.shape != shape.sizes) {
       refuse(key, "has shape " + shape_text(found->second.shape) + ", not " + shape_text(shape.sizes));
     }
-    if (!all_finite(files::as_float32(found->second, name + ": tensor '" + key + "'"))) {
-      refuse(key, "holds NaN or infinity");
-    }
+    if (!all_finite(found->second, name + ": tensor '" + key + "'")) refuse(key, "holds NaN or infinity");
   }
   for (const auto& [key, view] : tensors) {
     if (!wanted.contains(key)) refuse(key, "does not belong to this model");

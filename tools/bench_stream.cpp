@@ -16,7 +16,6 @@
 #include <nlohmann/json.hpp>
 
 #include "audio/error.h"
-#include "engine/files/mel_file.h"
 #include "engine/kernels/thread_team.h"
 #include "tools/inputs.h"
 
@@ -34,20 +33,6 @@ double quantile(std::vector<double> values, double q) {
   const auto at = static_cast<size_t>(std::lround(q * static_cast<double>(values.size() - 1)));
   std::nth_element(values.begin(), values.begin() + static_cast<ptrdiff_t>(at), values.end());
   return values[at];
-}
-
-/// The shipped sample mel, over and over, as frames one after the other.
-std::vector<float> sample_frames(const engine::Voice& voice, double seconds) {
-  const auto mel = files::read_mel(MELFLOW_DATA_DIR "/samples/sentence.npy", voice.mel.n_mels);
-  const auto count = static_cast<int64_t>(std::ceil(seconds * voice.mel.sample_rate / voice.mel.hop_length));
-  std::vector<float> frames;
-  for (int64_t t = 0; t < count; ++t) {
-    const auto from = static_cast<size_t>(t % mel.frames);
-    for (int m = 0; m < mel.n_mels; ++m) {
-      frames.push_back(mel.values[static_cast<size_t>(m) * static_cast<size_t>(mel.frames) + from]);
-    }
-  }
-  return frames;
 }
 
 /// Seconds from the start of `melflow synth - --stream --raw`, all frames waiting in its pipe, to its first sample.
@@ -159,7 +144,7 @@ json bench_chunks(const engine::Synthesizer& synthesizer, uint64_t seed, std::sp
 
 json bench_stream(const VoiceOptions& options, double seconds) {
   const auto synthesizer = options.open();
-  const auto frames = sample_frames(synthesizer.voice(), seconds);
+  const auto frames = sample_frames(synthesizer.voice().mel, seconds);
   const FramesFile file(frames);
   std::vector<double> starts;
   for (int i = 0; i < 5; ++i) starts.push_back(first_sample_after_start(options, file.path()));

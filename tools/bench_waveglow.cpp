@@ -3,18 +3,18 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <filesystem>
 #include <set>
 
 #include <torch/torch.h>
 #include <nlohmann/json.hpp>
 
-#include "engine/files/mel_file.h"
+#include "engine/gpu/plain_waveglow.h"
 #include "engine/kernels/thread_team.h"
 #include "engine/synth/waveglow_stream.h"
 #include "engine/synth/waveglow_weights.h"
 #include "engine/tensors.h"
 #include "models/waveglow.h"
+#include "tools/inputs.h"
 
 namespace melflow::tools {
 namespace {
@@ -34,28 +34,6 @@ std::shared_ptr<models::WaveGlow> random_waveglow() {
     if (p.key().find("end.weight") != std::string::npos) p.value().normal_(0, 0.01);
   }
   return model;
-}
-
-/// Operations that the layers need for a second of sound: two for each multiply-add of the published network.
-double operations_per_second(const models::WaveGlowOptions& o, int sample_rate) {
-  const auto c = static_cast<double>(o.wavenet_channels);
-  const auto context = static_cast<double>(o.n_mels * o.group_size), layers = static_cast<double>(o.wavenet_layers);
-  const double layer = 2 * c * (static_cast<double>(o.wavenet_kernel) * c + context) + 2 * c * c;
-  return 2 * static_cast<double>(o.n_flows) * (layers * layer - c * c) * sample_rate /
-         static_cast<double>(o.group_size);
-}
-
-/// [frames, n_mels], the sample sentence over and over.
-std::vector<float> real_mel(double seconds, const audio::MelOptions& recipe) {
-  const auto mel = files::read_mel(std::filesystem::path(MELFLOW_DATA_DIR) / "samples" / "sentence.npy");
-  const auto frames = static_cast<int>(seconds * recipe.sample_rate / recipe.hop_length);
-  std::vector<float> out;
-  for (int t = 0; t < frames; ++t) {
-    for (int m = 0; m < mel.n_mels; ++m) {
-      out.push_back(mel.values[static_cast<size_t>(m * mel.frames + t % mel.frames)]);
-    }
-  }
-  return out;
 }
 
 struct Run {
@@ -145,7 +123,8 @@ json measure(models::WaveGlow& model, const Run& run, std::span<const float> fra
     return row;
   }
   const double seconds = static_cast<double>(sound.size()) / recipe.sample_rate, median = times[1];
-  const double rate = operations_per_second(model.options(), recipe.sample_rate) * seconds / median;
+  const double groups = static_cast<double>(sound.size()) / run.weights->group_size;
+  const double rate = gpu::PlainWaveGlow::Sizes{}.flops_per_group() * groups / median;  // of random_waveglow()'s size
   row.update({{"real_time_factor", seconds / median},
               {"best_real_time_factor", seconds / times.front()},
               {"giga_operations", rate * 1e-9},
@@ -162,7 +141,7 @@ json measure(models::WaveGlow& model, const Run& run, std::span<const float> fra
 json bench_waveglow(double seconds, int threads) {
   const auto model = random_waveglow();
   const audio::MelOptions recipe;  // NVIDIA's
-  const auto frames = real_mel(seconds, recipe);
+  const auto frames = sample_frames(recipe, seconds);
   std::vector<std::shared_ptr<const engine::WaveGlowWeights>> packed;
   for (const auto p : engine::kPrecisions)
     packed.push_back(

@@ -2,9 +2,11 @@
 
 #include <poll.h>
 #include <unistd.h>
+#include <cmath>
 
 #include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -142,6 +144,17 @@ nlohmann::json read_json(const std::string& path) {
                                     reinterpret_cast<const char*>(text.data()) + text.size(), nullptr, false);
   if (json.is_discarded()) throw Error(Exit::config, path + ": is no JSON");
   return json;
+}
+
+std::vector<float> sample_frames(const audio::MelOptions& recipe, double seconds) {
+  const auto mel = files::read_mel(MELFLOW_DATA_DIR "/samples/sentence.npy", recipe.n_mels);
+  std::vector<float> frames;
+  for (auto left = static_cast<int64_t>(std::ceil(seconds * recipe.sample_rate / recipe.hop_length)); left > 0;) {
+    const auto count = static_cast<int>(std::min<int64_t>(left, mel.frames));
+    audio::append_frames(mel, 0, count, frames);
+    left -= count;
+  }
+  return frames;
 }
 
 }  // namespace melflow::tools

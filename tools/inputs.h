@@ -36,6 +36,9 @@ struct Spoken {
 };
 Spoken read_spoken(const std::string& input, const engine::Voice& voice, const RawFormat& raw);
 
+/// At least so many seconds of the shipped sample mel, over and over, frame after frame: what the benches speak.
+std::vector<float> sample_frames(const audio::MelOptions& recipe, double seconds);
+
 /// A configuration. Throws Error{no_input, config}.
 nlohmann::json read_json(const std::string& path);
 

@@ -52,12 +52,7 @@ class StdinFrames : public Frames {
     if (stop_requested()) return false;
     const auto mel = files::parse_mel(bytes_, "stdin", voice_.mel.n_mels);
     engine::require_same_recipe(mel, voice_, "stdin");
-    frames.resize(mel.values.size());
-    for (size_t m = 0; m < bands_; ++m) {
-      for (size_t t = 0; t < static_cast<size_t>(mel.frames); ++t) {
-        frames[t * bands_ + m] = mel.values[m * static_cast<size_t>(mel.frames) + t];
-      }
-    }
+    audio::append_frames(mel, 0, mel.frames, frames);
     bytes_.clear();
     count_ = static_cast<size_t>(mel.frames);
     return false;

@@ -123,10 +123,8 @@ void for_each_number(int count, int threads, const Work& work) {
 json verify_stream(const engine::Synthesizer& synthesizer, const audio::Mel& mel, const engine::Noise& noise,
                    audio::Encoding encoding, int chunkings, int threads) {
   const auto frames = static_cast<size_t>(mel.frames), bands = static_cast<size_t>(mel.n_mels);
-  std::vector<float> values(mel.values.size());
-  for (size_t t = 0; t < frames; ++t) {
-    for (size_t m = 0; m < bands; ++m) values[t * bands + m] = mel.values[m * frames + t];
-  }
+  std::vector<float> values;
+  audio::append_frames(mel, 0, mel.frames, values);
   bool equal = true;
   for (const Cutting& cutting : {Cutting{1}, {1, 1}, {2, 1}, {1, 2}, {1, 1, 1}}) {
     size_t count = 0;
@@ -140,13 +138,12 @@ json verify_stream(const engine::Synthesizer& synthesizer, const audio::Mel& mel
   const Speaker speak{synthesizer, noise, values};
   Certificate certificate(speak, frames, encoding);
   ProgressLine line;
-  std::atomic<int> done{0};
+  std::mutex mutex;
+  int done = 0;
   for_each_number(chunkings, threads, [&](int i) {
     certificate.add(random_cutting(frames, static_cast<unsigned>(i)));
-    const int so_far = ++done;
-    static std::mutex mutex;
     const std::lock_guard lock(mutex);
-    line.show(std::to_string(so_far) + " of " + std::to_string(chunkings) + " chunkings");
+    line.show(std::to_string(++done) + " of " + std::to_string(chunkings) + " chunkings");
   });
   auto result = certificate.result();
   result["equal"] = equal && result["equal"].get<bool>();

@@ -1,8 +1,8 @@
 #include "engine/gpu/device_waveglow.h"
 
 #include "audio/error.h"
-#include "engine/gpu/small_matrix.h"
 #include "engine/gpu/tile_product.h"
+#include "engine/small_matrix.h"
 
 namespace melflow::gpu {
 namespace {
@@ -151,7 +151,8 @@ struct Packer {
       for (int k = 0; k < kept; ++k) column[k * stride] = from.start_weight[static_cast<size_t>(c * kept + k)];
       column[kept * stride] = from.start_bias[static_cast<size_t>(c)];
     }
-    const auto inverse = inverted(from.conv, channels);
+    const auto inverse =
+        engine::inverted({from.conv.begin(), from.conv.end()}, static_cast<size_t>(channels), "a 1x1 convolution");
     for (size_t i = 0; i < inverse.size(); ++i) floats.values[to.inverse + i] = static_cast<float>(inverse[i]);
     std::vector<double> end_bias(from.end_bias.begin(), from.end_bias.end());
     for (size_t i = 0; i < from.layers.size(); ++i) {

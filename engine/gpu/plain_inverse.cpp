@@ -4,7 +4,7 @@
 #include <thread>
 
 #include "engine/gpu/plain_waveglow.h"
-#include "engine/gpu/small_matrix.h"
+#include "engine/small_matrix.h"
 
 namespace melflow::gpu {
 namespace {
@@ -121,7 +121,8 @@ std::vector<double> PlainWaveGlow::inverse(const std::vector<float>& mel, const 
       std::copy_n(latent.row(t), entered, x.row(t) + c - entered);
     }
     const auto change = wavenet(*this, flow, x, context, threads);
-    const auto inverse = inverted(flow.conv, c);
+    const auto inverse =
+        engine::inverted({flow.conv.begin(), flow.conv.end()}, static_cast<size_t>(c), "a 1x1 convolution");
     latent = Table(groups, c);
     entered = c;
     for (int64_t t = 0; t < groups; ++t) {

@@ -15,20 +15,6 @@ size_t product(std::initializer_list<int> sizes) {
   return out;
 }
 
-/// g·v/‖v‖ of every output [outputs, …].
-std::vector<float> normed(const std::vector<float>& g, std::vector<float> v) {
-  const size_t each = v.size() / g.size();
-  for (size_t o = 0; o < g.size(); ++o) {
-    double square = 0;
-    for (size_t i = 0; i < each; ++i)
-      square += static_cast<double>(v[o * each + i]) * static_cast<double>(v[o * each + i]);
-    const double scale = static_cast<double>(g[o]) / std::sqrt(square);
-    for (size_t i = 0; i < each; ++i)
-      v[o * each + i] = static_cast<float>(scale * static_cast<double>(v[o * each + i]));
-  }
-  return v;
-}
-
 }  // namespace
 
 double PlainWaveGlow::Sizes::flops_per_group() const {
@@ -108,31 +94,29 @@ PlainWaveGlow PlainWaveGlow::from(const Sizes& s,
     to = std::move(values);
   };
   const auto plain = [&](std::vector<float>& to, const std::string& name) { take(to, parameter(name), name); };
-  const auto folded = [&](std::vector<float>& weight, std::vector<float>& bias, const std::string& name) {
-    take(weight, normed(parameter(name + ".weight_g"), parameter(name + ".weight_v")), name + ".weight_v");
+  const auto both = [&](std::vector<float>& weight, std::vector<float>& bias, const std::string& name) {
+    plain(weight, name + ".weight");
     plain(bias, name + ".bias");
   };
-  plain(out.upsample_weight, "upsample.weight");
-  plain(out.upsample_bias, "upsample.bias");
+  both(out.upsample_weight, out.upsample_bias, "upsample");
   for (size_t f = 0; f < out.flows.size(); ++f) {
     auto& flow = out.flows[f];
     const auto name = "flows_" + std::to_string(f), net = name + "_coupling.net.";
     plain(flow.conv, name + "_conv1x1.weight");
-    folded(flow.start_weight, flow.start_bias, net + "start");
-    plain(flow.end_weight, net + "end.weight");
-    plain(flow.end_bias, net + "end.bias");
-    const auto cond = normed(parameter(net + "cond_layer.weight_g"), parameter(net + "cond_layer.weight_v"));
+    both(flow.start_weight, flow.start_bias, net + "start");
+    both(flow.end_weight, flow.end_bias, net + "end");
+    const auto cond = parameter(net + "cond_layer.weight");
     const auto cond_bias = parameter(net + "cond_layer.bias");
     for (size_t i = 0; i < flow.layers.size(); ++i) {
       auto& layer = flow.layers[i];
-      folded(layer.in_weight, layer.in_bias, net + "in_layers_" + std::to_string(i));
-      folded(layer.out_weight, layer.out_bias, net + "res_skip_layers_" + std::to_string(i));
+      both(layer.in_weight, layer.in_bias, net + "in_layers_" + std::to_string(i));
+      both(layer.out_weight, layer.out_bias, net + "res_skip_layers_" + std::to_string(i));
       const auto rows = [i](const std::vector<float>& all, size_t count) {  // layer i's part of the fused convolution
         return all.size() < (i + 1) * count ? std::vector<float>()
                                             : std::vector<float>(all.begin() + static_cast<ptrdiff_t>(i * count),
                                                                  all.begin() + static_cast<ptrdiff_t>((i + 1) * count));
       };
-      take(layer.cond_weight, rows(cond, layer.cond_weight.size()), net + "cond_layer.weight_v");
+      take(layer.cond_weight, rows(cond, layer.cond_weight.size()), net + "cond_layer.weight");
       take(layer.cond_bias, rows(cond_bias, layer.cond_bias.size()), net + "cond_layer.bias");
     }
   }

@@ -61,8 +61,8 @@ struct PlainWaveGlow {
   /// the seed.
   static PlainWaveGlow random(const Sizes& sizes, uint64_t seed);
 
-  /// From the parameters of a models::WaveGlow by their names, each C-contiguous; weight norm is folded here, in
-  /// double.
+  /// From the parameters of a models::WaveGlow by their names, each C-contiguous, weight norm folded: a normed
+  /// convolution is asked for as NAME.weight, like any other.
   static PlainWaveGlow from(const Sizes& sizes, const std::function<std::vector<float>(const std::string&)>& parameter);
 
   /// mel [frames, n_mels], z [groups, group_size] (rows in the order of the forward pass's output, sigma included) →

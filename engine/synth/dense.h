@@ -27,7 +27,7 @@ Dense product(const Dense& a, const Dense& b);
 /// Element by element.
 Dense sum(Dense a, const Dense& b);
 
-/// Of a square matrix, by elimination with row exchanges. Throws Error{bad_data} "`what` has no inverse".
+/// Of a square matrix; small_matrix.h.
 Dense inverse(const Dense& matrix, const std::string& what);
 
 /// A model's tensors by their names, through float32, which is what a model computes with.
@@ -40,6 +40,8 @@ class Parameters {
   Dense at(const std::string& name) const;
   /// g·v/‖v‖ [out, in, kernel], of a weight-normed convolution.
   Dense normed(const std::string& name) const;
+  /// What "NAME.weight" is, weight-normed or not.
+  Dense folded(const std::string& name) const;
 
  private:
   const std::map<std::string, files::TensorView>& tensors_;

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "audio/error.h"
+#include "engine/synth/dense.h"
 
 namespace melflow::engine {
 namespace {
@@ -55,9 +55,14 @@ std::shared_ptr<const StreamSource> gpu_source(std::shared_ptr<gpu::Device> devi
                                                const std::map<std::string, files::TensorView>& tensors) {
   const auto* o = known(options);
   if (o == nullptr) return nullptr;
-  const auto plain = gpu::PlainWaveGlow::from(
-      sizes_of(*o), [&](const std::string& name) { return files::as_float32(tensors.at(name), name); });
-  return std::make_shared<GpuSource>(std::make_shared<gpu::DeviceWaveGlow>(std::move(device), plain));
+  return std::make_shared<GpuSource>(
+      std::make_shared<gpu::DeviceWaveGlow>(std::move(device), plain_waveglow(*o, tensors)));
+}
+
+gpu::PlainWaveGlow plain_waveglow(const models::WaveGlowOptions& options,
+                                  const std::map<std::string, files::TensorView>& tensors) {
+  const Parameters p(tensors);
+  return gpu::PlainWaveGlow::from(sizes_of(options), [&](const std::string& name) { return p.folded(name).floats(); });
 }
 
 GpuStream::GpuStream(std::shared_ptr<const gpu::DeviceWaveGlow> model, Noise noise, double sigma)

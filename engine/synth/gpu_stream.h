@@ -17,6 +17,11 @@ std::shared_ptr<const StreamSource> gpu_source(const ModelOptions& options,
 std::shared_ptr<const StreamSource> gpu_source(std::shared_ptr<gpu::Device> device, const ModelOptions& options,
                                                const std::map<std::string, files::TensorView>& tensors);
 
+/// What the GPU's kernels are made from. The options must ask for conditioning at the sample rate, and not for swapped
+/// halves; `tensors` must be theirs (model_options.h).
+gpu::PlainWaveGlow plain_waveglow(const models::WaveGlowOptions& options,
+                                  const std::map<std::string, files::TensorView>& tensors);
+
 /// One stream in a session of its own. Takes frames in passes as long as what came in allows, and waits for nothing.
 class GpuStream : public Stream {
  public:

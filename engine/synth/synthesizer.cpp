@@ -96,13 +96,10 @@ std::optional<double> Synthesizer::run(const audio::Mel& mel, const Noise& noise
     if (piece.size() > before) sink(std::span(piece).subspan(before));
     piece.clear();
   };
-  for (int t = first; t < mel.frames; ++t) {
-    for (int m = 0; m < mel.n_mels; ++m) {
-      frames.push_back(mel.values[static_cast<size_t>(m) * static_cast<size_t>(mel.frames) + static_cast<size_t>(t)]);
-    }
-    if ((t + 1 - first) % source_->frames_at_once() != 0 && t + 1 < mel.frames) continue;
-    stream->add(frames, piece);
+  for (int t = first; t < mel.frames; t += source_->frames_at_once()) {
     frames.clear();
+    audio::append_frames(mel, t, std::min(source_->frames_at_once(), mel.frames - t), frames);
+    stream->add(frames, piece);
     give();
   }
   stream->finish(piece);

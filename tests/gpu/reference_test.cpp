@@ -3,9 +3,9 @@
 #include "engine/files/checkpoint_file.h"
 #include "engine/files/npy.h"
 #include "engine/files/published_waveglow.h"
-#include "engine/files/safetensors.h"
 #include "engine/gpu/session.h"
 #include "engine/gpu/speak.h"
+#include "engine/synth/gpu_stream.h"
 #include "tests/gpu/gpu_test.h"
 #include "tests/support/shared.h"
 
@@ -17,19 +17,7 @@ using melflow::testing::shared;
 PlainWaveGlow plain_model(const std::filesystem::path& path) {
   const files::CheckpointFile file(path);
   const auto published = files::read_published_waveglow(file.content(), path.string());
-  const auto n = [](int64_t size) { return static_cast<int>(size); };
-  return PlainWaveGlow::from(
-      {.n_mels = n(published.n_mels),
-       .hop_length = n(published.hop_length),
-       .n_flows = n(published.n_flows),
-       .group_size = n(published.group_size),
-       .early_every = n(published.early_every),
-       .early_size = n(published.early_size),
-       .upsample_kernel = n(published.upsample_kernel),
-       .layers = n(published.wavenet_layers),
-       .channels = n(published.wavenet_channels),
-       .kernel = n(published.wavenet_kernel)},
-      [&](const std::string& name) { return files::as_float32(published.tensors.at(name), name); });
+  return engine::plain_waveglow(engine::waveglow_options(published), published.tensors);
 }
 
 /// [rows, time] → [time, rows].
