@@ -25,6 +25,16 @@ std::string_view text_of(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
+/// Whether a pickle begins with the magic number: behind the protocol, and from protocol 4 on in a frame (0x95 and its
+/// length).
+bool begins_legacy(std::string_view text) {
+  constexpr size_t kProtocolBytes = 2, kFrameBytes = 9;
+  if (!text.starts_with(kPickleStart) || text.size() < kProtocolBytes + kFrameBytes) return false;
+  text.remove_prefix(kProtocolBytes);
+  if (text.starts_with('\x95')) text.remove_prefix(kFrameBytes);
+  return text.starts_with(kLegacyMagic);
+}
+
 GlobalPolicy policy(Unknown unknown, PytorchContent& out) {
   return [unknown, &out](std::string_view global) {
     if (is_plain_global(global)) return true;
@@ -155,9 +165,7 @@ bool looks_like_pytorch(std::span<const std::byte> bytes) {
 PytorchContent parse_pytorch(std::span<const std::byte> bytes, const std::string& name, Unknown unknown) {
   const auto text = text_of(bytes);
   if (text.starts_with(kZipStart)) return parse_archive(bytes, name, unknown);
-  if (text.starts_with(kPickleStart) && text.size() > 2 && text.substr(2).starts_with(kLegacyMagic)) {
-    return parse_legacy(bytes, name, unknown);
-  }
+  if (begins_legacy(text)) return parse_legacy(bytes, name, unknown);
   if (text.starts_with(kPickleStart)) {
     refuse(name,
            "is a Python pickle, but none that torch.save made; such files are not read: "

@@ -23,12 +23,21 @@ std::vector<float> values(const PytorchContent& content, size_t i = 0) {
   return as_float32(in_c_order(content.tensors.at(i).second, made), "x.pt");
 }
 std::string dict_of(const std::string& key, const std::string& value) { return "}" + pickled_text(key) + value + "s"; }
+/// A pickle of a protocol; those from 4 on come in a frame.
+std::string pickle_of(const std::string& body, char protocol) {
+  const auto frame = protocol < 4 ? "" : "\x95" + little_endian(static_cast<uint64_t>(body.size() + 1));
+  return std::string("\x80") + protocol + frame + body + ".";
+}
 std::string legacy(const std::string& object, const std::vector<std::pair<std::string, std::string>>& storages,
-                   bool little = true) {
-  std::string file("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.", 21);
-  file += "\x80\x02" + dict_of("little_endian", little ? "\x88" : "\x89") + ".\x80\x02" + object + ".\x80\x02](";
-  for (const auto& [key, content] : storages) file += pickled_text(key);
-  file += "e.";
+                   bool little = true, char protocol = 2) {
+  std::string keys = "](";
+  for (const auto& [key, content] : storages) keys += pickled_text(key);
+  std::string file;
+  for (const std::string& body :
+       {std::string("\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"), std::string("M\xe9\x03"),
+        dict_of("little_endian", little ? "\x88" : "\x89"), object, keys + "e"}) {
+    file += pickle_of(body, protocol);
+  }
   for (const auto& [key, content] : storages) file += content;
   return file;
 }
@@ -42,6 +51,15 @@ TEST(PytorchFile, ReadsBothContainers) {
     EXPECT_EQ(content.tensors[0].first, "weight");
     EXPECT_EQ(content.tensors[0].second.shape, (std::vector<int64_t>{2, 3}));
     EXPECT_EQ(values(content), (std::vector<float>{0, 1, 2, 3, 4, 5}));
+  }
+}
+
+// torch.save(..., pickle_protocol=4): the magic number stands in a frame, as every pickle does from there on.
+TEST(PytorchFile, ReadsLegacyFilesOfEveryProtocol) {
+  for (const char protocol : {2, 3, 4, 5}) {
+    const auto file = legacy(dict_of("weight", pickled_tensor({})), {{"0", little_endian<uint64_t>(6) + kSix}},
+                             /*little=*/true, protocol);
+    EXPECT_EQ(values(parsed(file)), (std::vector<float>{0, 1, 2, 3, 4, 5})) << int{protocol};
   }
 }
 
