@@ -39,7 +39,8 @@ void save_voice(const std::filesystem::path& path, const ModelVoice& voice, Atom
 }
 
 std::shared_ptr<const StreamSource> stream_source(std::shared_ptr<models::Vocoder> model, PackOptions pack) {
-  if (!model->parameters().front().is_cpu()) {
+  // A voice that feeds on its own samples goes block by block: on the CPU, whose streams are made for it.
+  if (!model->parameters().front().is_cpu() && !model->reach().endless) {
     if (pack.precision == Precision::fp32) return std::make_shared<TiledSource>(std::move(model));
     throw Error(Exit::usage, std::string("--precision ") + name_of(pack.precision) + " is for the CPU; leave it out");
   }

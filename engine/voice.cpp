@@ -1,8 +1,11 @@
 #include "engine/voice.h"
 
+#include <cmath>
+
 #include "audio/error.h"
 #include "engine/files/mel_file.h"
 #include "engine/files/safetensors.h"
+#include "engine/noise.h"
 
 namespace melflow::engine {
 namespace {
@@ -28,7 +31,16 @@ double number(const std::map<std::string, std::string>& metadata, const std::str
   return parsed.get<double>();
 }
 
-constexpr const char* kOwnKeys[] = {"format", "melflow_format_version", "model_config", "mel_recipe", "level", "sigma"};
+constexpr const char* kOwnKeys[] = {"format", "melflow_format_version", "model_config", "mel_recipe", "level", "sigma",
+                                    "draws"};
+
+int64_t draws(const std::map<std::string, std::string>& metadata, const std::string& name) {
+  const double count = number(metadata, "draws", 1, name);
+  if (count != std::floor(count) || count < 1 || count > static_cast<double>(kMostDraws)) {
+    throw Error(Exit::bad_data, name + ": metadata 'draws' is no whole number from 1 to " + std::to_string(kMostDraws));
+  }
+  return static_cast<int64_t>(count);
+}
 
 double count_numbers(const Views& tensors) {
   double sum = 0;
@@ -58,6 +70,7 @@ Voice own_voice(const std::map<std::string, std::string>& metadata, double weigh
   }
   voice.level = number(metadata, "level", 0.0, name);
   voice.sigma = number(metadata, "sigma", 1.0, name);
+  voice.draws = draws(metadata, name);
   voice.card = metadata;
   for (const char* key : kOwnKeys) voice.card.erase(key);
   return voice;
@@ -142,6 +155,7 @@ std::map<std::string, std::string> voice_metadata(const Voice& voice) {
   metadata["mel_recipe"] = files::recipe_as_json(voice.mel);
   metadata["level"] = json(voice.level).dump();
   metadata["sigma"] = json(voice.sigma).dump();
+  if (voice.draws != 1) metadata["draws"] = json(voice.draws).dump();
   return metadata;
 }
 

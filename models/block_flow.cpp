@@ -249,11 +249,27 @@ torch::Tensor BlockFlow::unfilter(const torch::Tensor& residual, const torch::Te
   return x;
 }
 
+torch::Tensor BlockFlow::choose(const torch::Tensor& draws, const torch::Tensor& mu, const torch::Tensor& s,
+                                const Past& past, const Guide& guide) const {
+  const auto count = draws.size(1);
+  const auto known = past.raw.slice(-1, options_.hop_length);
+  const auto window = window_.to(known.options());
+  std::vector<torch::Tensor> distances;
+  for (int64_t d = 0; d < count; ++d) {
+    const auto x = unfilter(mu + torch::exp(s) * draws.select(1, d),
+                            past.raw.slice(-1, kInversionPast - options_.filter_taps), guide);
+    const auto frame = pad_left_right(torch::cat({known, x}, -1), 0, kFft - known.size(-1) - x.size(-1)) * window;
+    distances.push_back((torch::fft_rfft(frame).abs() - guide.magnitude).square().sum(-1));
+  }
+  const auto best = torch::stack(distances, 1).argmin(1);  // [batch]
+  return draws.gather(1, best.view({-1, 1, 1}).expand({-1, 1, draws.size(2)})).squeeze(1);
+}
+
 Mapped BlockFlow::inverse(const torch::Tensor& z, const torch::Tensor& mel) {
   const auto& o = options_;
   const auto blocks = z.size(2), batch = z.size(0), n = o.group_size;
-  TORCH_CHECK(z.dim() == 3 && z.size(1) == n && blocks * n % o.hop_length == 0 && blocks > 0,
-              "BlockFlow: wants [batch, ", n, ", groups] of whole frames, not ", z.sizes());
+  TORCH_CHECK(z.dim() == 3 && z.size(1) > 0 && z.size(1) % n == 0 && blocks * n % o.hop_length == 0 && blocks > 0,
+              "BlockFlow: wants [batch, ", n, " for each draw, groups] of whole frames, not ", z.sizes());
   const auto g = guide(mel, blocks * n / o.hop_length);
   const auto memory = std::max(o.past, kInversionPast);
   auto x = torch::zeros({batch, memory + blocks * n}, z.options());
@@ -268,7 +284,9 @@ Mapped BlockFlow::inverse(const torch::Tensor& z, const torch::Tensor& mel) {
                     x.slice(1, t - o.past, t) * torch::exp(-here.log_gain).unsqueeze(1),
                     x.slice(1, t - kInversionPast, t)};
     const auto [mu, s] = block_network(context(past, here), here.film);
-    const auto residual = mu + torch::exp(s) * z.select(2, b);
+    const auto draws = z.select(2, b).unflatten(1, {-1, n});
+    const auto residual =
+        mu + torch::exp(s) * (draws.size(1) > 1 ? choose(draws, mu, s, past, here) : draws.select(1, 0));
     e.slice(1, o.past + b * n, o.past + (b + 1) * n).copy_(residual);
     x.slice(1, t, t + n).copy_(unfilter(residual, x.slice(1, t - o.filter_taps, t), here));
     local.push_back(s.sum(1) + here.log_sigma * n);

@@ -27,6 +27,9 @@ class BlockFlow : public Vocoder, public BlockFlowConstants {
   explicit BlockFlow(const BlockFlowOptions& options);
 
   Mapped forward(const torch::Tensor& x, const torch::Tensor& mel) override;
+  /// z may be several draws of noise, [batch, draws·group, blocks]: each block takes the one after which the spectrum
+  /// of what was spoken so far is nearest that of the mel (choose). Best of n, a step towards the p(x | mel) in which
+  /// the mel is certain: the network knows only the density of sounds, which it spreads.
   Mapped inverse(const torch::Tensor& z, const torch::Tensor& mel) override;
 
   int64_t group_size() const override { return options_.group_size; }
@@ -69,6 +72,10 @@ class BlockFlow : public Vocoder, public BlockFlowConstants {
                                                         const torch::Tensor& film);
   /// Σ_k taps_k·segment_{t-k} for the last group_size samples of segment [.., taps + group].
   torch::Tensor filter(const torch::Tensor& segment, const torch::Tensor& taps) const;
+  /// Of the noise [batch, draws, group] the draw [batch, group] whose block x makes Σ_bins (|STFT| - magnitude)² least,
+  /// in the window centred at the block's start, silence behind the block.
+  torch::Tensor choose(const torch::Tensor& draws, const torch::Tensor& mu, const torch::Tensor& s, const Past& past,
+                       const Guide& guide) const;
   /// The samples [batch, group] whose residual is `residual`, after the past [batch, filter_taps].
   torch::Tensor unfilter(const torch::Tensor& residual, const torch::Tensor& past, const Guide& guide) const;
 

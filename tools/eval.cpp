@@ -43,6 +43,8 @@ EvalArguments parse_arguments(CLI::App& app, std::vector<std::string> arguments)
   app.add_option("--sigma", a.options.sigma, "standard deviation of the noise; left out: the voice's own")
       ->check(CLI::Range(0.0, 10.0));
   app.add_option("--seed", a.options.seed, "of the noise");
+  app.add_option("--draws", a.options.draws, "of noise for each block, as synth takes them; left out: the voice's own")
+      ->check(CLI::Range(int64_t{1}, engine::kMostDraws));
   app.add_option("--denoise", a.options.denoise, "strength of the denoiser; 0: none")->check(CLI::Range(0.0, 10.0));
   app.add_option("--device", a.device, "cpu or cuda");
   app.add_option("--threads", a.threads, "of the CPU; 0: as many as there are")->check(CLI::Range(0, 1024));

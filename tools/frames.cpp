@@ -30,7 +30,7 @@ void speak(Frames& frames, int n_mels, engine::Stream& voice, const SoundSink& s
     }
     batch.clear();
   }
-  if (stop_requested()) return;
+  if (stop_requested() && !frames.endless()) return;
   voice.finish(piece);
   if (!piece.empty()) sink(piece);
 }

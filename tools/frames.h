@@ -18,6 +18,8 @@ class Frames {
   /// Waits for at least one frame and appends all that are there, [count, n_mels] frame after frame. False at the end,
   /// and after a signal. Throws Error{bad_data, io_error, unavailable}.
   virtual bool next(std::vector<float>& frames) = 0;
+  /// True where only a signal ends them, which is no fault then: a recording device.
+  virtual bool endless() const { return false; }
   /// Seconds of live sound that have come in; 0 for frames from a pipe.
   virtual double seconds_in() const { return 0.0; }
 };
@@ -45,7 +47,7 @@ struct StreamOptions {
 
 using SoundSink = engine::Synthesizer::Sink;
 
-/// Frames → sound, as they come. Returns early after a signal.
+/// Frames → sound, as they come. Returns early after a signal, but for endless frames, whose end a signal is.
 void speak(Frames& frames, int n_mels, engine::Stream& voice, const SoundSink& sink);
 
 /// Throws Error{bad_data} where a voice made samples that are not finite.

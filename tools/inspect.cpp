@@ -59,6 +59,7 @@ json voice_facts(const engine::Voice& voice, int64_t parameters) {
           {"first_sample_ms", static_cast<double>(first) * frame_ms},
           {"level", voice.level},
           {"sigma", voice.sigma},
+          {"draws", voice.draws},
           {"card", voice.card}};
 }
 

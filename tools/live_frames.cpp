@@ -107,12 +107,13 @@ class LiveFrames : public Frames {
     }
     return false;
   }
+  bool endless() const override { return device_.has_value(); }
   double seconds_in() const override { return count_ / rate_; }
 
  private:
   bool finish(std::vector<float>& frames) {
     ended_ = true;
-    if (stop_requested()) return false;
+    if (stop_requested() && !endless()) return false;
     if (resampler_) {
       converted_.clear();
       resampler_->finish(converted_);

@@ -68,8 +68,7 @@ nlohmann::json synthesize(const SynthArguments& a, const VoiceOptions& v, const 
                           const std::string& input) {
   const auto spoken = read_spoken(input, synthesizer.voice(), a.raw_input);
   const auto& recipe = synthesizer.voice().mel;
-  const auto noise = noise_of(a, v);
-  if (!a.dump_z.empty()) write_noise(a, synthesizer, spoken.mel, noise);
+  const auto noise = noise_of(a, v).noting();
 
   const auto whole = static_cast<size_t>(spoken.mel.frames) * static_cast<size_t>(recipe.hop_length);
   const auto length = static_cast<int64_t>(std::min(whole, spoken.samples.value_or(whole)));
@@ -92,6 +91,7 @@ nlohmann::json synthesize(const SynthArguments& a, const VoiceOptions& v, const 
     line.show(clock_text(done) + " of " + clock_text(seconds));
   };
   const auto snr = synthesizer.run(spoken.mel, noise, sink, start);
+  if (!a.dump_z.empty()) write_noise(a, synthesizer, spoken.mel, noise);
   out.finish();
   const double took = std::chrono::duration<double>(Clock::now() - begin).count();
   std::fprintf(stderr, "%s: %.2f s of sound in %.2f s, %.1f times real time\n", path.c_str(), seconds, took,
@@ -103,6 +103,7 @@ nlohmann::json synthesize(const SynthArguments& a, const VoiceOptions& v, const 
                       {"sample_rate", recipe.sample_rate},
                       {"real_time_factor", seconds / took},
                       {"sigma", synthesizer.sigma()},
+                      {"draws", noise.best_of(synthesizer.draws()).draws()},
                       {"seed", v.seed}};
   tell_snr(item, snr, path.string());
   return item;
@@ -124,7 +125,7 @@ nlohmann::json synthesize_stream(const SynthArguments& a, const VoiceOptions& v,
     samples += static_cast<int64_t>(piece.size());
     line.show(clock_text(seconds()));
   });
-  if (stop_requested()) throw Error(Exit::io_error, "stopped");
+  if (stop_requested() && !frames.endless()) throw Error(Exit::io_error, "stopped");
   out.finish();
   nlohmann::json item{{"input", input},     {"output", path.string()},           {"seconds", seconds()},
                       {"samples", samples}, {"sample_rate", recipe.sample_rate}, {"sigma", synthesizer.sigma()},

@@ -12,6 +12,10 @@ void VoiceOptions::add_to(CLI::App& app) {
   app.add_option("--sigma", sigma, "standard deviation of the noise; default: the voice's own")
       ->check(CLI::Range(0.0, 10.0));
   app.add_option("--seed", seed, "of the noise");
+  app.add_option("--draws", draws,
+                 "of noise for each block, of which a block voice takes the one that fits the mel best; 1: the first, "
+                 "whatever it is; default: the voice's own")
+      ->check(CLI::Range(int64_t{1}, engine::kMostDraws));
   app.add_option("--denoise", denoise, "strength of the denoiser; 0 leaves it out")->check(CLI::Range(0.0, 100.0));
   app.add_option("--device", device, "cpu or cuda");
   app.add_option("--precision", precision,
@@ -26,7 +30,8 @@ void VoiceOptions::add_to(CLI::App& app) {
 }
 
 engine::Synthesizer VoiceOptions::open() const {
-  engine::SynthOptions options{.sigma = sigma, .denoise = denoise, .threads = threads, .latency = latency / 1000};
+  engine::SynthOptions options{
+      .sigma = sigma, .draws = draws, .denoise = denoise, .threads = threads, .latency = latency / 1000};
   if (device == "cuda") return open_cuda(options);
   if (device != "cpu") throw Error(Exit::usage, "--device " + device + ": unknown; use cpu or cuda");
   for (const auto p : engine::kPrecisions) {

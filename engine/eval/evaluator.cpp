@@ -138,8 +138,10 @@ Evaluation evaluate(const ModelVoice& voice, std::span<const std::filesystem::pa
   out.denoise = options.denoise;
   out.seed = options.seed;
   voice.model->to(options.device);
-  auto synthesizer = synthesizer_of(voice, {.sigma = options.sigma, .denoise = options.denoise});
+  auto synthesizer =
+      synthesizer_of(voice, {.sigma = options.sigma, .draws = options.draws, .denoise = options.denoise});
   out.sigma = synthesizer.sigma();
+  out.draws = synthesizer.draws();
   warm_up(synthesizer);
   PesqRun pesq;
   for (size_t i = 0; i < recordings.size() && !stop(); ++i) {
@@ -163,6 +165,7 @@ json to_json(const Evaluation& evaluation) {
   out["griffin_lim"] = measures_json(evaluation.mean(&EvalItem::griffin_lim));
   out["voice"] = evaluation.voice;
   out["sigma"] = evaluation.sigma;
+  out["draws"] = evaluation.draws;
   out["denoise"] = evaluation.denoise;
   out["seed"] = evaluation.seed;
   if (!evaluation.pesq_absent.empty()) out["pesq_absent"] = evaluation.pesq_absent;

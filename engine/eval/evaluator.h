@@ -49,6 +49,7 @@ Measures measure(const audio::Waveform& recording, const audio::Waveform& synthe
 
 struct EvalOptions {
   double sigma = -1.0;   ///< of the noise; negative: the voice's own
+  int64_t draws = 0;     ///< of noise for each group; 0: the voice's own
   float denoise = 0.0f;  ///< strength of the denoiser
   uint64_t seed = 0;     ///< of the noise, the same for every recording
   torch::Device device = torch::kCPU;
@@ -69,6 +70,7 @@ struct Evaluation {
   std::string voice;      ///< name of its file
   audio::MelOptions mel;  ///< the voice's recipe
   double sigma = 1.0;
+  int64_t draws = 1;
   float denoise = 0.0f;
   uint64_t seed = 0;
   std::vector<EvalItem> items;

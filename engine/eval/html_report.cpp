@@ -163,8 +163,8 @@ std::string html_report(const Evaluation& evaluation) {
   std::string out = kHead;
   out += "<h1>" + escaped(std::filesystem::path(evaluation.voice).filename().string()) + "</h1>\n<p>" +
          std::to_string(evaluation.items.size()) + " recordings, " + number(seconds, 1) + " s; sigma " +
-         number(evaluation.sigma, 3) + ", denoiser " + number(evaluation.denoise, 3) + ", seed " +
-         std::to_string(evaluation.seed) +
+         number(evaluation.sigma, 3) + ", draws " + std::to_string(evaluation.draws) + ", denoiser " +
+         number(evaluation.denoise, 3) + ", seed " + std::to_string(evaluation.seed) +
          ". Each was synthesised from its own mel; Griffin-Lim from the same mel is the floor to beat.</p>\n";
   if (!evaluation.pesq_absent.empty()) out += "<p>No PESQ: " + escaped(evaluation.pesq_absent) + ".</p>\n";
   out += table(evaluation.mean(&EvalItem::voice), evaluation.mean(&EvalItem::griffin_lim));

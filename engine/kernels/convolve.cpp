@@ -1,6 +1,7 @@
 #include "engine/kernels/convolve.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "audio/cpu_clones.h"
 
@@ -14,6 +15,38 @@ void convolve_into(const float* __restrict taps, size_t first_tap, size_t last_t
     const float* shifted = signal - k;
     for (size_t t = 0; t < count; ++t) out[t] += a * shifted[t];
   }
+}
+
+MELFLOW_CPU_CLONES
+void unconvolve(const float* __restrict taps, size_t n_taps, float limit, float* __restrict x, size_t count) {
+  for (size_t t = 0; t < count; ++t) {
+    const float seen = std::min(std::max(x[t], -limit), limit);
+    float* later = x + t;
+    const size_t end = std::min(count - t, n_taps);
+    for (size_t k = 1; k < end; ++k) later[k] -= taps[k] * seen;
+  }
+}
+
+MELFLOW_CPU_CLONES
+double magnitude_distance(const std::complex<double>* spectrum, const float* magnitude, size_t count) {
+  constexpr size_t kLanes = 8;
+  const auto* parts = reinterpret_cast<const double*>(spectrum);
+  double sums[kLanes] = {};
+  size_t k = 0;
+  for (; k + kLanes <= count; k += kLanes) {
+    for (size_t lane = 0; lane < kLanes; ++lane) {
+      const double re = parts[2 * (k + lane)], im = parts[2 * (k + lane) + 1];
+      const double d = std::sqrt(re * re + im * im) - magnitude[k + lane];
+      sums[lane] += d * d;
+    }
+  }
+  for (; k < count; ++k) {
+    const double d = std::sqrt(std::norm(spectrum[k])) - magnitude[k];
+    sums[0] += d * d;
+  }
+  double sum = 0;
+  for (const double s : sums) sum += s;
+  return sum;
 }
 
 MELFLOW_CPU_CLONES

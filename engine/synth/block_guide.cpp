@@ -45,10 +45,18 @@ void BlockGuides::add(std::span<const float> frame) {
   last_frame_.assign(frame.begin(), frame.end());
 }
 
-void BlockGuides::finish() {
-  if (last_frame_.empty()) return;
-  const auto last = last_frame_;
-  for (size_t i = 0; i <= kLookahead; ++i) push(last);
+void BlockGuides::guess(int64_t frames) {
+  for (int64_t i = 0; i < frames && !last_frame_.empty(); ++i) push(last_frame_);
+}
+
+void BlockGuides::continue_from(const BlockGuides& other) {
+  inputs_ = other.inputs_;
+  frames_ = other.frames_;
+  levels_ = other.levels_;
+  last_frame_ = other.last_frame_;
+  known_ = other.known_;
+  magnitudes_ = other.magnitudes_;
+  block_ = other.block_;
 }
 
 std::optional<std::vector<float>> BlockGuides::convolve(size_t stage, std::vector<float> input) {

@@ -27,8 +27,12 @@ class BlockGuides {
 
   /// Takes a frame [n_mels]. Afterwards next() answers the blocks that became known, hop/group of them a frame.
   void add(std::span<const float> frame);
+  /// Goes on where `other`, of the same weights, is.
+  void continue_from(const BlockGuides& other);
   /// The mel has ended: its last frame goes on for as long as the encoder looks ahead.
-  void finish();
+  void finish() { guess(models::BlockFlowConstants::kLookahead + 1); }
+  /// The last frame goes on for so many more.
+  void guess(int64_t frames);
   /// The next block's guide, valid until the following call; nothing where more frames are needed.
   const BlockGuide* next();
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <complex>
+#include <limits>
 
 #include "audio/error.h"
 #include "audio/stft.h"
@@ -25,8 +26,14 @@ float sigmoid(float x) { return 1.0f / (1.0f + std::exp(-x)); }
 
 }  // namespace
 
-BlockStream::BlockStream(std::shared_ptr<const BlockWeights> weights, Noise noise, double sigma)
-    : weights_(std::move(weights)), guides_(weights_), noise_(std::move(noise)), sigma_(sigma), fft_(kFft) {
+BlockStream::BlockStream(std::shared_ptr<const BlockWeights> weights, Noise noise, double sigma, int64_t guessed_frames)
+    : weights_(std::move(weights)),
+      guides_(weights_),
+      hasty_guides_(weights_),
+      noise_(std::move(noise)),
+      sigma_(sigma),
+      guessed_frames_(guessed_frames),
+      fft_(kFft) {
   const auto& o = weights_->options;
   group_ = static_cast<size_t>(o.group_size);
   past_length_ = static_cast<size_t>(o.past);
@@ -53,40 +60,43 @@ void BlockStream::add(std::span<const float> frames, std::vector<float>& out) {
   }
   for (size_t at = 0; at < frames.size(); at += bands) {
     guides_.add(frames.subspan(at, bands));
-    emit(out);
+    if (guessed_frames_ == 0) {
+      known_ = emit(guides_, known_, out);
+      continue;
+    }
+    while (guides_.next() != nullptr) ++known_;
+    hasty_guides_.continue_from(guides_);
+    hasty_guides_.guess(guessed_frames_);
+    emit(hasty_guides_, known_, out);
   }
 }
 
 void BlockStream::finish(std::vector<float>& out) {
   guides_.finish();
-  emit(out);
+  emit(guides_, known_, out);
 }
 
-void BlockStream::emit(std::vector<float>& out) {
-  std::vector<float> z(group_);
-  while (const auto* guide = guides_.next()) {
-    noise_.fill(static_cast<int64_t>(group_), block_++, 1, z);
+int64_t BlockStream::emit(BlockGuides& guides, int64_t at, std::vector<float>& out) {
+  const auto draws = noise_.draws();
+  std::vector<float> z(static_cast<size_t>(draws) * group_);
+  for (; const auto* guide = guides.next(); ++at) {
+    if (at < block_) continue;
+    noise_.fill(draws * static_cast<int64_t>(group_), block_++, 1, z);
     for (float& v : z) v *= static_cast<float>(sigma_);
     speak_block(*guide, z, out);
   }
+  return at;
 }
 
-void BlockStream::speak_block(const BlockGuide& guide, std::span<const float> z, std::vector<float>& out) {
+void BlockStream::speak_block(const BlockGuide& guide, std::span<const float> draws, std::vector<float>& out) {
   filter_past(guide);
   look_back(guide);
   run_network(guide);
 
-  // e = μ + exp(s)·z; x solves Σ_k a_k x_{t-k} = σ·e forward in time.
-  std::vector<float> e(group_), x(group_), seen(group_);
-  const float wild = guide.gain * static_cast<float>(BlockFlow::kFilterLimit);
-  for (size_t t = 0; t < group_; ++t) {
-    constexpr auto limit = static_cast<float>(BlockFlow::kScaleLimit);
-    e[t] = out_[t] + std::exp(limit * std::tanh(out_[group_ + t] / limit)) * z[t];
-    float sum = guide.sigma * e[t] - from_past_[t];
-    for (size_t k = 1; k <= std::min(t, taps_ - 1); ++k) sum -= guide.taps[k] * seen[t - k];
-    x[t] = sum;
-    seen[t] = std::clamp(sum, -wild, wild);
-  }
+  const size_t best = draws.size() > group_ ? choose(guide, draws) : 0;
+  noise_.take(static_cast<int64_t>(best));
+  std::vector<float> e(group_), x(group_);
+  continue_with(guide, draws.subspan(best * group_, group_), e, x);
   const auto shift = [&](std::vector<float>& past, const std::vector<float>& fresh) {
     std::copy(past.begin() + static_cast<ptrdiff_t>(group_), past.end(), past.begin());
     std::copy(fresh.begin(), fresh.end(), past.end() - static_cast<ptrdiff_t>(group_));
@@ -94,6 +104,37 @@ void BlockStream::speak_block(const BlockGuide& guide, std::span<const float> z,
   shift(x_, x);
   shift(e_, e);
   out.insert(out.end(), x.begin(), x.end());
+}
+
+/// e = μ + exp(s)·z; x solves Σ_k a_k x_{t-k} = σ·e forward in time.
+void BlockStream::continue_with(const BlockGuide& guide, std::span<const float> z, std::span<float> e,
+                                std::span<float> x) const {
+  for (size_t t = 0; t < group_; ++t) {
+    e[t] = out_[t] + out_[group_ + t] * z[t];
+    x[t] = guide.sigma * e[t] - from_past_[t];
+  }
+  unconvolve(guide.taps.data(), taps_, guide.gain * static_cast<float>(BlockFlow::kFilterLimit), x.data(), group_);
+}
+
+size_t BlockStream::choose(const BlockGuide& guide, std::span<const float> draws) {
+  auto real = fft_.real();
+  const auto past = std::span(x_).last(kHistory - static_cast<size_t>(weights_->options.hop_length));
+  for (size_t i = 0; i < past.size(); ++i) real[i] = past[i] * window_[i];
+  std::fill(real.begin() + static_cast<ptrdiff_t>(past.size()), real.end(), 0.0);
+  std::vector<float> e(group_), x(group_);
+  size_t best = 0;
+  double least = std::numeric_limits<double>::infinity();
+  for (size_t draw = 0; draw < draws.size() / group_; ++draw) {
+    continue_with(guide, draws.subspan(draw * group_, group_), e, x);
+    for (size_t t = 0; t < group_; ++t) real[past.size() + t] = x[t] * window_[past.size() + t];
+    fft_.forward();
+    const double distance = magnitude_distance(fft_.spectrum().data(), guide.magnitude.data(), guide.magnitude.size());
+    if (distance < least) {
+      least = distance;
+      best = draw;
+    }
+  }
+  return best;
 }
 
 /// What the whitening filter makes of the past, were the block silent.
@@ -200,6 +241,8 @@ void BlockStream::run_network(const BlockGuide& guide) {
     for (size_t i = 0; i < hidden; ++i) h_[i] += gates_[i] * sigmoid(gates_[hidden + i]);
   }
   w.out(h_, out_);
+  constexpr auto limit = static_cast<float>(BlockFlow::kScaleLimit);
+  for (auto& s : std::span(out_).subspan(group_)) s = std::exp(limit * std::tanh(s / limit));
 }
 
 }  // namespace melflow::engine

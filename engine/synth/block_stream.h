@@ -11,16 +11,22 @@
 namespace melflow::engine {
 
 /// BlockFlow, block after block, without LibTorch in its path: models::BlockFlow::inverse is its oracle. State a
-/// stream: some 20 kB. Every block is computed by the same operations whatever the chunks were.
+/// stream: some 20 kB (twice that for a hasty one). Every block is computed by the same operations whatever the chunks
+/// were.
 class BlockStream : public Stream {
  public:
-  BlockStream(std::shared_ptr<const BlockWeights> weights, Noise noise, double sigma);
+  /// With `guessed_frames` > 0 it is as many frames ahead of what the encoder needs, whose place its last one takes.
+  BlockStream(std::shared_ptr<const BlockWeights> weights, Noise noise, double sigma, int64_t guessed_frames = 0);
   void add(std::span<const float> frames, std::vector<float>& out) override;
   void finish(std::vector<float>& out) override;
 
  private:
-  void emit(std::vector<float>& out);
-  void speak_block(const BlockGuide& guide, std::span<const float> z, std::vector<float>& out);
+  /// Speaks the blocks that `guides`, whose next is block `at`, know and that were not spoken yet. Answers the next.
+  int64_t emit(BlockGuides& guides, int64_t at, std::vector<float>& out);
+  void speak_block(const BlockGuide& guide, std::span<const float> draws, std::vector<float>& out);
+  /// models::BlockFlow::choose of the draws [draws, group].
+  size_t choose(const BlockGuide& guide, std::span<const float> draws);
+  void continue_with(const BlockGuide& guide, std::span<const float> z, std::span<float> e, std::span<float> x) const;
   void look_back(const BlockGuide& guide);
   void weigh_lags(const BlockGuide& guide);
   void guess(std::span<const float> past, std::span<const float> magnitude, int iterations, std::span<float> out);
@@ -30,10 +36,11 @@ class BlockStream : public Stream {
   void run_network(const BlockGuide& guide);
 
   std::shared_ptr<const BlockWeights> weights_;
-  BlockGuides guides_;
+  BlockGuides guides_, hasty_guides_;
   Noise noise_;
   double sigma_;
-  int64_t block_ = 0;
+  int64_t guessed_frames_;
+  int64_t block_ = 0, known_ = 0;  // the next to be spoken, and the next of guides_
   size_t group_, past_length_, taps_;
   std::vector<double> window_;  // [kFft] Hann
   audio::RealFft fft_;
@@ -41,7 +48,8 @@ class BlockStream : public Stream {
   std::vector<float> seen_e_, seen_x_;  // [past], as the network sees them
   std::vector<float> from_past_;        // [group]: what the filter makes of the past alone
   std::vector<float> lag_weights_;      // [lags]
-  std::vector<float> context_, h_, gates_, out_, guess_;
+  std::vector<float> context_, h_, gates_, guess_;
+  std::vector<float> out_;  // [2·group]: μ and exp(s)
 };
 
 }  // namespace melflow::engine

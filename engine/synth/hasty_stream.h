@@ -3,6 +3,7 @@
 #include <memory>
 #include <vector>
 
+#include "engine/synth/snr_meter.h"
 #include "engine/synth/waveglow_stream.h"
 
 namespace melflow::engine {
@@ -18,21 +19,18 @@ class HastyStream : public Stream {
               int64_t lookahead_frames, int64_t chunk_frames);
   void add(std::span<const float> frames, std::vector<float>& out) override;
   void finish(std::vector<float>& out) override;
-  std::optional<double> snr_db() const override;
+  std::optional<double> snr_db() const override { return meter_.db(); }
 
  private:
   void speak_chunk(std::vector<float>& out);
   void give(std::span<const float> samples, std::vector<float>& out);
-  void compare();
-
   std::unique_ptr<WaveGlowStream> exact_, guess_;
   size_t bands_;
   int64_t hop_, lookahead_, chunk_;
-  std::vector<float> waiting_;       // frames of a chunk that is not complete
-  int64_t frames_ = 0;               // that went into exact_
-  int64_t known_ = 0, given_ = 0;    // samples that came out of exact_, and that were given
-  std::vector<float> truth_, said_;  // what came out of each and has not been compared
-  double signal_ = 0, error_ = 0;    // energies of what was compared
+  std::vector<float> waiting_;     // frames of a chunk that is not complete
+  int64_t frames_ = 0;             // that went into exact_
+  int64_t known_ = 0, given_ = 0;  // samples that came out of exact_, and that were given
+  SnrMeter meter_;
 };
 
 }  // namespace melflow::engine

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "audio/error.h"
-#include "engine/synth/block_stream.h"
+#include "engine/synth/hasty_block_stream.h"
 #include "engine/synth/hasty_stream.h"
 
 namespace melflow::engine {
@@ -41,6 +41,9 @@ class BlockSource : public StreamSource {
   }
   std::unique_ptr<Stream> open(Noise noise, double sigma) const override {
     return std::make_unique<BlockStream>(weights_, std::move(noise), sigma);
+  }
+  std::unique_ptr<Stream> open_hasty(const Noise& noise, double sigma, int64_t frames) const override {
+    return std::make_unique<HastyBlockStream>(weights_, noise, sigma, weights_->options.first_sample_frames() - frames);
   }
 
  private:

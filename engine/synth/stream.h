@@ -33,8 +33,8 @@ class StreamSource {
   /// How many frames who has them all should add at once: a model's weights are read once for all of them, and
   /// WaveGlow's are hundreds of megabytes.
   virtual int frames_at_once() const { return 24; }
-  /// One that speaks `frames` frames after the mel though the model sees further (hasty_stream.h); null where there is
-  /// no such way.
+  /// One that speaks `frames` frames after the mel though the model sees further (hasty_stream.h,
+  /// hasty_block_stream.h); null where there is no such way.
   virtual std::unique_ptr<Stream> open_hasty(const Noise& /*noise*/, double /*sigma*/, int64_t /*frames*/) const {
     return nullptr;
   }

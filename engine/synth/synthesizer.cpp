@@ -41,9 +41,13 @@ class DenoisedStream : public Stream {
 Synthesizer::Synthesizer(Voice voice, std::shared_ptr<const StreamSource> source, const SynthOptions& options)
     : voice_(std::move(voice)),
       sigma_(options.sigma < 0 ? voice_.sigma : options.sigma),
+      draws_(options.draws < 1 ? voice_.draws : options.draws),
       denoise_(options.denoise),
       latency_(options.latency),
       source_(std::move(source)) {
+  if (draws_ > 1 && !std::holds_alternative<models::BlockFlowOptions>(voice_.options())) {
+    throw Error(Exit::usage, voice_.name + ": no block voice, so it cannot take the best of several draws of noise");
+  }
   if (denoise_ > 0) denoiser_bias_ = denoiser_bias(*source_, voice_.mel.n_mels);
 }
 
@@ -68,7 +72,7 @@ std::unique_ptr<Stream> Synthesizer::open_bare_stream(const Noise& noise) const 
 }
 
 std::unique_ptr<Stream> Synthesizer::open_stream(const Noise& noise) const {
-  auto stream = open_bare_stream(noise);
+  auto stream = open_bare_stream(noise.best_of(draws_));
   if (denoise_ <= 0) return stream;
   return std::make_unique<DenoisedStream>(std::move(stream), Denoiser(denoiser_bias_, denoise_));
 }
@@ -118,12 +122,18 @@ audio::Waveform Synthesizer::operator()(const audio::Mel& mel, const Noise& nois
 files::NpyArray Synthesizer::noise_for(const audio::Mel& mel, const Noise& noise) const {
   const auto options = voice_.options();
   const auto channels = group_size(options), groups = mel.frames * (hop_length(options) / channels);
-  std::vector<float> by_group(static_cast<size_t>(channels * groups));
-  noise.fill(channels, 0, groups, by_group);
-  files::NpyArray out{{channels, groups}, std::vector<float>(by_group.size())};
+  const int64_t draws = noise.best_of(draws_).draws();
+  const auto taken = noise.taken();
+  if (draws > 1 && taken.size() < static_cast<size_t>(groups)) {
+    throw Error(Exit::internal, "noise_for: which draws were taken is not known before a run");
+  }
+  std::vector<float> drawn(static_cast<size_t>(draws * channels));
+  files::NpyArray out{{channels, groups}, std::vector<float>(static_cast<size_t>(channels * groups))};
   for (int64_t g = 0; g < groups; ++g) {
+    noise.fill(draws * channels, g, 1, drawn);
+    const int64_t first = draws > 1 ? taken[static_cast<size_t>(g)] * channels : 0;
     for (int64_t c = 0; c < channels; ++c) {
-      out.values[static_cast<size_t>(c * groups + g)] = by_group[static_cast<size_t>(g * channels + c)];
+      out.values[static_cast<size_t>(c * groups + g)] = drawn[static_cast<size_t>(first + c)];
     }
   }
   return out;

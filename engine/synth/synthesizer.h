@@ -15,6 +15,7 @@ namespace melflow::engine {
 
 struct SynthOptions {
   double sigma = -1.0;   ///< standard deviation of the noise; negative: the voice's own
+  int64_t draws = 0;     ///< of noise for each group, of which a BlockFlow takes the best; 0: the voice's own
   float denoise = 0.0f;  ///< strength of the denoiser; 0 leaves it out
   Precision precision = Precision::fp32;
   int threads = 0;  ///< of the CPU; 0: default_threads()
@@ -26,7 +27,8 @@ struct SynthOptions {
 /// Mel → sound, with one voice. The public face of the engine.
 class Synthesizer {
  public:
-  /// `source` opens streams of the voice's model.
+  /// `source` opens streams of the voice's model. Throws Error{usage} where a voice that is no BlockFlow is to take the
+  /// best of several draws.
   Synthesizer(Voice voice, std::shared_ptr<const StreamSource> source, const SynthOptions& options);
   /// On the CPU, without LibTorch.
   Synthesizer(const VoiceFile& file, const SynthOptions& options);
@@ -46,11 +48,13 @@ class Synthesizer {
   /// where the voice cannot be as fast as `latency` asks.
   std::unique_ptr<Stream> open_stream(const Noise& noise) const;
 
-  /// The noise that run() uses, before sigma: [group_size, groups].
+  /// The noise that run() uses, before sigma: [group_size, groups]. Where the voice takes the best of several draws, it
+  /// is known only after a run, and if the noise was Noise::noting().
   files::NpyArray noise_for(const audio::Mel& mel, const Noise& noise) const;
 
   const Voice& voice() const { return voice_; }
   double sigma() const { return sigma_; }
+  int64_t draws() const { return draws_; }
 
  private:
   int64_t frame_to_begin_at(int64_t start) const;
@@ -58,6 +62,7 @@ class Synthesizer {
 
   Voice voice_;
   double sigma_;
+  int64_t draws_;
   float denoise_;
   double latency_;
   std::shared_ptr<const StreamSource> source_;

@@ -1,6 +1,7 @@
 #include "engine/synth/stream.h"
 
 #include <random>
+#include <set>
 
 #include <gtest/gtest.h>
 #include <torch/torch.h>
@@ -40,9 +41,10 @@ std::vector<float> frames_of(const audio::Mel& mel) {
   return out;
 }
 
-std::vector<float> stream(const StreamSource& source, const audio::Mel& mel, const std::vector<int>& chunks) {
+std::vector<float> stream(const StreamSource& source, const audio::Mel& mel, const std::vector<int>& chunks,
+                          const Noise& noise = Noise(8)) {
   const auto frames = frames_of(mel);
-  const auto stream = source.open(Noise(8), 0.8);
+  const auto stream = source.open(noise, 0.8);
   std::vector<float> out;
   size_t at = 0;
   for (size_t i = 0; at < frames.size(); ++i) {
@@ -95,6 +97,26 @@ TEST(BlockStream, EqualsTheModelsInverse) {
     const auto error = (vector_tensor(samples).to(torch::kFloat64) - expected).abs().max() / expected.abs().max();
     EXPECT_LT(error.item<double>(), 2e-4) << frames << " frames";
   }
+}
+
+TEST(BlockStream, TakesTheDrawsThatTheModelTakes) {
+  const auto model = block_flow();
+  const auto source = stream_source(model);
+  model->to(torch::kFloat64);
+  const auto mel = small_mel(12);
+  const auto noise = Noise(8).best_of(5).noting();
+  const auto samples = stream(*source, mel, {12}, noise);
+  torch::InferenceMode guard;
+  const auto mel64 = mel_tensor(mel).to(torch::kFloat64);
+  const auto z = noise_tensor(Noise(8), 5 * 64, 0, 12 * 4).to(torch::kFloat64) * 0.8;
+  const auto expected = model->inverse(z, mel64).value[0];
+  const auto error = (vector_tensor(samples).to(torch::kFloat64) - expected).abs().max() / expected.abs().max();
+  EXPECT_LT(error.item<double>(), 2e-4);
+  const std::set<uint8_t> taken(noise.taken().begin(), noise.taken().end());
+  EXPECT_GT(taken.size(), 2u);  // otherwise nothing was chosen
+  // The best draw fits the mel better than the first would have.
+  const auto first = model->inverse(z.narrow(1, 0, 64), mel64).value[0];
+  EXPECT_GT((expected - first).abs().max().item<double>(), 1e-3);
 }
 
 TEST(BlockStream, OptionsNameEveryTensorOfTheModel) {

@@ -19,6 +19,7 @@ struct System {
   std::string name;
   ModelOptions options;
   int common, longest;  ///< frames of most mels, and of some
+  int64_t draws = 1;
 };
 
 class Certificate : public ::testing::TestWithParam<System> {
@@ -28,6 +29,7 @@ class Certificate : public ::testing::TestWithParam<System> {
   int64_t hop() const { return voice_.voice.mel.hop_length; }
   Synthesizer synthesizer(SynthOptions options = {}) const {
     options.threads = 1;
+    options.draws = GetParam().draws;
     return voice_.synthesizer(options);
   }
 };
@@ -107,8 +109,20 @@ models::WaveGlowOptions at_frame_rate() {
 INSTANTIATE_TEST_SUITE_P(All, Certificate,
                          ::testing::Values(System{"waveglow", melflow::testing::tiny_waveglow(), 200, 1200},
                                            System{"frame_rate", at_frame_rate(), 100, 1200},
-                                           System{"block_flow", melflow::testing::tiny_block_flow(), 12, 150}),
+                                           System{"block_flow", melflow::testing::tiny_block_flow(), 12, 150},
+                                           System{"best_of_three", melflow::testing::tiny_block_flow(), 12, 60, 3}),
                          [](const auto& of) { return of.param.name; });
+
+TEST(BestOfSeveralDraws, IsWhatNotedNoiseGivesAgain) {
+  const RandomVoice voice(melflow::testing::tiny_block_flow());
+  const auto mel = random_mel(voice.voice.mel.n_mels, 30);
+  const auto speaker = voice.synthesizer({.draws = 4, .threads = 1});
+  const auto noise = Noise(9).noting();
+  const auto samples = speaker(mel, noise).samples;
+  EXPECT_EQ(speaker(mel, Noise(speaker.noise_for(mel, noise), "z.npy")).samples, samples);
+  EXPECT_NE(voice.synthesizer({.draws = 1, .threads = 1})(mel, Noise(9)).samples, samples);
+  EXPECT_THROW(RandomVoice(melflow::testing::tiny_waveglow()).synthesizer({.draws = 4, .threads = 1}), Error);
+}
 
 /// A WaveGlow that sees 30 frames ahead.
 models::WaveGlowOptions far_sighted() {
@@ -165,10 +179,34 @@ TEST(HastyStream, CutsChangeNothingEither) {
   EXPECT_EQ(in_pieces(*speaker.open_stream(Noise(2)), frames, bands, [&] { return ++n; }), once);
 }
 
-TEST(HastyStream, AVoiceThatFeedsOnItsPastHasOneLatency) {
+TEST(HastyStream, AVoiceThatFeedsOnItsPastHurriesToo) {
   const RandomVoice voice(melflow::testing::tiny_block_flow());
-  EXPECT_THROW(voice.synthesizer({.latency = 0.003}).open_stream(Noise(1)), Error);
-  EXPECT_FALSE(voice.synthesizer({.latency = 0.1}).open_stream(Noise(1))->snr_db());
+  const auto bands = static_cast<size_t>(voice.voice.mel.n_mels);
+  const double frame = 64.0 / voice.voice.mel.sample_rate;
+  EXPECT_THROW(voice.synthesizer({.latency = 0.9 * frame}).open_stream(Noise(1)), Error);
+  EXPECT_FALSE(voice.synthesizer({.latency = 6 * frame}).open_stream(Noise(1))->snr_db());
+  const auto frames = frames_of(random_mel(voice.voice.mel.n_mels, 40));
+  for (int64_t limit = 1; limit < 6; ++limit) {
+    const auto speaker = voice.synthesizer({.threads = 1, .latency = (static_cast<double>(limit) + 0.1) * frame});
+    const auto stream = speaker.open_stream(Noise(2));
+    std::vector<float> out;
+    for (size_t t = 0; t < 40; ++t) {
+      stream->add(std::span(frames).subspan(t * bands, bands), out);
+      EXPECT_EQ(static_cast<int64_t>(out.size()), std::max<int64_t>(0, static_cast<int64_t>(t) + 2 - limit) * 64);
+    }
+    stream->finish(out);
+    EXPECT_EQ(out.size(), 40u * 64u);
+    EXPECT_TRUE(std::isfinite(*stream->snr_db())) << limit;
+    EXPECT_EQ(in_pieces(*speaker.open_stream(Noise(2)), frames, bands, [] { return 7; }), out);
+  }
+  // A mel that does not change is guessed right.
+  std::vector<float> steady;
+  for (int t = 0; t < 40; ++t)
+    steady.insert(steady.end(), frames.begin(), frames.begin() + static_cast<ptrdiff_t>(bands));
+  const auto hurried = voice.synthesizer({.threads = 1, .latency = 1.1 * frame}).open_stream(Noise(2));
+  const auto patient = voice.synthesizer({.threads = 1}).open_stream(Noise(2));
+  EXPECT_EQ(in_pieces(*hurried, steady, bands, [] { return 3; }), in_pieces(*patient, steady, bands, [] { return 3; }));
+  EXPECT_TRUE(std::isinf(*hurried->snr_db()));
 }
 
 }  // namespace

@@ -188,10 +188,13 @@ TEST_F(Streaming, InspectSaysHowLateAVoiceIs) {
   EXPECT_EQ(voice["lookahead_frames"], 5);
   EXPECT_NEAR(voice["lookahead_ms"].get<double>(), 58.05, 0.01);
   EXPECT_LT(voice["first_sample_ms"].get<double>(), 150);
-  const auto refused = run({"synth", short_mel(24), "-o", path("x.wav"), "--latency", "20"});
+  const auto refused = run({"synth", short_mel(24), "-o", path("x.wav"), "--latency", "5"});
   EXPECT_EQ(refused.code, 64);
   EXPECT_NE(refused.err.find("70 ms"), std::string::npos) << refused.err;
   EXPECT_EQ(run({"synth", short_mel(24), "-o", path("x.wav"), "--latency", "150"}).code, 0);
+  const auto hurried = run({"synth", short_mel(24), "-o", path("y.wav"), "--latency", "20", "--json"});
+  ASSERT_EQ(hurried.code, 0) << hurried.err;
+  EXPECT_TRUE(nlohmann::json::parse(hurried.out)["snr_db"].is_number());
 }
 
 TEST_F(Streaming, BenchMeasuresWhatItSays) {
