@@ -34,11 +34,12 @@ void begin_as(const engine::Voice& voice, nlohmann::json& config) {
 }  // namespace
 
 int run_train(CLI::App& app, std::vector<std::string> arguments) {
-  std::string data, out, config_path, init;
-  std::vector<std::string> sets;
+  std::string out, config_path, init;
+  std::vector<std::string> data, sets;
   bool resume = false;
   int threads = 0;
-  app.add_option("--data", data, "folder of recordings, any format, any rate")->required();
+  app.add_option("--data", data, "folders of recordings, any format, any rate, and of .tar shards; or such files")
+      ->required();
   app.add_option("--out", out, "folder of the run")->required();
   app.add_option("--config", config_path, "JSON; NVIDIA's config.json is understood too");
   app.add_option("--set", sets, "key=value over the configuration: steps=1000, model.hidden=256, mel.n_mels=80");
@@ -60,19 +61,25 @@ int run_train(CLI::App& app, std::vector<std::string> arguments) {
   }
   const auto config = engine::parse_train_config(json, sets, config_path.empty() ? "--set" : config_path);
 
-  auto corpus = engine::load_corpus(data, config);
-  for (const auto& line : corpus.refused) std::cerr << "left out: " << line << "\n";
-  std::fprintf(stderr, "%zu recordings, %s; %zu kept out; gain %.3f\n", corpus.training.size(),
-               clock_text(corpus.seconds()).c_str(), corpus.held_out.size(), corpus.gain);
+  const auto corpus = engine::load_corpus({data.begin(), data.end()}, config, [](const std::string& line) {
+    std::fprintf(stderr, "left out: %s\n", line.c_str());
+  });
+  std::fprintf(stderr, "%ld recordings, %s; %ld kept out; gain %.3f\n", static_cast<long>(corpus->training_clips()),
+               clock_text(corpus->seconds()).c_str(), static_cast<long>(corpus->held_out_clips()), corpus->gain());
+  if (!config.mels && corpus->mels_beside() > 0) {
+    std::fprintf(stderr, "%ld recordings have a mel beside them, which is not used; --set mels=true does\n",
+                 static_cast<long>(corpus->mels_beside()));
+  }
   catch_signals();
-  engine::Trainer trainer(config, std::move(corpus), out, resume);
+  engine::Trainer trainer(config, corpus, out, resume);
   if (start) trainer.start_from(*start);
   if (trainer.step() > 0) std::fprintf(stderr, "going on at step %ld\n", static_cast<long>(trainer.step()));
   ProgressLine line;
   trainer.run(stop_requested, [&](const engine::Progress& p) {
     char text[160];
-    std::snprintf(text, sizeof text, "step %ld/%ld  loss %.4f  %.0f samples/s  %s left", static_cast<long>(p.step),
-                  static_cast<long>(p.steps), p.loss, p.items_per_second, clock_text(p.seconds_left).c_str());
+    std::snprintf(text, sizeof text, "step %ld/%ld  loss %.4f  %.0f samples/s  data wait %.1f %%  %s left",
+                  static_cast<long>(p.step), static_cast<long>(p.steps), p.loss, p.items_per_second, 100 * p.data_wait,
+                  clock_text(p.seconds_left).c_str());
     line.show(text);
   });
   std::fprintf(stderr, "%s at step %ld, %ld steps left out; voice in %s/voice.safetensors\n",

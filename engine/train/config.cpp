@@ -18,6 +18,9 @@ void fields(TrainConfig& c, Visit&& visit) {
   visit("level", c.level);
   visit("dequantise", c.dequantise);
   visit("hold_out_every", c.hold_out_every);
+  visit("shuffle_mb", c.shuffle_mb);
+  visit("data_workers", c.data_workers);
+  visit("mels", c.mels);
   visit("sigma", c.sigma);
   visit("name", c.name);
   visit("licence", c.licence);
@@ -128,6 +131,8 @@ TrainConfig parse_train_config(const json& input, const std::vector<std::string>
   if (config.batch_size == 0 || config.segment_frames == 0) {
     throw Error(Exit::config, name + ": train.batch_size and segment_frames must not be 0");
   }
+  if (config.data_workers > 256) throw Error(Exit::config, name + ": train.data_workers must be 256 or fewer");
+  if (config.shuffle_mb > int64_t{1} << 30) throw Error(Exit::config, name + ": train.shuffle_mb must be 2^30 or less");
   config.validate(name);
   return config;
 }

@@ -22,6 +22,9 @@ struct TrainConfig : LoopOptions {
   double level = 0.08;          ///< RMS that the corpus is brought to by one gain; 0 leaves it as it is
   double dequantise = 1.0;      ///< uniform noise added, in steps of 16-bit samples; 0: none
   int64_t hold_out_every = 20;  ///< every n-th sentence is kept out for validation; 0: none
+  int64_t shuffle_mb = 512;     ///< decoded sound among which is shuffled; twice as much is in memory at most
+  int64_t data_workers = 2;     ///< threads that read and make batches ahead; their number changes nothing
+  bool mels = false;            ///< take the mels that lie beside recordings instead of computing them
   double sigma = 1.0;           ///< temperature of samples, recorded in the voice
   std::string name = "voice", licence = "", training_data = "";  ///< for the voice's card
 };

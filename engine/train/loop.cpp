@@ -134,7 +134,7 @@ void TrainingLoop::run(const std::function<bool()>& stop, const std::function<vo
   };
   const double items = objective_.items_per_step();
   auto last = Clock::now();
-  double loss = 0, finite = 0, steps = 0;
+  double loss = 0, finite = 0, steps = 0, waited = objective_.data_wait_seconds();
   bool saved = false;
   while (state_.step < options_.steps && !out_of_patience() && !stop()) {
     const auto begin = Clock::now();
@@ -148,13 +148,16 @@ void TrainingLoop::run(const std::function<bool()>& stop, const std::function<vo
     }
     if (const double elapsed = seconds_since(last); elapsed >= 1 || state_.step == options_.steps) {
       const double mean = finite > 0 ? loss / finite : std::numeric_limits<double>::quiet_NaN();
+      const double wait = (objective_.data_wait_seconds() - waited) / elapsed;
       report({state_.step, options_.steps, mean, steps * items / elapsed,
-              static_cast<double>(options_.steps - state_.step) * elapsed / steps});
+              static_cast<double>(options_.steps - state_.step) * elapsed / steps, wait});
       log.scalars(state_.step, {{"loss", mean},
                                 {"learning_rate", learning_rate()},
                                 {objective_.item_unit() + "_per_second", steps * items / elapsed},
+                                {"data_wait", wait},
                                 {"skipped_steps", static_cast<double>(state_.skipped_steps)}});
       last = Clock::now();
+      waited = objective_.data_wait_seconds();
       loss = finite = steps = 0;
     }
     if (due(options_.validation_every)) validate(log);

@@ -30,8 +30,9 @@ class Objective {
 
   /// The loss of step n: a pure function of the weights and n. LibTorch's generator has been seeded for this step.
   virtual torch::Tensor loss(int64_t step) = 0;
-  virtual double items_per_step() const = 0;  ///< what a step works through, in the unit named
-  virtual std::string item_unit() const = 0;  ///< "samples", "rows"
+  virtual double items_per_step() const = 0;              ///< what a step works through, in the unit named
+  virtual std::string item_unit() const = 0;              ///< "samples", "rows"
+  virtual double data_wait_seconds() const { return 0; }  ///< that loss() has waited for data, over all steps
 
   /// The loss of data that training does not see, under the averaged weights; NaN where there is none.
   virtual double validate(const Weights& average) = 0;
@@ -47,6 +48,7 @@ struct Progress {
   double loss;              ///< mean since the last report
   double items_per_second;  ///< in the objective's unit
   double seconds_left;
+  double data_wait;  ///< share of the time that was spent waiting for data
 };
 
 /// Makes the run's folder, or throws Error{cannot_create} where it holds a run already and `resume` is false.

@@ -18,8 +18,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Held-out recordings that a validation listens to: enough for a stable mean, few enough to be quick.
-constexpr size_t kValidationClips = 32;
 constexpr size_t kSampleClips = 2;
 
 std::shared_ptr<models::Vocoder> new_model(const TrainConfig& config) {
@@ -29,18 +27,26 @@ std::shared_ptr<models::Vocoder> new_model(const TrainConfig& config) {
   return model;
 }
 
+/// "folder/a.wav", or "shard.tar: 'folder/a.wav'" → "a"
+std::string stem_of(const std::string& name) {
+  auto stem = fs::path(name).stem().string();
+  std::erase(stem, '\'');
+  return stem;
+}
+
 }  // namespace
 
 torch::Tensor nats_by_group(const models::Mapped& mapped, int64_t group_size) {
   return (mapped.value.square().sum(1) / 2 - mapped.local) / static_cast<double>(group_size);
 }
 
-Trainer::Trainer(const TrainConfig& config, Corpus corpus, fs::path run, bool resume)
+Trainer::Trainer(const TrainConfig& config, std::shared_ptr<Corpus> corpus, fs::path run, bool resume)
     : config_(config), corpus_(std::move(corpus)), run_(std::move(run)) {
   prepare_run(run_, resume);
   prepare_run(run_ / "samples", resume);
   torch::manual_seed(static_cast<uint64_t>(config_.seed));
   model_ = new_model(config_);
+  feed_ = training_feed(corpus_, config_, model_->warmup_frames(), model_->reach().lookahead_frames);
   loop_ = std::make_unique<TrainingLoop>(config_, static_cast<Objective&>(*this), run_);
   write_text(run_ / "config.json", to_json(config_).dump(2) + "\n");
 }
@@ -64,7 +70,7 @@ void Trainer::start_from(const ModelVoice& voice) {
 }
 
 torch::Tensor Trainer::loss(int64_t step) {
-  const auto batch = training_batch(corpus_, config_, model_->warmup_frames(), model_->reach().lookahead_frames, step);
+  const auto batch = batch_of(feed_->take(step));
   const auto nats = nats_by_group(model_->forward(batch.x, batch.mel), model_->group_size());
   const auto warmup = model_->warmup_frames() * model_->hop_length() / model_->group_size();
   return nats.slice(1, warmup).mean();
@@ -101,9 +107,8 @@ double Trainer::validate(const Weights& average) {
   torch::NoGradGuard no_grad;
   const auto voice = averaged_voice(average, loop_->state());
   double sum = 0, count = 0;
-  const size_t every = std::max<size_t>(1, corpus_.held_out.size() / kValidationClips);
-  for (size_t i = 0; i < corpus_.held_out.size(); i += every) {
-    const auto batch = whole_clip(corpus_.held_out[i], corpus_, config_);
+  for (const auto& clip : corpus_->held_out()) {
+    const auto batch = whole_clip(*clip, *corpus_);
     const auto nats = nats_by_group(voice.model->forward(batch.x, batch.mel), voice.model->group_size());
     sum += nats.sum().item<double>();
     count += static_cast<double>(nats.numel());
@@ -118,11 +123,13 @@ void Trainer::write_result(const TrainState& state, const Weights& average) {
 void Trainer::write_samples(RunLog& log, int64_t step, const Weights& average) {
   auto synthesizer = synthesizer_of(averaged_voice(average, loop_->state()), {.sigma = config_.sigma});
   audio::MelExtractor extractor(config_.mel);
-  for (size_t i = 0; i < std::min(kSampleClips, corpus_.held_out.size()); ++i) {
-    const auto& clip = corpus_.held_out[i * corpus_.held_out.size() / kSampleClips];
-    audio::Mel mel{config_.mel.n_mels, static_cast<int>(clip.mel.size(1)), tensor_vector(clip.mel), config_.mel};
+  const auto& held_out = corpus_->held_out();
+  for (size_t i = 0; i < std::min(kSampleClips, held_out.size()); ++i) {
+    const auto& clip = *held_out[i * held_out.size() / kSampleClips];
+    const auto true_mel = whole_clip(clip, *corpus_).mel;
+    audio::Mel mel{config_.mel.n_mels, static_cast<int>(true_mel.size(2)), tensor_vector(true_mel), config_.mel};
     const auto sound = synthesizer(mel, Noise(static_cast<uint64_t>(config_.seed)));
-    const auto name = "step-" + std::to_string(step) + "-" + clip.path.stem().string();
+    const auto name = "step-" + std::to_string(step) + "-" + stem_of(clip.name);
     audio::write_audio(run_ / "samples" / (name + ".wav"), sound, audio::Encoding::pcm16,
                        AtomicFile::Existing::replace);
     log.audio(step, "held_out/" + std::to_string(i), sound);

@@ -24,7 +24,7 @@ torch::Tensor nats_by_group(const models::Mapped& mapped, int64_t group_size);
 class Trainer : private Objective {
  public:
   /// Throws Error{cannot_create} where the run exists already and `resume` is false.
-  Trainer(const TrainConfig& config, Corpus corpus, std::filesystem::path run, bool resume);
+  Trainer(const TrainConfig& config, std::shared_ptr<Corpus> corpus, std::filesystem::path run, bool resume);
 
   /// Fine-tuning: a new run begins with the weights of `voice` instead of random ones; one that is resumed has its own.
   /// Throws Error{config} where the voice is another model or speaks another mel.
@@ -44,6 +44,7 @@ class Trainer : private Objective {
   torch::Tensor loss(int64_t step) override;
   double items_per_step() const override;
   std::string item_unit() const override { return "samples"; }
+  double data_wait_seconds() const override { return feed_->seconds_waited(); }
   double validate(const Weights& average) override;
   std::string validation_tag() const override { return "validation_nats_per_sample"; }
   void write_samples(RunLog& log, int64_t step, const Weights& average) override;
@@ -51,9 +52,10 @@ class Trainer : private Objective {
   ModelVoice averaged_voice(const Weights& average, const TrainState& state);
 
   TrainConfig config_;
-  Corpus corpus_;
+  std::shared_ptr<Corpus> corpus_;
   std::filesystem::path run_;
   std::shared_ptr<models::Vocoder> model_;
+  std::unique_ptr<CropFeed> feed_;
   std::unique_ptr<TrainingLoop> loop_;
 };
 
