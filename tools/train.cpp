@@ -7,6 +7,7 @@
 
 #include "audio/error.h"
 #include "engine/files/mel_file.h"
+#include "engine/train/processes.h"
 #include "engine/train/trainer.h"
 #include "tools/inputs.h"
 #include "tools/progress.h"
@@ -38,6 +39,7 @@ int run_train(CLI::App& app, std::vector<std::string> arguments) {
   std::vector<std::string> data, sets;
   bool resume = false;
   int threads = 0;
+  std::string network;
   app.add_option("--data", data, "folders of recordings, any format, any rate, and of .tar shards; or such files")
       ->required();
   app.add_option("--out", out, "folder of the run")->required();
@@ -45,10 +47,15 @@ int run_train(CLI::App& app, std::vector<std::string> arguments) {
   app.add_option("--set", sets, "key=value over the configuration: steps=1000, model.hidden=256, mel.n_mels=80");
   app.add_option("--init", init,
                  "voice to begin with, ours or a published one; model, mel recipe and level are the voice's");
+  app.add_option("--network", network,
+                 "interface over which several processes talk, open to all who reach it; left out: only this machine");
   app.add_flag("--resume", resume, "go on with the run that is in --out");
   app.add_option("--threads", threads, "of the CPU; 0: as many as there are")->check(CLI::Range(0, 1024));
   parse(app, std::move(arguments));
   if (threads > 0) torch::set_num_threads(threads);
+  std::optional<engine::Processes> processes;
+  if (const auto place = engine::process_place()) processes.emplace(*place, network);
+  const bool first = !processes || processes->rank() == 0;
 
   // A resumed run goes on with its own configuration, unless told otherwise.
   const std::string stored = out + "/config.json";
@@ -61,19 +68,21 @@ int run_train(CLI::App& app, std::vector<std::string> arguments) {
   }
   const auto config = engine::parse_train_config(json, sets, config_path.empty() ? "--set" : config_path);
 
-  const auto corpus = engine::load_corpus({data.begin(), data.end()}, config, [](const std::string& line) {
-    std::fprintf(stderr, "left out: %s\n", line.c_str());
+  const auto corpus = engine::load_corpus({data.begin(), data.end()}, config, [&](const std::string& line) {
+    if (first) std::fprintf(stderr, "left out: %s\n", line.c_str());
   });
-  std::fprintf(stderr, "%ld recordings, %s; %ld kept out; gain %.3f\n", static_cast<long>(corpus->training_clips()),
-               clock_text(corpus->seconds()).c_str(), static_cast<long>(corpus->held_out_clips()), corpus->gain());
-  if (!config.mels && corpus->mels_beside() > 0) {
+  if (first) {
+    std::fprintf(stderr, "%ld recordings, %s; %ld kept out; gain %.3f\n", static_cast<long>(corpus->training_clips()),
+                 clock_text(corpus->seconds()).c_str(), static_cast<long>(corpus->held_out_clips()), corpus->gain());
+  }
+  if (first && !config.mels && corpus->mels_beside() > 0) {
     std::fprintf(stderr, "%ld recordings have a mel beside them, which is not used; --set mels=true does\n",
                  static_cast<long>(corpus->mels_beside()));
   }
   catch_signals();
-  engine::Trainer trainer(config, corpus, out, resume);
+  engine::Trainer trainer(config, corpus, out, resume, processes ? &*processes : nullptr);
   if (start) trainer.start_from(*start);
-  if (trainer.step() > 0) std::fprintf(stderr, "going on at step %ld\n", static_cast<long>(trainer.step()));
+  if (first && trainer.step() > 0) std::fprintf(stderr, "going on at step %ld\n", static_cast<long>(trainer.step()));
   ProgressLine line;
   trainer.run(stop_requested, [&](const engine::Progress& p) {
     char text[160];
@@ -82,6 +91,8 @@ int run_train(CLI::App& app, std::vector<std::string> arguments) {
                   clock_text(p.seconds_left).c_str());
     line.show(text);
   });
+  if (processes) processes->leave();
+  if (!first) return signal_exit_code();
   std::fprintf(stderr, "%s at step %ld, %ld steps left out; voice in %s/voice.safetensors\n",
                stop_requested() ? "stopped" : "done", static_cast<long>(trainer.step()),
                static_cast<long>(trainer.skipped_steps()), out.c_str());

@@ -140,12 +140,11 @@ std::shared_ptr<const Sound> CropFeed::sound_of(Window& window, int64_t index) {
 Crops CropFeed::make(int64_t batch, audio::MelExtractor& extract) {
   const auto& o = corpus_->options();
   const int64_t hop = o.mel.hop_length, frames = options_.warmup_frames + o.segment_frames;
-  Crops crops{.count = options_.batch_size,
-              .samples = frames * hop,
-              .frames = frames + options_.lookahead_frames,
-              .x = {},
-              .mel = {}};
-  for (int64_t index = batch * options_.batch_size; index < (batch + 1) * options_.batch_size; ++index) {
+  const int64_t begin = batch * options_.batch_size + options_.batch_size * options_.rank / options_.ranks;
+  const int64_t end = batch * options_.batch_size + options_.batch_size * (options_.rank + 1) / options_.ranks;
+  Crops crops{
+      .count = end - begin, .samples = frames * hop, .frames = frames + options_.lookahead_frames, .x = {}, .mel = {}};
+  for (int64_t index = begin; index < end; ++index) {
     std::shared_ptr<Window> window;
     {
       const std::lock_guard lock(mutex_);

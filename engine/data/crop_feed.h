@@ -22,14 +22,16 @@ struct Crops {
 
 struct FeedOptions {
   int64_t batch_size = 8;        ///< crops of a batch of all processes together
+  int64_t rank = 0, ranks = 1;   ///< this process's share: crops [rank, rank + 1)·batch_size/ranks of each batch
   int64_t warmup_frames = 0;     ///< of true past before each segment
   int64_t lookahead_frames = 0;  ///< of true future in the mel behind it
   double dequantise = 1.0;       ///< uniform noise added, in steps of 16-bit samples; 0: none
   int workers = 2;               ///< threads that make batches ahead; 0: each when it is asked for
 };
 
-/// Batches of crops, made ahead by threads. Batch n holds the crops of the global indices [n·size, (n + 1)·size), a
-/// pure function of (corpus, seed, n): whatever was asked before, and however many threads there are.
+/// Batches of crops, made ahead by threads. Batch n holds the crops of the global indices [n·size, (n + 1)·size), or
+/// this process's share of them: a pure function of (corpus, seed, n), whatever was asked before, and however many
+/// threads and processes there are.
 class CropFeed {
  public:
   CropFeed(std::shared_ptr<Corpus> corpus, const FeedOptions& options);

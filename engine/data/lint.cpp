@@ -54,30 +54,41 @@ double power_at(const float* x, size_t n, const std::vector<float>& window, doub
   return s1 * s1 + s2 * s2 - c * s1 * s2;
 }
 
-/// 50 or 60 Hz over the mean of 7 Hz below and above, the median of whole seconds: hum stays, voices move.
-double hum_over_neighbours(const audio::Waveform& sound) {
+double median(std::vector<double>& values) {
+  const auto middle = values.begin() + static_cast<ptrdiff_t>(values.size() / 2);
+  std::ranges::nth_element(values, middle);
+  return *middle;
+}
+
+struct Hum {
+  double over_neighbours = kNotMeasured;  ///< dB over the mean of 7 Hz below and above
+  double level = -200;                    ///< dB of full scale
+};
+
+/// 50 or 60 Hz, the worse of them; the median of whole seconds: hum stays, voices move.
+Hum hum_of(const audio::Waveform& sound) {
   const auto n = static_cast<size_t>(sound.sample_rate);
+  const double length = static_cast<double>(n);
   constexpr size_t kMostSeconds = 30;
   const size_t seconds = std::min(sound.samples.size() / n, kMostSeconds);
-  if (seconds == 0) return kNotMeasured;
+  if (seconds == 0) return {};
   std::vector<float> window(n);
   for (size_t i = 0; i < n; ++i) {
-    window[i] = static_cast<float>(
-        0.5 - 0.5 * std::cos(2 * std::numbers::pi * static_cast<double>(i) / static_cast<double>(n)));
+    window[i] = static_cast<float>(0.5 - 0.5 * std::cos(2 * std::numbers::pi * static_cast<double>(i) / length));
   }
-  double worst = -200;
+  Hum worst{.over_neighbours = -200, .level = -200};
   for (const double mains : {50.0, 60.0}) {
-    std::vector<double> ratios;
+    std::vector<double> ratios, levels;
     for (size_t s = 0; s < seconds; ++s) {
       const auto at = [&](double hertz) {
-        return power_at(sound.samples.data() + s * n, n, window, 2 * std::numbers::pi * hertz / static_cast<double>(n));
+        return power_at(sound.samples.data() + s * n, n, window, 2 * std::numbers::pi * hertz / length);
       };
-      // The quietest that 16 bit tell from nothing.
-      const double floor = 1e-9 * static_cast<double>(n);
-      ratios.push_back(10 * std::log10((at(mains) + floor) / ((at(mains - 7) + at(mains + 7)) / 2 + floor)));
+      const double floor = 1e-9 * length, here = at(mains);  // the floor: of 16 bit
+      ratios.push_back(10 * std::log10((here + floor) / ((at(mains - 7) + at(mains + 7)) / 2 + floor)));
+      levels.push_back(10 * std::log10(8 * here / (length * length) + 1e-20));
     }
-    std::ranges::nth_element(ratios, ratios.begin() + static_cast<ptrdiff_t>(ratios.size() / 2));
-    worst = std::max(worst, ratios[ratios.size() / 2]);
+    const Hum hum{.over_neighbours = median(ratios), .level = median(levels)};
+    if (hum.over_neighbours > worst.over_neighbours) worst = hum;
   }
   return worst;
 }
@@ -174,14 +185,17 @@ void measure(const audio::Waveform& sound, const LintOptions& options, ClipLint&
     return;
   }
   clip.clipped = clipped_samples(x, peak);
-  clip.hum_db = hum_over_neighbours(sound);
+  const auto hum = hum_of(sound);
+  clip.hum_db = hum.over_neighbours;
   clip.longest_gap = longest_gap(sound);
   clip.digest = digest_of(x);
   if (clip.seconds < options.short_seconds) found("short", text("%.2f s", clip.seconds));
   // One run of three may be a broad natural top.
   if (clip.clipped > 3) found("clipped", std::to_string(clip.clipped) + text(" samples at %.1f dB", clip.peak_db));
   if (std::abs(clip.dc) > options.dc * rms) found("dc", text("%+.4f of full scale", clip.dc));
-  if (clip.hum_db > options.hum_db) found("hum", text("%.0f dB over its neighbours", clip.hum_db));
+  constexpr double kHeardHum = -65;
+  if (clip.hum_db > options.hum_db && hum.level > kHeardHum)
+    found("hum", text("%.0f dB over its neighbours", clip.hum_db));
   if (clip.longest_gap > options.gap_seconds) found("gap", text("%.1f s", clip.longest_gap));
 }
 

@@ -58,8 +58,8 @@ struct LintOptions {
   double short_seconds = 0.4;  ///< a crop of a training by default is 0.37 s
   double gap_seconds = 1.5;
   double level_db = 10;  ///< from the median
-  double hum_db = 15;
-  double dc = 0.1;  ///< of the RMS
+  double hum_db = 15;    ///< over its neighbours, of what is above -65 dB of full scale
+  double dc = 0.1;       ///< of the RMS
   int workers = 2;
 };
 

@@ -22,8 +22,10 @@ std::shared_ptr<Corpus> load_corpus(const std::vector<std::filesystem::path>& da
 }
 
 std::unique_ptr<CropFeed> training_feed(std::shared_ptr<Corpus> corpus, const TrainConfig& config,
-                                        int64_t warmup_frames, int64_t lookahead_frames) {
+                                        int64_t warmup_frames, int64_t lookahead_frames, int64_t rank, int64_t ranks) {
   return std::make_unique<CropFeed>(std::move(corpus), FeedOptions{.batch_size = config.batch_size,
+                                                                   .rank = rank,
+                                                                   .ranks = ranks,
                                                                    .warmup_frames = warmup_frames,
                                                                    .lookahead_frames = lookahead_frames,
                                                                    .dequantise = config.dequantise,

@@ -20,9 +20,9 @@ std::shared_ptr<Corpus> load_corpus(const std::vector<std::filesystem::path>& da
                                     std::function<void(const std::string&)> refused);
 
 /// The batches of a training, made ahead by threads. Each crop has `warmup_frames` of true past before its
-/// segment_frames, and its mel `lookahead_frames` of true future behind.
+/// segment_frames, and its mel `lookahead_frames` of true future behind. Of several processes, each takes its share.
 std::unique_ptr<CropFeed> training_feed(std::shared_ptr<Corpus> corpus, const TrainConfig& config,
-                                        int64_t warmup_frames, int64_t lookahead_frames);
+                                        int64_t warmup_frames, int64_t lookahead_frames, int64_t rank, int64_t ranks);
 
 /// A batch: x [batch, samples] at the corpus level with dequantisation noise, mel [batch, n_mels, frames].
 struct Batch {

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <span>
 
 #include <torch/torch.h>
@@ -42,8 +43,8 @@ void prepare_run(const fs::path& run, bool resume) {
   if (error) throw Error(Exit::cannot_create, run.string() + ": cannot be made (" + error.message() + ")");
 }
 
-TrainingLoop::TrainingLoop(const LoopOptions& options, Objective& objective, fs::path run)
-    : options_(options), objective_(objective), run_(std::move(run)) {
+TrainingLoop::TrainingLoop(const LoopOptions& options, Objective& objective, fs::path run, Processes* processes)
+    : options_(options), objective_(objective), run_(std::move(run)), processes_(processes) {
   const auto& o = options_;
   adam_ = std::make_unique<torch::optim::Adam>(
       objective_.model().parameters(),
@@ -51,6 +52,11 @@ TrainingLoop::TrainingLoop(const LoopOptions& options, Objective& objective, fs:
   if (o.ema > 0) average_ = snapshot(objective_.model());
   auto buffers = objective_.changing_buffers();
   if (const auto state = load_checkpoint(run_, objective_.model(), buffers, average_, *adam_)) state_ = *state;
+  if (processes_ == nullptr) return;
+  processes_->require_same(
+      state_.step,
+      run_.string() + ": the processes begin at different steps; it must be one folder that all of them see");
+  processes_->share_gradients(objective_.model().parameters());
 }
 
 void TrainingLoop::restart_average() {
@@ -75,11 +81,11 @@ double TrainingLoop::train_step() {
   torch::manual_seed(static_cast<uint64_t>(options_.seed) * 0x9E3779B97F4A7C15u + static_cast<uint64_t>(state_.step));
   const auto loss = objective_.loss(state_.step);
   adam_->zero_grad();
-  loss.backward();
+  processes_ == nullptr ? loss.backward() : processes_->backward(loss);
   const double limit = options_.gradient_clip > 0 ? options_.gradient_clip : std::numeric_limits<double>::infinity();
   const double norm = torch::nn::utils::clip_grad_norm_(model.parameters(), limit);
   ++state_.step;
-  const double value = loss.item<double>();
+  const double value = processes_ == nullptr ? loss.item<double>() : processes_->mean(loss.item<double>());
   if (!std::isfinite(value) || !std::isfinite(norm)) {
     ++state_.skipped_steps;
     if (++bad_in_a_row_ >= options_.bad_steps_in_a_row) {
@@ -128,7 +134,8 @@ void TrainingLoop::save() {
 }
 
 void TrainingLoop::run(const std::function<bool()>& stop, const std::function<void(const Progress&)>& report) {
-  RunLog log(run_, state_.step);
+  std::optional<RunLog> log;
+  if (writes()) log.emplace(run_, state_.step);
   const auto due = [&](int64_t every) {
     return every > 0 && (state_.step % every == 0 || state_.step == options_.steps);
   };
@@ -136,7 +143,7 @@ void TrainingLoop::run(const std::function<bool()>& stop, const std::function<vo
   auto last = Clock::now();
   double loss = 0, finite = 0, steps = 0, waited = objective_.data_wait_seconds();
   bool saved = false;
-  while (state_.step < options_.steps && !out_of_patience() && !stop()) {
+  while (state_.step < options_.steps && !ended(out_of_patience() || stop())) {
     const auto begin = Clock::now();
     const double value = train_step();
     state_.seconds += seconds_since(begin);
@@ -146,30 +153,32 @@ void TrainingLoop::run(const std::function<bool()>& stop, const std::function<vo
       loss += value;
       ++finite;
     }
+    if (!log) continue;
     if (const double elapsed = seconds_since(last); elapsed >= 1 || state_.step == options_.steps) {
       const double mean = finite > 0 ? loss / finite : std::numeric_limits<double>::quiet_NaN();
       const double wait = (objective_.data_wait_seconds() - waited) / elapsed;
       report({state_.step, options_.steps, mean, steps * items / elapsed,
               static_cast<double>(options_.steps - state_.step) * elapsed / steps, wait});
-      log.scalars(state_.step, {{"loss", mean},
-                                {"learning_rate", learning_rate()},
-                                {objective_.item_unit() + "_per_second", steps * items / elapsed},
-                                {"data_wait", wait},
-                                {"skipped_steps", static_cast<double>(state_.skipped_steps)}});
+      log->scalars(state_.step, {{"loss", mean},
+                                 {"learning_rate", learning_rate()},
+                                 {objective_.item_unit() + "_per_second", steps * items / elapsed},
+                                 {"data_wait", wait},
+                                 {"skipped_steps", static_cast<double>(state_.skipped_steps)}});
       last = Clock::now();
       waited = objective_.data_wait_seconds();
       loss = finite = steps = 0;
     }
-    if (due(options_.validation_every)) validate(log);
-    if (due(options_.sample_every)) objective_.write_samples(log, state_.step, average_);
+    if (due(options_.validation_every)) validate(*log);
+    if (due(options_.sample_every)) objective_.write_samples(*log, state_.step, average_);
     if (due(options_.checkpoint_every)) {
       save();
-      log.flush();
+      log->flush();
       saved = true;
     }
   }
+  if (!log) return;
   if (!saved) save();
-  log.flush();
+  log->flush();
 }
 
 }  // namespace melflow::engine

@@ -13,6 +13,7 @@
 
 #include "engine/train/checkpoint.h"
 #include "engine/train/loop_options.h"
+#include "engine/train/processes.h"
 #include "engine/train/run_log.h"
 
 namespace melflow::engine {
@@ -59,8 +60,11 @@ void write_text(const std::filesystem::path& path, const std::string& text);
 /// validation and early stopping, checkpoints, log. A resumed run goes on bit for bit.
 class TrainingLoop {
  public:
-  /// Goes on from the newest checkpoint in the run's folder, where there is one. The objective must outlive this.
-  TrainingLoop(const LoopOptions& options, Objective& objective, std::filesystem::path run);
+  /// Goes on from the newest checkpoint in the run's folder, where there is one. The objective must outlive this, and
+  /// so must `processes`, where there are several: each has its own objective, whose losses are averaged, and all do
+  /// the same steps; only the first writes.
+  TrainingLoop(const LoopOptions& options, Objective& objective, std::filesystem::path run,
+               Processes* processes = nullptr);
 
   /// Goes on to options.steps, to the end of patience, or until `stop` says so; the state is saved in any case. Calls
   /// `report` about once a second. Throws Error{bad_data} after too many steps that were not finite.
@@ -80,10 +84,14 @@ class TrainingLoop {
   void update_average();
   void validate(RunLog& log);
   void save();
+  bool writes() const { return processes_ == nullptr || processes_->rank() == 0; }
+  /// Whether one of the processes is to end: then all do, after the same step.
+  bool ended(bool here) { return processes_ == nullptr ? here : processes_->any(here); }
 
   LoopOptions options_;
   Objective& objective_;
   std::filesystem::path run_;
+  Processes* processes_;
   std::unique_ptr<torch::optim::Adam> adam_;
   Weights average_;
   TrainState state_;

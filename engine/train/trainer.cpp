@@ -40,15 +40,26 @@ torch::Tensor nats_by_group(const models::Mapped& mapped, int64_t group_size) {
   return (mapped.value.square().sum(1) / 2 - mapped.local) / static_cast<double>(group_size);
 }
 
-Trainer::Trainer(const TrainConfig& config, std::shared_ptr<Corpus> corpus, fs::path run, bool resume)
+Trainer::Trainer(const TrainConfig& config, std::shared_ptr<Corpus> corpus, fs::path run, bool resume,
+                 Processes* processes)
     : config_(config), corpus_(std::move(corpus)), run_(std::move(run)) {
-  prepare_run(run_, resume);
-  prepare_run(run_ / "samples", resume);
+  if (processes != nullptr) {
+    rank_ = processes->rank();
+    ranks_ = processes->size();
+    if (ranks_ > config_.batch_size) {
+      throw Error(Exit::config, "train.batch_size is " + std::to_string(config_.batch_size) + ", of all " +
+                                    std::to_string(ranks_) + " processes together; each needs a crop");
+    }
+  }
+  if (rank_ == 0) {
+    prepare_run(run_, resume);
+    prepare_run(run_ / "samples", resume);
+  }
   torch::manual_seed(static_cast<uint64_t>(config_.seed));
   model_ = new_model(config_);
-  feed_ = training_feed(corpus_, config_, model_->warmup_frames(), model_->reach().lookahead_frames);
-  loop_ = std::make_unique<TrainingLoop>(config_, static_cast<Objective&>(*this), run_);
-  write_text(run_ / "config.json", to_json(config_).dump(2) + "\n");
+  feed_ = training_feed(corpus_, config_, model_->warmup_frames(), model_->reach().lookahead_frames, rank_, ranks_);
+  loop_ = std::make_unique<TrainingLoop>(config_, static_cast<Objective&>(*this), run_, processes);
+  if (rank_ == 0) write_text(run_ / "config.json", to_json(config_).dump(2) + "\n");
 }
 
 void Trainer::start_from(const ModelVoice& voice) {
@@ -73,7 +84,9 @@ torch::Tensor Trainer::loss(int64_t step) {
   const auto batch = batch_of(feed_->take(step));
   const auto nats = nats_by_group(model_->forward(batch.x, batch.mel), model_->group_size());
   const auto warmup = model_->warmup_frames() * model_->hop_length() / model_->group_size();
-  return nats.slice(1, warmup).mean();
+  // The mean over all processes of this is the mean over all crops, however they were shared out.
+  const double share = static_cast<double>(batch.x.size(0) * ranks_) / static_cast<double>(config_.batch_size);
+  return nats.slice(1, warmup).mean() * share;
 }
 
 double Trainer::items_per_step() const {

@@ -23,8 +23,10 @@ torch::Tensor nats_by_group(const models::Mapped& mapped, int64_t group_size);
 /// checkpoints/, samples/, voice.safetensors.
 class Trainer : private Objective {
  public:
-  /// Throws Error{cannot_create} where the run exists already and `resume` is false.
-  Trainer(const TrainConfig& config, std::shared_ptr<Corpus> corpus, std::filesystem::path run, bool resume);
+  /// Throws Error{cannot_create} where the run exists already and `resume` is false. Of several `processes`, which must
+  /// outlive this, the first writes; the run's folder is one that all of them see.
+  Trainer(const TrainConfig& config, std::shared_ptr<Corpus> corpus, std::filesystem::path run, bool resume,
+          Processes* processes = nullptr);
 
   /// Fine-tuning: a new run begins with the weights of `voice` instead of random ones; one that is resumed has its own.
   /// Throws Error{config} where the voice is another model or speaks another mel.
@@ -56,6 +58,7 @@ class Trainer : private Objective {
   std::filesystem::path run_;
   std::shared_ptr<models::Vocoder> model_;
   std::unique_ptr<CropFeed> feed_;
+  int64_t rank_ = 0, ranks_ = 1;
   std::unique_ptr<TrainingLoop> loop_;
 };
 

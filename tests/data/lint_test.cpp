@@ -50,7 +50,7 @@ TEST(Lint, FindsNothingInAGoodRecording) {
 }
 
 TEST(Lint, FindsTopsThatAreCutOffAlsoWhenScaledDownAfterwards) {
-  const auto loud = changed(tone(1), [](float s, double) { return std::clamp(8 * s, -1.0f, 1.0f); });
+  const auto loud = changed(tone(1), [](float s, double) { return std::clamp(25 * s, -1.0f, 1.0f); });
   EXPECT_EQ(kinds(measured(loud)), Kinds{"clipped"});
   const auto scaled = changed(loud, [](float s, double) { return 0.4f * s; });
   EXPECT_EQ(kinds(measured(scaled)), Kinds{"clipped"});
