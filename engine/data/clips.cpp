@@ -1,6 +1,7 @@
 #include "engine/data/clips.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -8,6 +9,7 @@
 #include <cerrno>
 #include <cmath>
 #include <cstring>
+#include <span>
 #include <unordered_set>
 
 #include "audio/error.h"
@@ -19,6 +21,41 @@ namespace melflow::engine {
 namespace {
 
 namespace fs = std::filesystem;
+
+/// A member of an archive, mapped for as long as this lives: memory stays small however large the archive.
+class MappedPart {
+ public:
+  /// Throws Error{no_input, bad_data}.
+  MappedPart(const std::string& path, const files::MemberPart& part) {
+    if (part.size == 0) return;
+    const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (descriptor < 0) throw Error(Exit::no_input, path + ": cannot be read: " + std::strerror(errno));
+    struct stat status {};
+    const bool there = ::fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode) &&
+                       part.offset + part.size <= static_cast<uint64_t>(status.st_size);
+    const auto before = part.offset % static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+    length_ = part.size + before;
+    if (there)
+      base_ = ::mmap(nullptr, length_, PROT_READ, MAP_PRIVATE, descriptor, static_cast<off_t>(part.offset - before));
+    ::close(descriptor);
+    if (!there || base_ == MAP_FAILED) {
+      base_ = nullptr;
+      throw Error(Exit::bad_data, path + ": is not what it was; leave it alone while it is read");
+    }
+    bytes_ = {static_cast<const std::byte*>(base_) + before, part.size};
+  }
+  ~MappedPart() {
+    if (base_ != nullptr) ::munmap(base_, length_);
+  }
+  MappedPart(const MappedPart&) = delete;
+  MappedPart& operator=(const MappedPart&) = delete;
+  std::span<const std::byte> bytes() const { return bytes_; }
+
+ private:
+  void* base_ = nullptr;
+  size_t length_ = 0;
+  std::span<const std::byte> bytes_;
+};
 
 /// Samples at the recipe's rate. `decode` counts them where the header does not say, or says what so few bytes hardly
 /// hold.
@@ -36,22 +73,20 @@ int64_t samples_of(const audio::AudioInfo& info, uint64_t bytes, const audio::Me
   return samples;
 }
 
-/// Reads the header of every place in `places`; what is wrong with one stands at its place in the answer.
-std::vector<std::string> read_headers(const Clips& clips, std::vector<ClipPlace>& places,
-                                      const std::vector<files::MappedFile>& shards, const audio::MelOptions& recipe,
-                                      int workers) {
-  std::vector<std::string> problems(places.size());
-  parallel_for(places.size(), workers, [&](size_t i) {
-    auto& place = places[i];
+/// Reads the header of every place; what is wrong with one stands at its place in the answer.
+std::vector<std::string> read_headers(Clips& clips, const audio::MelOptions& recipe, int workers) {
+  std::vector<std::string> problems(clips.places.size());
+  parallel_for(clips.places.size(), workers, [&](size_t i) {
+    auto& place = clips.places[i];
     try {
       if (place.shard < 0) {
         place.samples = usable_samples(place.path, recipe);
         return;
       }
-      const auto bytes = shards[static_cast<size_t>(place.shard)].bytes().subspan(place.sound.offset, place.sound.size);
+      const MappedPart part(clips.shards[static_cast<size_t>(place.shard)], place.sound);
       const auto name = clips.name(place);
-      place.samples = samples_of(audio::audio_info(bytes, name), bytes.size(), recipe, name,
-                                 [&] { return audio::read_audio(bytes, name); });
+      place.samples = samples_of(audio::audio_info(part.bytes(), name), part.bytes().size(), recipe, name,
+                                 [&] { return audio::read_audio(part.bytes(), name); });
     } catch (const Error& e) {
       problems[i] = e.what();
     }
@@ -89,75 +124,60 @@ Walk walk(const fs::path& folder, bool with_shards) {
   return found;
 }
 
-void add_shard(const fs::path& path, Clips& clips, std::vector<files::MappedFile>& mapped) {
-  try {
-    files::MappedFile file(path);
-    const auto listing = files::list_shard(file.bytes(), path.string());
-    const auto number = static_cast<int32_t>(clips.shards.size());
+/// What an archive holds. What has been read of it is not kept in memory: all archives together may be larger.
+files::ShardListing listing_of(const std::string& path) {
+  constexpr size_t kKept = size_t{16} << 20;
+  const files::MappedFile file(path);
+  size_t forgotten = 0;
+  return files::list_shard(file.bytes(), path, [&](size_t at) {
+    if (at < forgotten + kKept) return;
+    ::madvise(const_cast<std::byte*>(file.bytes().data()) + forgotten, kKept, MADV_DONTNEED);
+    forgotten += kKept;
+  });
+}
+
+/// Puts the members of the archives in place of their names.
+void open_shards(Clips& clips, int workers) {
+  std::vector<size_t> shards;
+  for (size_t i = 0; i < clips.places.size(); ++i) {
+    if (clips.places[i].path.ends_with(".tar")) shards.push_back(i);
+  }
+  std::vector<files::ShardListing> listings(shards.size());
+  parallel_for(shards.size(), workers, [&](size_t i) {
+    try {
+      listings[i] = listing_of(clips.places[shards[i]].path);
+    } catch (const Error& e) {
+      listings[i].refused.emplace_back(e.what());
+    }
+  });
+  std::vector<ClipPlace> places;
+  for (size_t i = 0, shard = 0; i < clips.places.size(); ++i) {
+    if (shard == shards.size() || shards[shard] != i) {
+      places.push_back(std::move(clips.places[i]));
+      continue;
+    }
+    const auto& listing = listings[shard++];
     for (const auto& sample : listing.samples) {
-      clips.places.push_back({.path = sample.name, .shard = number, .sound = sample.sound, .mel = sample.mel});
+      places.push_back({.path = sample.name,
+                        .shard = static_cast<int32_t>(clips.shards.size()),
+                        .sound = sample.sound,
+                        .mel = sample.mel});
     }
     clips.refused.insert(clips.refused.end(), listing.refused.begin(), listing.refused.end());
-    clips.shards.push_back(path.string());
-    mapped.push_back(std::move(file));
-  } catch (const Error& e) {
-    clips.refused.emplace_back(e.what());
+    clips.shards.push_back(clips.places[i].path);
   }
+  clips.places = std::move(places);
 }
 
-std::vector<std::byte> read_part(const std::string& path, const files::MemberPart& part) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (descriptor < 0) throw Error(Exit::no_input, path + ": cannot be read: " + std::strerror(errno));
-  std::vector<std::byte> bytes(part.size);
-  size_t done = 0;
-  while (done < bytes.size()) {
-    const ssize_t n =
-        ::pread(descriptor, bytes.data() + done, bytes.size() - done, static_cast<off_t>(part.offset + done));
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) break;
-    done += static_cast<size_t>(n);
-  }
-  ::close(descriptor);
-  if (done < bytes.size())
-    throw Error(Exit::bad_data, path + ": is shorter than it was; leave it alone while it is read");
-  return bytes;
-}
+std::vector<std::byte> copied(std::span<const std::byte> bytes) { return {bytes.begin(), bytes.end()}; }
 
-std::vector<std::byte> read_whole(const std::string& path) {
-  const auto bytes = files::MappedFile(path);
-  return {bytes.bytes().begin(), bytes.bytes().end()};
-}
+std::vector<std::byte> read_whole(const std::string& path) { return copied(files::MappedFile(path).bytes()); }
 
 void require_some(const Clips& clips, const std::vector<fs::path>& paths) {
   if (!clips.places.empty()) return;
   throw Error(Exit::no_input, (paths.empty() ? std::string("--data") : paths[0].string()) +
                                   ": no usable recording is there" +
                                   (clips.refused.empty() ? "" : "; the first that was refused: " + clips.refused[0]));
-}
-
-/// `mapped` receives the archives, in the order of their numbers.
-Clips list(const std::vector<fs::path>& paths, std::vector<files::MappedFile>& mapped) {
-  Clips clips;
-  const auto add = [&](const fs::path& path, bool mel_beside) {
-    if (path.extension() == ".tar") {
-      add_shard(path, clips, mapped);
-    } else {
-      clips.places.push_back({.path = path.string(), .mel_beside = mel_beside});
-    }
-  };
-  for (const auto& path : paths) {
-    if (!fs::exists(path)) throw Error(Exit::no_input, path.string() + ": is not there; name a folder of recordings");
-    if (!fs::is_directory(path)) {
-      add(path, false);
-      continue;
-    }
-    const auto found = walk(path, true);
-    for (const auto& file : found.files) {
-      add(file, !found.mels.empty() && found.mels.contains(std::string(files::sample_key(file.native()))));
-    }
-  }
-  require_some(clips, paths);
-  return clips;
 }
 
 }  // namespace
@@ -176,15 +196,28 @@ int64_t usable_samples(const fs::path& path, const audio::MelOptions& recipe) {
   return samples_of(info, error ? 0 : bytes, recipe, path.string(), [&] { return audio::read_audio(path); });
 }
 
-Clips list_clips(const std::vector<fs::path>& paths) {
-  std::vector<files::MappedFile> mapped;
-  return list(paths, mapped);
+Clips list_clips(const std::vector<fs::path>& paths, int workers) {
+  Clips clips;
+  for (const auto& path : paths) {
+    if (!fs::exists(path)) throw Error(Exit::no_input, path.string() + ": is not there; name a folder of recordings");
+    if (!fs::is_directory(path)) {
+      clips.places.push_back({.path = path.string()});
+      continue;
+    }
+    const auto found = walk(path, true);
+    for (const auto& file : found.files) {
+      const bool mel = !found.mels.empty() && found.mels.contains(std::string(files::sample_key(file.native())));
+      clips.places.push_back({.path = file.string(), .mel_beside = mel});
+    }
+  }
+  open_shards(clips, workers);
+  require_some(clips, paths);
+  return clips;
 }
 
 Clips find_clips(const std::vector<fs::path>& paths, const audio::MelOptions& recipe, int workers) {
-  std::vector<files::MappedFile> mapped;
-  auto clips = list(paths, mapped);
-  const auto problems = read_headers(clips, clips.places, mapped, recipe, workers);
+  auto clips = list_clips(paths, workers);
+  const auto problems = read_headers(clips, recipe, workers);
   std::vector<ClipPlace> good;
   good.reserve(clips.places.size());
   for (size_t i = 0; i < problems.size(); ++i) {
@@ -201,16 +234,17 @@ Clips find_clips(const std::vector<fs::path>& paths, const audio::MelOptions& re
 
 audio::Waveform read_clip(const Clips& clips, const ClipPlace& place, int sample_rate) {
   if (place.shard < 0) return audio::read_audio(place.path, {.sample_rate = sample_rate});
-  return audio::read_audio(read_sound_bytes(clips, place), clips.name(place), {.sample_rate = sample_rate});
+  const MappedPart part(clips.shards[static_cast<size_t>(place.shard)], place.sound);
+  return audio::read_audio(part.bytes(), clips.name(place), {.sample_rate = sample_rate});
 }
 
 std::vector<std::byte> read_sound_bytes(const Clips& clips, const ClipPlace& place) {
   if (place.shard < 0) return read_whole(place.path);
-  return read_part(clips.shards[static_cast<size_t>(place.shard)], place.sound);
+  return copied(MappedPart(clips.shards[static_cast<size_t>(place.shard)], place.sound).bytes());
 }
 
 std::vector<std::byte> read_mel_bytes(const Clips& clips, const ClipPlace& place) {
-  if (place.shard >= 0) return read_part(clips.shards[static_cast<size_t>(place.shard)], place.mel);
+  if (place.shard >= 0) return copied(MappedPart(clips.shards[static_cast<size_t>(place.shard)], place.mel).bytes());
   const std::string key(files::sample_key(place.path));
   std::error_code error;
   return read_whole(fs::exists(key + ".mel.npy", error) ? key + ".mel.npy" : key + ".npy");

@@ -39,11 +39,11 @@ inline constexpr double kSilentPower = 1e-8;
 std::vector<std::filesystem::path> audio_files(const std::filesystem::path& folder);
 
 /// Everything under folders, audio files and .tar archives in WebDataset's layout, and files named one by one; nothing
-/// is looked into but the archives, and `samples` is 0. Throws Error{no_input} where there is nothing.
-Clips list_clips(const std::vector<std::filesystem::path>& paths);
+/// is looked into but the archives, and `samples` is 0. The number of `workers`, which read, changes nothing. Throws
+/// Error{no_input} where there is nothing.
+Clips list_clips(const std::vector<std::filesystem::path>& paths, int workers);
 
-/// The same, less what has no readable header or is shorter than one STFT window: that is refused by name. Headers are
-/// read by `workers` threads, whose number changes nothing.
+/// The same, less what has no readable header or is shorter than one STFT window: that is refused by name.
 Clips find_clips(const std::vector<std::filesystem::path>& paths, const audio::MelOptions& recipe, int workers);
 
 /// Samples of a recording at the recipe's rate, by its header. Throws Error{bad_data} for what is shorter than one STFT

@@ -201,7 +201,7 @@ void measure(const audio::Waveform& sound, const LintOptions& options, ClipLint&
 
 CorpusLint lint_corpus(const std::vector<std::filesystem::path>& paths, const LintOptions& options,
                        const std::function<bool()>& stop, const std::function<void(size_t, size_t)>& report) {
-  const auto clips = list_clips(paths);
+  const auto clips = list_clips(paths, options.workers);
   CorpusLint lint;
   lint.refused = clips.refused;
   lint.clips.resize(clips.places.size());

@@ -35,8 +35,9 @@ std::string_view sample_key(std::string_view name) {
   return in_name ? name.substr(0, dot) : name;
 }
 
-ShardListing list_shard(std::span<const std::byte> bytes, const std::string& name) {
-  const auto members = parse_tar(bytes, name);
+ShardListing list_shard(std::span<const std::byte> bytes, const std::string& name,
+                        const std::function<void(size_t)>& passed) {
+  const auto members = parse_tar(bytes, name, passed);
   const auto part_of = [&](std::span<const std::byte> content) {
     return MemberPart{static_cast<uint64_t>(content.data() - bytes.data()), content.size()};
   };

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -33,7 +34,8 @@ struct ShardListing {
 
 /// What a tar archive in WebDataset's layout holds: members whose names agree up to the ending belong together; a
 /// recording may have a mel (.mel.npy, else .npy); other members are passed over. A second recording of a key is
-/// refused by name. Throws Error{bad_data} as parse_tar does. A pure function of the bytes.
-ShardListing list_shard(std::span<const std::byte> bytes, const std::string& name);
+/// refused by name. `passed` and errors: as parse_tar's. A pure function of the bytes.
+ShardListing list_shard(std::span<const std::byte> bytes, const std::string& name,
+                        const std::function<void(size_t)>& passed = {});
 
 }  // namespace melflow::files
