@@ -1,3 +1,5 @@
+#include <sys/resource.h>
+
 #include <cstdio>
 #include <iostream>
 #include <optional>
@@ -75,9 +77,11 @@ int run_train(CLI::App& app, std::vector<std::string> arguments) {
                   static_cast<long>(p.steps), p.loss, p.items_per_second, clock_text(p.seconds_left).c_str());
     line.show(text);
   });
-  std::fprintf(stderr, "%s at step %ld, %ld steps left out; voice in %s/voice.safetensors\n",
+  rusage used{};
+  getrusage(RUSAGE_SELF, &used);
+  std::fprintf(stderr, "%s at step %ld, %ld steps left out, %ld MB at most; voice in %s/voice.safetensors\n",
                stop_requested() ? "stopped" : "done", static_cast<long>(trainer.step()),
-               static_cast<long>(trainer.skipped_steps()), out.c_str());
+               static_cast<long>(trainer.skipped_steps()), used.ru_maxrss / 1024, out.c_str());
   return signal_exit_code();
 }
 
