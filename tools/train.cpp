@@ -1,3 +1,5 @@
+#include <sys/resource.h>
+
 #include <cstdio>
 #include <iostream>
 #include <optional>
@@ -104,9 +106,11 @@ int run_train(CLI::App& app, std::vector<std::string> arguments) {
   trainer.run(stop_requested, [&](const engine::Progress& p) { line.show(progress_text(p)); });
   if (processes) processes->leave();
   if (!first) return signal_exit_code();
-  std::fprintf(stderr, "%s at step %ld, %ld steps left out; voice in %s/voice.safetensors\n",
+  rusage used{};
+  getrusage(RUSAGE_SELF, &used);
+  std::fprintf(stderr, "%s at step %ld, %ld steps left out, %ld MB at most; voice in %s/voice.safetensors\n",
                stop_requested() ? "stopped" : "done", static_cast<long>(trainer.step()),
-               static_cast<long>(trainer.skipped_steps()), out.c_str());
+               static_cast<long>(trainer.skipped_steps()), used.ru_maxrss / 1024, out.c_str());
   return signal_exit_code();
 }
 

@@ -15,6 +15,8 @@ void fields(TrainConfig& c, Visit&& visit) {
   loop_fields(c, visit);
   visit("batch_size", c.batch_size);
   visit("segment_frames", c.segment_frames);
+  visit("reversible", c.reversible);
+  visit("precision", c.precision);
   visit("level", c.level);
   visit("dequantise", c.dequantise);
   visit("hold_out_every", c.hold_out_every);
@@ -108,6 +110,11 @@ void read_mel(audio::MelOptions& mel, const json& object, const std::string& nam
 }
 
 }  // namespace
+
+std::span<const char* const> enum_names(TrainPrecision) {
+  static constexpr const char* kNames[] = {"fp32", "bf16"};
+  return kNames;
+}
 
 TrainConfig parse_train_config(const json& input, const std::vector<std::string>& sets, const std::string& name) {
   if (!input.is_object()) throw Error(Exit::config, name + ": no JSON object");

@@ -197,6 +197,11 @@ double Processes::mean(double value) {
   return sum.item<double>() / size();
 }
 
+double Processes::from_first(double value) {
+  return impl_->reduced(torch::tensor({rank() == 0 ? value : 0.0}, torch::kFloat64), c10d::ReduceOp::SUM)
+      .item<double>();
+}
+
 bool Processes::any(bool value) {
   return impl_->reduced(torch::tensor({value ? 1 : 0}, torch::kInt32), c10d::ReduceOp::MAX).item<int>() != 0;
 }
@@ -232,6 +237,7 @@ int Processes::size() const { return 1; }
 void Processes::share_gradients(const std::vector<torch::Tensor>&) {}
 void Processes::backward(const torch::Tensor& loss) { loss.backward(); }
 double Processes::mean(double value) { return value; }
+double Processes::from_first(double value) { return value; }
 bool Processes::any(bool value) { return value; }
 void Processes::require_same(int64_t, const std::string&) {}
 void Processes::leave() {}

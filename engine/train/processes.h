@@ -48,6 +48,7 @@ class Processes {
   void backward(const torch::Tensor& loss);
 
   double mean(double value);
+  double from_first(double value);  ///< what the first process has
   bool any(bool value);
   /// Throws Error{bad_data} where the processes do not have the same: "they begin at different steps".
   void require_same(int64_t value, const std::string& otherwise);

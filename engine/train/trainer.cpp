@@ -7,11 +7,13 @@
 #include <torch/torch.h>
 
 #include "audio/error.h"
+#include "audio/quality.h"
 #include "audio/wav.h"
 #include "engine/build_info.h"
 #include "engine/files/picture.h"
 #include "engine/model_config.h"
 #include "engine/tensors.h"
+#include "models/autocast.h"
 
 namespace melflow::engine {
 namespace {
@@ -57,6 +59,10 @@ Trainer::Trainer(const TrainConfig& config, std::shared_ptr<Corpus> corpus, fs::
   }
   torch::manual_seed(static_cast<uint64_t>(config_.seed));
   model_ = new_model(config_);
+  if (config_.reversible && !model_->set_reversible(true)) {
+    throw Error(Exit::config, "train.reversible: a " + config_.model.at("system").get<std::string>() +
+                                  " is a single flow and keeps one flow's activations anyway; leave it out");
+  }
   feed_ = training_feed(corpus_, config_, model_->warmup_frames(), model_->reach().lookahead_frames, rank_, ranks_);
   loop_ = std::make_unique<TrainingLoop>(config_, static_cast<Objective&>(*this), run_, processes);
   if (rank_ == 0) write_text(run_ / "config.json", to_json(config_).dump(2) + "\n");
@@ -80,16 +86,17 @@ void Trainer::start_from(const ModelVoice& voice) {
   loop_->restart_average();
 }
 
-torch::Tensor Trainer::loss(int64_t step) {
-  const auto batch = batch_of(feed_->take(step));
-  const auto nats = nats_by_group(model_->forward(batch.x, batch.mel), model_->group_size());
+torch::Tensor Trainer::loss(int64_t batch) {
+  const auto data = batch_of(feed_->take(batch));
+  const models::Autocast precision(data.x.device().type(), {.on = config_.precision == TrainPrecision::bf16});
+  const auto nats = nats_by_group(model_->forward(data.x, data.mel), model_->group_size());
   const auto warmup = model_->warmup_frames() * model_->hop_length() / model_->group_size();
   // The mean over all processes of this is the mean over all crops, however they were shared out.
-  const double share = static_cast<double>(batch.x.size(0) * ranks_) / static_cast<double>(config_.batch_size);
+  const double share = static_cast<double>(data.x.size(0) * ranks_) / static_cast<double>(config_.batch_size);
   return nats.slice(1, warmup).mean() * share;
 }
 
-double Trainer::items_per_step() const {
+double Trainer::items_per_batch() const {
   return static_cast<double>(config_.batch_size * config_.segment_frames * config_.mel.hop_length);
 }
 
@@ -133,6 +140,15 @@ void Trainer::write_result(const TrainState& state, const Weights& average) {
   save_voice(run_ / "voice.safetensors", averaged_voice(average, state), AtomicFile::Existing::replace);
 }
 
+std::vector<std::pair<std::string, double>> Trainer::curves() {
+  if (corpus_->held_out().empty()) return {};
+  const auto batch = whole_clip(*corpus_->held_out().front(), *corpus_);
+  model_->eval();
+  auto points = model_->volumes(batch.x, batch.mel);
+  for (auto& [name, value] : points) name = "log_det/" + name;
+  return points;
+}
+
 void Trainer::write_samples(RunLog& log, int64_t step, const Weights& average) {
   auto synthesizer = synthesizer_of(averaged_voice(average, loop_->state()), {.sigma = config_.sigma});
   audio::MelExtractor extractor(config_.mel);
@@ -146,6 +162,8 @@ void Trainer::write_samples(RunLog& log, int64_t step, const Weights& average) {
     audio::write_audio(run_ / "samples" / (name + ".wav"), sound, audio::Encoding::pcm16,
                        AtomicFile::Existing::replace);
     log.audio(step, "held_out/" + std::to_string(i), sound);
+    const auto hum = audio::hum_db(sound.samples, static_cast<int>(std::max<int64_t>(model_->group_size(), 2)));
+    log.scalars(step, {{"hum_db/" + std::to_string(i), hum}});
     const bool finite =
         std::all_of(sound.samples.begin(), sound.samples.end(), [](float s) { return std::isfinite(s); });
     if (!finite) continue;

@@ -43,12 +43,13 @@ class Trainer : private Objective {
   models::Vocoder& model() override { return *model_; }
 
  private:
-  torch::Tensor loss(int64_t step) override;
-  double items_per_step() const override;
+  torch::Tensor loss(int64_t batch) override;
+  double items_per_batch() const override;
   std::string item_unit() const override { return "samples"; }
   double data_wait_seconds() const override { return feed_->seconds_waited(); }
   double validate(const Weights& average) override;
   std::string validation_tag() const override { return "validation_nats_per_sample"; }
+  std::vector<std::pair<std::string, double>> curves() override;
   void write_samples(RunLog& log, int64_t step, const Weights& average) override;
   void write_result(const TrainState& state, const Weights& average) override;
   ModelVoice averaged_voice(const Weights& average, const TrainState& state);

@@ -1,4 +1,7 @@
+#include <sys/wait.h>
+
 #include <cmath>
+#include <csignal>
 #include <fstream>
 
 #include <torch/torch.h>
@@ -65,6 +68,29 @@ class TrainTest : public ::testing::Test {
   TempDir folder_;
 };
 
+/// The curves of a run without what a clock says, a line each.
+std::vector<std::string> curves(const std::filesystem::path& run) {
+  std::vector<std::string> out;
+  std::ifstream file(run / "metrics.jsonl");
+  for (std::string line; std::getline(file, line);) {
+    auto json = nlohmann::json::parse(line);
+    json.erase("samples_per_second");
+    json.erase("data_wait");
+    out.push_back(json.dump());
+  }
+  return out;
+}
+
+/// The last value of a curve.
+double last_of(const std::filesystem::path& run, const std::string& tag) {
+  double value = std::numeric_limits<double>::quiet_NaN();
+  for (const auto& line : curves(run)) {
+    const auto json = nlohmann::json::parse(line);
+    if (json.contains(tag)) value = json[tag];
+  }
+  return value;
+}
+
 TEST_F(TrainTest, LearnsAndLeavesWhatARunShould) {
   auto config = small_config({"steps=60", "learning_rate=3e-3"});
   Trainer trainer(config, corpus(config), run("r"), false);
@@ -76,7 +102,99 @@ TEST_F(TrainTest, LearnsAndLeavesWhatARunShould) {
   }
   EXPECT_EQ(load_voice(run("r") / "voice.safetensors").model_config, config.model);
   const auto samples = std::distance(std::filesystem::directory_iterator(run("r") / "samples"), {});
+  for (const auto* tag : {"log_det/flows_0_conv1x1", "log_det/flows_1_coupling", "hum_db/0"}) {
+    EXPECT_TRUE(std::isfinite(last_of(run("r"), tag))) << tag;
+  }
+  EXPECT_NE(last_of(run("r"), "validation_nats_per_sample"), last_of(run("r"), "validation_nats_per_sample_raw"));
   EXPECT_EQ(samples, 2 * 2 * 5);  // a sound and a picture of each of two recordings, every twelfth of sixty steps
+}
+
+TEST_F(TrainTest, AccumulatedBatchesEqualOneLargeBatch) {
+  for (const auto& [name, size, parts] : {std::tuple{"large", 4, 1}, std::tuple{"parts", 2, 2}}) {
+    const auto config = small_config({"steps=6", "sample_every=0", "log_every=1", "checkpoint_every=0", "epsilon=1e-4",
+                                      "batch_size=" + std::to_string(size), "accumulate=" + std::to_string(parts)});
+    Trainer trainer(config, corpus(config), run(name), false);
+    train(trainer, 6);
+  }
+  const auto a = tensors_of(run("large") / "checkpoints/step-6.safetensors");
+  const auto b = tensors_of(run("parts") / "checkpoints/step-6.safetensors");
+  for (const auto& [name, tensor] : a) {
+    EXPECT_LE((tensor - b.at(name)).abs().max().item<double>(), 1e-6 * (1e-3 + tensor.abs().max().item<double>()))
+        << name;
+  }
+  EXPECT_NEAR(last_of(run("large"), "loss"), last_of(run("parts"), "loss"), 1e-6);
+}
+
+TEST_F(TrainTest, NarrowProductsAndFoundInputsTrainTheSameModel) {
+  std::map<std::string, double> loss;
+  for (const auto* sets : {"precision=fp32", "precision=bf16", "reversible=true"}) {
+    const auto config = small_config({"steps=30", "sample_every=0", "learning_rate=3e-3", "log_every=30", sets});
+    Trainer trainer(config, corpus(config), run(sets), false);
+    train(trainer, 30);
+    loss[sets] = last_of(run(sets), "validation_nats_per_sample_raw");
+    for (const auto& p : trainer.model().parameters()) EXPECT_EQ(p.scalar_type(), torch::kFloat32);
+  }
+  EXPECT_NE(loss["precision=bf16"], loss["precision=fp32"]);
+  EXPECT_NEAR(loss["precision=bf16"], loss["precision=fp32"], 0.02);
+  EXPECT_NEAR(loss["reversible=true"], loss["precision=fp32"], 1e-3);
+  const auto block = parse_train_config({{"model", {{"system", "block_flow"}}}}, {"reversible=true"}, "test");
+  EXPECT_THROW(Trainer(block, corpus(block), run("block"), false), Error);
+}
+
+TEST_F(TrainTest, RatesFollowTheirSchedule) {
+  const auto rates = [&](const std::string& name, std::vector<std::string> sets) {
+    for (const auto* more : {"log_every=1", "sample_every=0", "checkpoint_every=0"}) sets.emplace_back(more);
+    const auto config = small_config(sets);
+    Trainer trainer(config, corpus(config), run(name), false);
+    train(trainer, config.steps);
+    std::vector<double> out;
+    for (const auto& line : curves(run(name))) {
+      const auto json = nlohmann::json::parse(line);
+      if (json.contains("learning_rate")) out.push_back(json["learning_rate"]);
+    }
+    return out;
+  };
+  // The rate of the step to come: two of warm-up, a plateau, then half a cosine over the last eight.
+  const auto cosine = rates("cosine", {"schedule=cosine", "decay_steps=8", "final_learning_rate=2e-4"});
+  EXPECT_DOUBLE_EQ(cosine[0], 1e-3);
+  EXPECT_DOUBLE_EQ(cosine[3], 1e-3);
+  EXPECT_NEAR(cosine[7], 6e-4, 1e-12);
+  EXPECT_DOUBLE_EQ(cosine[11], 2e-4);
+  // Nothing is learned at such a rate, so that it falls again and again.
+  const auto plateau = rates("plateau", {"schedule=plateau", "plateau_patience=2", "learning_rate=1e-12",
+                                         "validation_every=1", "warmup_steps=0"});
+  for (size_t i = 1; i < plateau.size(); ++i) {
+    EXPECT_TRUE(plateau[i] == plateau[i - 1] || plateau[i] == plateau[i - 1] / 2);
+  }
+  EXPECT_LE(plateau.back(), 1e-12 / 4);
+}
+
+TEST_F(TrainTest, KilledAndResumedEqualsUninterruptedBitForBit) {
+  const auto config = small_config({"checkpoint_every=4", "log_every=3", "accumulate=2", "validation_every=5",
+                                    "schedule=plateau", "plateau_patience=1", "reversible=true"});
+  {
+    Trainer straight(config, corpus(config), run("straight"), false);
+    train(straight, 12);
+  }
+  for (const int64_t kill_at : {3, 7, 10}) {
+    const pid_t child = fork();
+    if (child == 0) {
+      Trainer trainer(config, corpus(config), run("killed"), kill_at != 3);
+      trainer.run([&] { return trainer.step() == kill_at && raise(SIGKILL) == 0; }, [](const Progress&) {});
+      _exit(1);
+    }
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+  }
+  Trainer rest(config, corpus(config), run("killed"), true);
+  EXPECT_EQ(rest.step(), 8);
+  train(rest, 12);
+  const auto a = tensors_of(run("straight") / "checkpoints/step-12.safetensors");
+  const auto b = tensors_of(run("killed") / "checkpoints/step-12.safetensors");
+  ASSERT_EQ(a.size(), b.size());
+  for (const auto& [name, tensor] : a) EXPECT_TRUE(torch::equal(tensor, b.at(name))) << name;
+  EXPECT_EQ(curves(run("straight")), curves(run("killed")));
 }
 
 TEST_F(TrainTest, StoppedAndResumedEqualsUninterruptedBitForBit) {
@@ -102,6 +220,7 @@ TEST_F(TrainTest, StoppedAndResumedEqualsUninterruptedBitForBit) {
     const auto b = tensors_of(run(system + "_cut") / "checkpoints/step-12.safetensors");
     ASSERT_EQ(a.size(), b.size());
     for (const auto& [name, tensor] : a) EXPECT_TRUE(torch::equal(tensor, b.at(name))) << system << " " << name;
+    EXPECT_EQ(curves(run(system + "_straight")), curves(run(system + "_cut")));
   }
 }
 
