@@ -30,8 +30,8 @@ struct OpenAudio {
   SF_INFO info{};
 };
 
-[[noreturn]] void fail_bad(const std::filesystem::path& path, const std::string& what) {
-  throw Error(Exit::bad_data, path.string() + ": " + what);
+[[noreturn]] void fail_bad(const std::string& name, const std::string& what) {
+  throw Error(Exit::bad_data, name + ": " + what);
 }
 
 /// An ordinary file, opened for reading. A pipe or a device could block for ever, so neither is opened.
@@ -44,16 +44,36 @@ int open_ordinary_file(const std::filesystem::path& path) {
   const bool known = ::fstat(descriptor, &status) == 0;
   if (known && S_ISREG(status.st_mode) && status.st_size > 0) return descriptor;
   ::close(descriptor);
-  if (known && S_ISREG(status.st_mode)) fail_bad(path, "is empty (0 bytes); give an audio file");
+  if (known && S_ISREG(status.st_mode)) fail_bad(path.string(), "is empty (0 bytes); give an audio file");
   throw Error(Exit::no_input, path.string() + (S_ISDIR(status.st_mode) ? ": is a folder; name the files in it"
                                                                        : ": is not an ordinary file; copy it to one"));
 }
 
-OpenAudio open_audio(const std::filesystem::path& path) {
+/// Bytes that libsndfile reads as a file.
+struct BytesFile {
+  std::span<const std::byte> bytes;
+  sf_count_t position = 0;
+
+  static BytesFile& of(void* self) { return *static_cast<BytesFile*>(self); }
+  static sf_count_t length(void* self) { return static_cast<sf_count_t>(of(self).bytes.size()); }
+  static sf_count_t tell(void* self) { return of(self).position; }
+  static sf_count_t seek(sf_count_t offset, int whence, void* self) {
+    const sf_count_t base = whence == SEEK_SET ? 0 : whence == SEEK_CUR ? tell(self) : length(self);
+    return of(self).position = std::clamp<sf_count_t>(base + offset, 0, length(self));
+  }
+  static sf_count_t read(void* target, sf_count_t count, void* self) {
+    BytesFile& file = of(self);
+    const sf_count_t taken = std::clamp<sf_count_t>(count, 0, length(self) - file.position);
+    if (taken > 0) std::memcpy(target, file.bytes.data() + file.position, static_cast<size_t>(taken));
+    file.position += taken;
+    return taken;
+  }
+  static sf_count_t write(const void*, sf_count_t, void*) { return 0; }
+};
+
+/// Throws for what cannot be a recording.
+OpenAudio checked(OpenAudio audio, const std::string& path) {
   constexpr int kMostChannels = 1024, kHighestRate = 10'000'000;
-  OpenAudio audio;
-  // libsndfile closes the descriptor, also where it fails.
-  audio.file.reset(sf_open_fd(open_ordinary_file(path), SFM_READ, &audio.info, SF_TRUE));
   if (!audio.file) {
     fail_bad(path, std::string("is not audio that can be read: ") + sf_strerror(nullptr) +
                        " Give WAV, FLAC, AIFF, Ogg or MP3.");
@@ -68,6 +88,22 @@ OpenAudio open_audio(const std::filesystem::path& path) {
   return audio;
 }
 
+OpenAudio open_audio(const std::filesystem::path& path) {
+  OpenAudio audio;
+  // libsndfile closes the descriptor, also where it fails.
+  audio.file.reset(sf_open_fd(open_ordinary_file(path), SFM_READ, &audio.info, SF_TRUE));
+  return checked(std::move(audio), path.string());
+}
+
+/// `memory` must outlive the result.
+OpenAudio open_audio(BytesFile& memory, const std::string& name) {
+  if (memory.bytes.empty()) fail_bad(name, "is empty (0 bytes); give an audio file");
+  SF_VIRTUAL_IO io{&BytesFile::length, &BytesFile::seek, &BytesFile::read, &BytesFile::write, &BytesFile::tell};
+  OpenAudio audio;
+  audio.file.reset(sf_open_virtual(&io, SFM_READ, &audio.info, &memory));
+  return checked(std::move(audio), name);
+}
+
 std::string format_name(SNDFILE* file, int format) {
   SF_FORMAT_INFO major{}, minor{};
   major.format = format & SF_FORMAT_TYPEMASK;
@@ -79,12 +115,12 @@ std::string format_name(SNDFILE* file, int format) {
   return name;
 }
 
-[[noreturn]] void fail_long(const std::filesystem::path& path, int64_t most) {
+[[noreturn]] void fail_long(const std::string& path, int64_t most) {
   fail_bad(path, "is longer than " + std::to_string(most) + " samples; cut it into pieces");
 }
 
 /// All frames, channels averaged. Grows with what the file delivers, whatever its header says.
-std::vector<float> read_mono(const std::filesystem::path& path, OpenAudio& audio, int64_t most) {
+std::vector<float> read_mono(const std::string& path, OpenAudio& audio, int64_t most) {
   constexpr int64_t kBlockSamples = 1 << 16;
   const auto channels = static_cast<size_t>(audio.info.channels);
   std::vector<float> block(std::max(static_cast<size_t>(kBlockSamples), channels));
@@ -107,8 +143,7 @@ std::vector<float> read_mono(const std::filesystem::path& path, OpenAudio& audio
   return samples;
 }
 
-std::vector<float> to_rate(const std::filesystem::path& path, std::vector<float> samples, int from, int to,
-                           int64_t most) {
+std::vector<float> to_rate(const std::string& path, std::vector<float> samples, int from, int to, int64_t most) {
   constexpr int64_t kLargestRatio = 256;
   if (from > kLargestRatio * to || to > kLargestRatio * from) {
     fail_bad(path, "has " + std::to_string(from) + " Hz, too far from the " + std::to_string(to) +
@@ -175,14 +210,14 @@ std::vector<std::byte> encode_flac(const std::filesystem::path& path, const Wave
 
 }  // namespace
 
-AudioInfo audio_info(const std::filesystem::path& path) {
-  const OpenAudio audio = open_audio(path);
+namespace {
+
+AudioInfo info_of(const OpenAudio& audio) {
   return {audio.info.samplerate, audio.info.channels, audio.info.frames,
           format_name(audio.file.get(), audio.info.format)};
 }
 
-Waveform read_audio(const std::filesystem::path& path, const ReadOptions& options) {
-  OpenAudio audio = open_audio(path);
+Waveform read_whole(OpenAudio audio, const std::string& path, const ReadOptions& options) {
   // A stream of unknown length carries the largest number there is.
   const bool length_known = audio.info.frames != SF_COUNT_MAX;
   if (length_known && audio.info.frames > options.max_frames) fail_long(path, options.max_frames);
@@ -201,6 +236,24 @@ Waveform read_audio(const std::filesystem::path& path, const ReadOptions& option
     fail_bad(path, "is too long for the memory of this machine; cut it into pieces");
   }
   return waveform;
+}
+
+}  // namespace
+
+AudioInfo audio_info(const std::filesystem::path& path) { return info_of(open_audio(path)); }
+
+AudioInfo audio_info(std::span<const std::byte> bytes, const std::string& name) {
+  BytesFile memory{bytes};
+  return info_of(open_audio(memory, name));
+}
+
+Waveform read_audio(const std::filesystem::path& path, const ReadOptions& options) {
+  return read_whole(open_audio(path), path.string(), options);
+}
+
+Waveform read_audio(std::span<const std::byte> bytes, const std::string& name, const ReadOptions& options) {
+  BytesFile memory{bytes};
+  return read_whole(open_audio(memory, name), name, options);
 }
 
 void write_audio(const std::filesystem::path& path, const Waveform& waveform, Encoding encoding,

@@ -34,6 +34,10 @@ AudioInfo audio_info(const std::filesystem::path& path);
 /// holds no sample, or holds NaN or infinity.
 Waveform read_audio(const std::filesystem::path& path, const ReadOptions& options = {});
 
+/// The same of a file in memory: a member of an archive. `name` is for messages.
+AudioInfo audio_info(std::span<const std::byte> bytes, const std::string& name);
+Waveform read_audio(std::span<const std::byte> bytes, const std::string& name, const ReadOptions& options = {});
+
 enum class Encoding { pcm16, pcm24, float32 };
 Encoding encoding_from_name(const std::string& name);  ///< "pcm16", "pcm24", "float32"; Error{usage} otherwise
 

@@ -1,5 +1,9 @@
 #pragma once
 
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "models/flow/bijection.h"
 #include "models/model_shape.h"
 
@@ -17,6 +21,14 @@ class Vocoder : public Bijection {
   virtual Reach reach() const = 0;
   /// Frames at the start of a crop that only serve as the past of the others: a training leaves them out of its loss.
   virtual int64_t warmup_frames() const { return 0; }
+  /// Asks for backward passes that keep no activations (flow/reversible.h). Whether this model has them.
+  virtual bool set_reversible(bool /*on*/) { return false; }
+  /// The mean log-determinant of each part, in nats a sample, by name: the curves of a training. Of x, mel as
+  /// forward().
+  virtual std::vector<std::pair<std::string, double>> volumes(const torch::Tensor& /*x*/,
+                                                              const torch::Tensor& /*mel*/) {
+    return {};
+  }
   /// Tells a new model the filterbank [n_mels, n_fft/2 + 1] of its mels; most have no use for it.
   virtual void set_filterbank(const torch::Tensor& /*filterbank*/) {}
 };

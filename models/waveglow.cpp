@@ -59,10 +59,19 @@ WaveGlow::WaveGlow(const WaveGlowOptions& options) : options_(options) {
     levels.back().push_back(register_module(name + "_coupling", std::make_shared<AffineCoupling>(channels, net)));
     if (swap) levels.back().push_back(std::make_shared<SwapHalves>());
   }
+  steps_.push_back({"squeeze", std::make_shared<Squeeze>(o.group_size)});
+  for (size_t level = 0; level < levels.size(); ++level) {
+    for (const auto& map : levels[level]) steps_.push_back({{}, map, o.early_size * static_cast<int64_t>(level)});
+  }
+  for (const auto& child : named_children()) {
+    for (auto& step : steps_) {
+      if (step.map == child.value()) step.name = child.key();
+    }
+  }
   // From the noise end backwards: each level ends in the split that wraps all later ones.
   for (auto level = levels.rbegin(); level != levels.rend(); ++level) {
     if (chain_) level->push_back(std::make_shared<Split>(o.early_size, chain_));
-    if (level + 1 == levels.rend()) level->insert(level->begin(), std::make_shared<Squeeze>(o.group_size));
+    if (level + 1 == levels.rend()) level->insert(level->begin(), steps_.front().map);
     chain_ = std::make_shared<Chain>(*level);
   }
 }
@@ -89,7 +98,24 @@ torch::Tensor WaveGlow::context(const torch::Tensor& mel, int64_t groups) {
 }
 
 Mapped WaveGlow::forward(const torch::Tensor& x, const torch::Tensor& mel) {
-  return chain_->forward(x, context(mel, x.size(1) / options_.group_size));
+  const auto told = context(mel, x.size(1) / options_.group_size);
+  return reversible_ && torch::GradMode::is_enabled() ? forward_reversibly(steps_, x, told) : chain_->forward(x, told);
+}
+
+bool WaveGlow::set_reversible(bool on) {
+  reversible_ = on;
+  return true;
+}
+
+std::vector<std::pair<std::string, double>> WaveGlow::volumes(const torch::Tensor& x, const torch::Tensor& mel) {
+  const torch::NoGradGuard no_grad;
+  const auto means = mean_volumes(steps_, x, context(mel, x.size(1) / options_.group_size));
+  std::vector<std::pair<std::string, double>> out;
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    if (!steps_[i].name.empty() && steps_[i].name != "squeeze")
+      out.emplace_back(steps_[i].name, means[i] / static_cast<double>(options_.group_size));
+  }
+  return out;
 }
 
 Mapped WaveGlow::inverse(const torch::Tensor& z, const torch::Tensor& mel) {

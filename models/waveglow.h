@@ -6,6 +6,7 @@
 #include "models/flow/chain.h"
 #include "models/flow/conv1x1.h"
 #include "models/flow/coupling.h"
+#include "models/flow/reversible.h"
 #include "models/nets/wavenet.h"
 #include "models/vocoder.h"
 #include "models/waveglow_options.h"
@@ -25,6 +26,8 @@ class WaveGlow : public Vocoder {
   int64_t hop_length() const override { return options_.hop_length; }
   int64_t n_mels() const override { return options_.n_mels; }
   Reach reach() const override { return options_.reach(); }
+  bool set_reversible(bool on) override;
+  std::vector<std::pair<std::string, double>> volumes(const torch::Tensor& x, const torch::Tensor& mel) override;
   const WaveGlowOptions& options() const { return options_; }
 
  private:
@@ -33,7 +36,10 @@ class WaveGlow : public Vocoder {
   WaveGlowOptions options_;
   torch::nn::ConvTranspose1d upsample_{nullptr};
   torch::nn::Sequential encoder_{nullptr};
-  std::shared_ptr<Bijection> chain_;  // built from the registered steps; not registered itself, to keep names flat
+  std::vector<Step> steps_;  // from data to noise, flat
+  bool reversible_ = false;
+  std::shared_ptr<Bijection> chain_;  // the same, nested by early outputs; built from the registered steps; not
+                                      // registered itself, to keep names flat
 };
 
 }  // namespace melflow::models

@@ -23,6 +23,7 @@ constexpr Verb kVerbs[] = {
     {"eval", "quality, likelihood and speed of a voice on recordings", run_eval},
     {"score", "how well recordings fit a voice, in nats per sample", run_score},
     {"convert", "any published WaveGlow to our file, and back", run_convert},
+    {"data", "recordings for a training: check, pack", run_data},
     {"flow", "the six classical flows: train, eval, sample, plot", run_flow},
     {"inspect", "what is in a file, without executing anything", run_inspect},
     {"voices", "the voices at hand", run_voices},

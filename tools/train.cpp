@@ -1,3 +1,5 @@
+#include <sys/resource.h>
+
 #include <cstdio>
 #include <iostream>
 #include <optional>
@@ -7,6 +9,7 @@
 
 #include "audio/error.h"
 #include "engine/files/mel_file.h"
+#include "engine/train/processes.h"
 #include "engine/train/trainer.h"
 #include "tools/inputs.h"
 #include "tools/progress.h"
@@ -31,26 +34,60 @@ void begin_as(const engine::Voice& voice, nlohmann::json& config) {
   complete("train", {{"level", voice.level}});
 }
 
+/// Opens the recordings and says what there is; of several processes, the first speaks.
+std::shared_ptr<engine::Corpus> open_corpus(const std::vector<std::string>& data, const engine::TrainConfig& config,
+                                            bool first) {
+  auto corpus = engine::load_corpus({data.begin(), data.end()}, config, [first](const std::string& line) {
+    if (first) std::fprintf(stderr, "left out: %s\n", line.c_str());
+  });
+  if (!first) return corpus;
+  std::fprintf(stderr, "%ld recordings, %s; %ld kept out; gain %.3f\n", static_cast<long>(corpus->training_clips()),
+               clock_text(corpus->seconds()).c_str(), static_cast<long>(corpus->held_out_clips()), corpus->gain());
+  if (!config.mels && corpus->mels_beside() > 0) {
+    std::fprintf(stderr, "%ld recordings have a mel beside them, which is not used; --set mels=true does\n",
+                 static_cast<long>(corpus->mels_beside()));
+  }
+  return corpus;
+}
+
+std::string progress_text(const engine::Progress& p) {
+  char text[160];
+  std::snprintf(text, sizeof text, "step %ld/%ld  loss %.4f  %.0f samples/s  data wait %.1f %%  %s left",
+                static_cast<long>(p.step), static_cast<long>(p.steps), p.loss, p.items_per_second, 100 * p.data_wait,
+                clock_text(p.seconds_left).c_str());
+  return text;
+}
+
 }  // namespace
 
 int run_train(CLI::App& app, std::vector<std::string> arguments) {
-  std::string data, out, config_path, init;
-  std::vector<std::string> sets;
+  std::string out, config_path, init;
+  std::vector<std::string> data, sets;
   bool resume = false;
   int threads = 0;
-  app.add_option("--data", data, "folder of recordings, any format, any rate")->required();
+  std::string network;
+  app.add_option("--data", data, "folders of recordings, any format, any rate, and of .tar shards; or such files")
+      ->required();
   app.add_option("--out", out, "folder of the run")->required();
   app.add_option("--config", config_path, "JSON; NVIDIA's config.json is understood too");
   app.add_option("--set", sets, "key=value over the configuration: steps=1000, model.hidden=256, mel.n_mels=80");
   app.add_option("--init", init,
                  "voice to begin with, ours or a published one; model, mel recipe and level are the voice's");
+  app.add_option("--network", network,
+                 "interface over which several processes talk, open to all who reach it; left out: only this machine");
   app.add_flag("--resume", resume, "go on with the run that is in --out");
   app.add_option("--threads", threads, "of the CPU; 0: as many as there are")->check(CLI::Range(0, 1024));
   parse(app, std::move(arguments));
   if (threads > 0) torch::set_num_threads(threads);
+  const auto place = engine::process_place();
+  std::optional<engine::Processes> processes;
+  if (place) processes.emplace(*place, network);
+  const bool first = !processes || processes->rank() == 0;
 
-  // A resumed run goes on with its own configuration, unless told otherwise.
+  // A resumed run goes on with its own configuration, unless told otherwise. torchrun starts again what it started.
   const std::string stored = out + "/config.json";
+  const bool restarted = place && place->round != "0";
+  if (restarted) resume = std::filesystem::exists(stored);
   if (config_path.empty() && resume) config_path = stored;
   auto json = config_path.empty() ? nlohmann::json::object() : read_json(config_path);
   std::optional<engine::ModelVoice> start;
@@ -60,24 +97,20 @@ int run_train(CLI::App& app, std::vector<std::string> arguments) {
   }
   const auto config = engine::parse_train_config(json, sets, config_path.empty() ? "--set" : config_path);
 
-  auto corpus = engine::load_corpus(data, config);
-  for (const auto& line : corpus.refused) std::cerr << "left out: " << line << "\n";
-  std::fprintf(stderr, "%zu recordings, %s; %zu kept out; gain %.3f\n", corpus.training.size(),
-               clock_text(corpus.seconds()).c_str(), corpus.held_out.size(), corpus.gain);
+  const auto corpus = open_corpus(data, config, first);
   catch_signals();
-  engine::Trainer trainer(config, std::move(corpus), out, resume);
+  engine::Trainer trainer(config, corpus, out, resume, processes ? &*processes : nullptr);
   if (start) trainer.start_from(*start);
-  if (trainer.step() > 0) std::fprintf(stderr, "going on at step %ld\n", static_cast<long>(trainer.step()));
+  if (first && trainer.step() > 0) std::fprintf(stderr, "going on at step %ld\n", static_cast<long>(trainer.step()));
   ProgressLine line;
-  trainer.run(stop_requested, [&](const engine::Progress& p) {
-    char text[160];
-    std::snprintf(text, sizeof text, "step %ld/%ld  loss %.4f  %.0f samples/s  %s left", static_cast<long>(p.step),
-                  static_cast<long>(p.steps), p.loss, p.items_per_second, clock_text(p.seconds_left).c_str());
-    line.show(text);
-  });
-  std::fprintf(stderr, "%s at step %ld, %ld steps left out; voice in %s/voice.safetensors\n",
+  trainer.run(stop_requested, [&](const engine::Progress& p) { line.show(progress_text(p)); });
+  if (processes) processes->leave();
+  if (!first) return signal_exit_code();
+  rusage used{};
+  getrusage(RUSAGE_SELF, &used);
+  std::fprintf(stderr, "%s at step %ld, %ld steps left out, %ld MB at most; voice in %s/voice.safetensors\n",
                stop_requested() ? "stopped" : "done", static_cast<long>(trainer.step()),
-               static_cast<long>(trainer.skipped_steps()), out.c_str());
+               static_cast<long>(trainer.skipped_steps()), used.ru_maxrss / 1024, out.c_str());
   return signal_exit_code();
 }
 

@@ -17,6 +17,7 @@ struct Verb {
 
 int run_bench(CLI::App& app, std::vector<std::string> arguments);
 int run_convert(CLI::App& app, std::vector<std::string> arguments);
+int run_data(CLI::App& app, std::vector<std::string> arguments);
 int run_devices(CLI::App& app, std::vector<std::string> arguments);
 int run_doctor(CLI::App& app, std::vector<std::string> arguments);
 int run_eval(CLI::App& app, std::vector<std::string> arguments);

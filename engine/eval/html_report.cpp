@@ -3,79 +3,19 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <span>
 
 #include "audio/mel.h"
 #include "audio/wav.h"
+#include "engine/files/html.h"
 #include "engine/files/picture.h"
 
 namespace melflow::engine {
 namespace {
 
-constexpr const char* kHead = R"html(<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>melflow eval</title><style>
-:root { color-scheme: light dark; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 64rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; margin: 1rem 0; }
-th, td { padding: .2rem .8rem; border-bottom: 1px solid #8884; text-align: right; }
-th:first-child, td:first-child { text-align: left; }
-section { border-top: 1px solid #8888; margin-top: 2rem; }
-h2 { font-size: 1.1rem; overflow-wrap: anywhere; }
-img, svg { width: 100%; display: block; }
-img { height: 10rem; }
-svg { height: auto; }
-details { overflow-x: auto; }
-.players { display: flex; flex-wrap: wrap; gap: 1rem; }
-figure { margin: .6rem 0; }
-figcaption { display: flex; justify-content: space-between; font-size: .85rem; }
-polyline { fill: none; stroke: #2a7ae2; stroke-width: 1.5; vector-effect: non-scaling-stroke; }
-text { font: 12px sans-serif; fill: currentColor; }
-</style></head><body>
-)html";
+using files::base64;
+using files::html_escaped;
 
-std::string escaped(const std::string& text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
-}
-
-std::string base64(std::span<const std::byte> bytes) {
-  static constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  out.reserve((bytes.size() + 2) / 3 * 4);
-  for (size_t i = 0; i < bytes.size(); i += 3) {
-    const size_t here = std::min<size_t>(3, bytes.size() - i);
-    uint32_t bits = 0;
-    for (size_t j = 0; j < 3; ++j) bits = bits << 8 | (j < here ? std::to_integer<uint32_t>(bytes[i + j]) : 0u);
-    for (size_t j = 0; j < 4; ++j) out += j <= here ? kDigits[bits >> (18 - 6 * j) & 63] : '=';
-  }
-  return out;
-}
-
-std::string number(double value, int digits = 4) {
-  if (!std::isfinite(value)) return "–";
-  char text[64];
-  std::snprintf(text, sizeof text, "%.*f", digits, value);
-  return text;
-}
+std::string number(double value, int digits = 4) { return files::html_number(value, digits); }
 
 std::string row(const MeasureName& name, const Measures& voice, const Measures& floor) {
   return std::string("<tr><td>") + name.key + "</td><td>" + number(voice.*name.value) + "</td><td>" +
@@ -93,7 +33,7 @@ std::string recordings_table(const Evaluation& evaluation) {
   for (const auto& name : kMeasures) out += std::string("<th>") + name.key + "</th>";
   out += "</tr>\n";
   for (const auto& item : evaluation.items) {
-    out += "<tr><td>" + escaped(item.path.filename().string()) + "</td><td>" + number(item.seconds, 1) + "</td>";
+    out += "<tr><td>" + html_escaped(item.path.filename().string()) + "</td><td>" + number(item.seconds, 1) + "</td>";
     for (const auto& name : kMeasures) out += "<td>" + number(item.voice.*name.value, 3) + "</td>";
     out += "</tr>\n";
   }
@@ -148,7 +88,7 @@ std::string likelihood_line(const std::vector<float>& nats, double seconds) {
 std::string section(const EvalItem& item, audio::MelExtractor& extract) {
   const auto [recording, voice] = files::spectrogram_panels(extract(item.recording), extract(item.synthesis));
   const auto& recipe = extract.options();
-  return "<section><h2>" + escaped(item.path.filename().string()) + "</h2>\n<div class=\"players\">" +
+  return "<section><h2>" + html_escaped(item.path.filename().string()) + "</h2>\n<div class=\"players\">" +
          player("recording", item.recording) + player("voice", item.synthesis) +
          player("Griffin-Lim", item.floor_synthesis) + "</div>\n" + panel("recording", recording, recipe) +
          panel("voice", voice, recipe) + likelihood_line(item.per_frame, item.seconds) +
@@ -160,18 +100,18 @@ std::string section(const EvalItem& item, audio::MelExtractor& extract) {
 std::string html_report(const Evaluation& evaluation) {
   double seconds = 0;
   for (const auto& item : evaluation.items) seconds += item.seconds;
-  std::string out = kHead;
-  out += "<h1>" + escaped(std::filesystem::path(evaluation.voice).filename().string()) + "</h1>\n<p>" +
+  std::string out = files::html_head("melflow eval");
+  out += "<h1>" + html_escaped(std::filesystem::path(evaluation.voice).filename().string()) + "</h1>\n<p>" +
          std::to_string(evaluation.items.size()) + " recordings, " + number(seconds, 1) + " s; sigma " +
          number(evaluation.sigma, 3) + ", draws " + std::to_string(evaluation.draws) + ", denoiser " +
          number(evaluation.denoise, 3) + ", seed " + std::to_string(evaluation.seed) +
          ". Each was synthesised from its own mel; Griffin-Lim from the same mel is the floor to beat.</p>\n";
-  if (!evaluation.pesq_absent.empty()) out += "<p>No PESQ: " + escaped(evaluation.pesq_absent) + ".</p>\n";
+  if (!evaluation.pesq_absent.empty()) out += "<p>No PESQ: " + html_escaped(evaluation.pesq_absent) + ".</p>\n";
   out += table(evaluation.mean(&EvalItem::voice), evaluation.mean(&EvalItem::griffin_lim));
   out += recordings_table(evaluation);
   if (!evaluation.failures.empty()) {
     out += "<p>Failed:</p><ul>\n";
-    for (const auto& failure : evaluation.failures) out += "<li>" + escaped(failure.message) + "</li>\n";
+    for (const auto& failure : evaluation.failures) out += "<li>" + html_escaped(failure.message) + "</li>\n";
     out += "</ul>\n";
   }
   audio::MelExtractor extract(evaluation.mel);
@@ -185,7 +125,7 @@ std::string html_report(const Evaluation& evaluation) {
     out +=
         "<p>Sounds and pictures of the first " + std::to_string(shown) + " recordings; the table above has all.</p>\n";
   }
-  return out + "</body></html>\n";
+  return out + files::kHtmlEnd;
 }
 
 }  // namespace melflow::engine

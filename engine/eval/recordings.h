@@ -24,11 +24,11 @@ struct RecordingChoice {
 
 struct ChosenRecordings {
   std::vector<std::filesystem::path> paths;  ///< sorted
-  std::vector<Failure> refused;              ///< what a training refuses too and hence does not count
+  std::vector<Failure> refused;              ///< what a training refuses too, by its header, and does not count
 };
 
 /// With hold_out_every this is the set that a training with the same recipe and the same number kept out: files that a
-/// training refuses are not counted, so every file up to the last chosen one is read. Throws Error{no_input} where
+/// training refuses by their headers are not counted. Throws Error{no_input} where
 /// nothing is left.
 ChosenRecordings choose_recordings(const std::filesystem::path& folder, const audio::MelOptions& recipe,
                                    const RecordingChoice& choice);

@@ -1,4 +1,5 @@
 #include "engine/eval/score.h"
+#include "engine/data/clips.h"
 
 #include <algorithm>
 #include <cmath>
@@ -7,9 +8,9 @@
 
 #include "audio/error.h"
 #include "audio/wav.h"
+#include "engine/data/clips.h"
 #include "engine/files/mel_file.h"
 #include "engine/tensors.h"
-#include "engine/train/dataset.h"
 #include "engine/train/trainer.h"
 
 namespace melflow::engine {

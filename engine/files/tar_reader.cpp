@@ -70,10 +70,12 @@ bool looks_like_tar(std::span<const std::byte> bytes) {
   return header[0] != '\0' && checksum_holds(header);
 }
 
-std::map<std::string, std::span<const std::byte>> parse_tar(std::span<const std::byte> bytes, const std::string& name) {
+std::map<std::string, std::span<const std::byte>> parse_tar(std::span<const std::byte> bytes, const std::string& name,
+                                                            const std::function<void(size_t)>& passed) {
   std::map<std::string, std::span<const std::byte>> members;
   std::string long_name;
   for (size_t at = 0, count = 0; at + kBlock <= bytes.size(); ++count) {
+    if (passed) passed(at);
     if (count > kMaxMembers) refuse(name, "it has more than 65,536 members");
     const std::string_view header(reinterpret_cast<const char*>(bytes.data()) + at, kBlock);
     if (header.find_first_not_of('\0') == std::string_view::npos) return members;  // the end mark

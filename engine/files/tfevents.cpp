@@ -174,6 +174,11 @@ void EventWriter::image(const std::string& tag, int64_t step, const Image& image
   append(summary_event(now(), step, tag, bytes_field(4, message)));
 }
 
+void EventWriter::begins_again(int64_t step) {
+  // Event{session_log = 7}, SessionLog{status = 1}; START is 1.
+  append(double_field(1, now()) + int_field(2, step) + bytes_field(7, int_field(1, 1)));
+}
+
 void EventWriter::text(const std::string& tag, int64_t step, const std::string& markdown) {
   constexpr int kString = 7;  // DT_STRING
   // TensorProto{dtype = 1, tensor_shape = 2 {dim = 2 {size = 1}}, string_val = 8}

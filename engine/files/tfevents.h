@@ -35,6 +35,8 @@ class EventWriter {
   void scalar(const std::string& tag, int64_t step, float value);
   void audio(const std::string& tag, int64_t step, const melflow::audio::Waveform& waveform);  ///< as 16-bit WAV
   void image(const std::string& tag, int64_t step, const Image& image);                        ///< as PNG
+  /// Another writer has gone before: of its records those from `step` on are shown no more.
+  void begins_again(int64_t step);
   void text(const std::string& tag, int64_t step, const std::string& markdown);
 
   /// Hands everything to the operating system and waits until it is on the disk. Records otherwise reach the file

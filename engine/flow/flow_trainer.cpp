@@ -85,17 +85,17 @@ Weights FlowTrainer::changing_buffers() {
   return buffers;
 }
 
-FlowBatch FlowTrainer::training_batch(int64_t step) {
-  if (data_.toy != nullptr) return draw(data_, config_.batch_size, seed_for(config_.seed, kTrainingNoise, step));
+FlowBatch FlowTrainer::training_batch(int64_t index) {
+  if (data_.toy != nullptr) return draw(data_, config_.batch_size, seed_for(config_.seed, kTrainingNoise, index));
   // Each pass over the items in an order of its own; what does not fill a batch at its end waits for another pass.
   const auto items = training_.size(0), size = std::min(config_.batch_size, items), batches = items / size;
-  if (const auto epoch = step / batches; epoch != epoch_) {
+  if (const auto epoch = index / batches; epoch != epoch_) {
     auto random = generator(seed_for(config_.seed, kOrder, epoch));
     epoch_order_ =
         training_.index_select(0, torch::randperm(items, random, torch::TensorOptions().dtype(torch::kInt64)));
     epoch_ = epoch;
   }
-  return take(data_, epoch_order_.narrow(0, step % batches * size, size));
+  return take(data_, epoch_order_.narrow(0, index % batches * size, size));
 }
 
 torch::Tensor FlowTrainer::mean_loss(const FlowBatch& batch, uint64_t seed) {
@@ -116,10 +116,10 @@ std::string FlowTrainer::unit() const {
   return flow_->shape().image() ? "bits/dim" : "nats";
 }
 
-torch::Tensor FlowTrainer::loss(int64_t step) {
-  if (data_.energy == nullptr) return mean_loss(training_batch(step), seed_for(config_.seed, kTrainingNoise, step));
-  const double rise = config_.anneal * static_cast<double>(config_.steps);
-  const double weight = rise > 0 ? std::min(1.0, 0.01 + static_cast<double>(step) / rise) : 1.0;
+torch::Tensor FlowTrainer::loss(int64_t batch) {
+  if (data_.energy == nullptr) return mean_loss(training_batch(batch), seed_for(config_.seed, kTrainingNoise, batch));
+  const double rise = config_.anneal * static_cast<double>(config_.steps * config_.accumulate);
+  const double weight = rise > 0 ? std::min(1.0, 0.01 + static_cast<double>(batch) / rise) : 1.0;
   return divergence(config_.batch_size, weight) + data_.energy->log_normaliser;
 }
 

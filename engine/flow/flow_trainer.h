@@ -30,8 +30,8 @@ class FlowTrainer : private Objective {
  private:
   torch::nn::Module& model() override { return *flow_; }
   Weights changing_buffers() override;
-  torch::Tensor loss(int64_t step) override;
-  double items_per_step() const override { return static_cast<double>(config_.batch_size); }
+  torch::Tensor loss(int64_t batch) override;
+  double items_per_batch() const override { return static_cast<double>(config_.batch_size); }
   std::string item_unit() const override { return "items"; }
   double validate(const Weights& average) override;
   std::string validation_tag() const override { return "validation"; }
@@ -40,7 +40,7 @@ class FlowTrainer : private Objective {
   void split(int64_t items);
   /// Sets what the model takes from data before its first step.
   void prepare_model();
-  FlowBatch training_batch(int64_t step);
+  FlowBatch training_batch(int64_t index);
   /// Mean loss of a batch, in the objective's unit; `seed` is that of the dequantisation.
   torch::Tensor mean_loss(const FlowBatch& batch, uint64_t seed);
   torch::Tensor divergence(int64_t count, double energy_weight);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <iostream>
+#include <span>
 #include <vector>
 
 #include <torch/torch.h>
@@ -10,6 +11,7 @@
 
 #include "audio/error.h"
 #include "engine/files/safetensors.h"
+#include "engine/files/tfevents.h"
 #include "engine/tensors.h"
 
 namespace melflow::engine {
@@ -64,13 +66,41 @@ void each_tensor(torch::nn::Module& model, const Tensors& buffers, const Tensors
   for (const auto& [name, tensor] : average) use("average." + name, tensor);
 }
 
-TrainState restore(const fs::path& path, torch::nn::Module& model, const Tensors& buffers, const Tensors& average,
-                   torch::optim::Adam& adam) {
-  const files::SafetensorsFile file(path);
+/// Calls use(name in the file, number) for every number of a state: one list for saving and loading.
+template <typename State, typename Use>
+void each_number(State& state, Use&& use) {
+  use("step", state.step);
+  use("skipped_steps", state.skipped_steps);
+  use("seconds", state.seconds);
+  use("best", state.best);
+  use("since_best", state.since_best);
+  use("since_fall", state.since_fall);
+  use("plateau_scale", state.plateau_scale);
+  use("bad_in_a_row", state.bad_in_a_row);
+  use("loss_sum", state.loss_sum);
+  use("losses", state.losses);
+}
+
+/// Of all names and bytes: finds out what neither a header nor a length shows.
+uint32_t digest(const std::map<std::string, files::TensorView>& tensors) {
+  std::string sums;
+  for (const auto& [name, view] : tensors) sums += name + " " + std::to_string(files::crc32c(view.bytes)) + "\n";
+  return files::crc32c(std::as_bytes(std::span(sums)));
+}
+
+/// What the file says beside its tensors. Throws Error{bad_data} where the file is not a whole checkpoint.
+nlohmann::json train_state(const files::SafetensorsFile& file, const fs::path& path) {
   const auto text = file.metadata().find("train_state");
-  const auto json =
-      text == file.metadata().end() ? nlohmann::json() : nlohmann::json::parse(text->second, nullptr, false);
+  auto json = text == file.metadata().end() ? nlohmann::json() : nlohmann::json::parse(text->second, nullptr, false);
   if (!json.is_object()) throw Error(Exit::bad_data, path.string() + ": not a checkpoint of a training run");
+  if (json.contains("digest") && json["digest"] != digest(file.tensors())) {
+    throw Error(Exit::bad_data, path.string() + ": is damaged, its digest is another");
+  }
+  return json;
+}
+
+TrainState restore(const files::SafetensorsFile& file, const nlohmann::json& json, const fs::path& path,
+                   torch::nn::Module& model, const Tensors& buffers, const Tensors& average, torch::optim::Adam& adam) {
   torch::NoGradGuard no_grad;
   size_t used = 0;
   each_tensor(model, buffers, average, adam, [&](const std::string& name, torch::Tensor tensor) {
@@ -85,11 +115,8 @@ TrainState restore(const fs::path& path, torch::nn::Module& model, const Tensors
   if (used != file.tensors().size()) {
     throw Error(Exit::bad_data, path.string() + ": holds tensors that this model has not");
   }
-  TrainState state{.step = json.value("step", int64_t{0}),
-                   .skipped_steps = json.value("skipped_steps", int64_t{0}),
-                   .seconds = json.value("seconds", 0.0)};
-  state.best = json.value("best", state.best);
-  state.since_best = json.value("since_best", state.since_best);
+  TrainState state;
+  each_number(state, [&](const char* name, auto& number) { number = json.value(name, number); });
   for (const auto& p : model.parameters()) moments(adam, p).step(json.value("adam_steps", state.step));
   return state;
 }
@@ -104,14 +131,10 @@ void save_checkpoint(const fs::path& run, const TrainState& state, torch::nn::Mo
   if (error) throw Error(Exit::cannot_create, folder.string() + ": cannot be made (" + error.message() + ")");
   TensorTable table;
   each_tensor(model, buffers, average, adam, [&](const std::string& name, torch::Tensor t) { table.add(name, t); });
-  nlohmann::json json{{"step", state.step},
-                      {"skipped_steps", state.skipped_steps},
-                      {"seconds", state.seconds},
-                      {"adam_steps", state.step - state.skipped_steps}};
-  if (std::isfinite(state.best)) {
-    json["best"] = state.best;
-    json["since_best"] = state.since_best;
-  }
+  nlohmann::json json{{"adam_steps", state.step - state.skipped_steps}, {"digest", digest(table.views())}};
+  each_number(state, [&](const char* name, const auto& number) {
+    if (std::isfinite(static_cast<double>(number))) json[name] = number;  // no validation yet: no best
+  });
   files::write_safetensors(folder / ("step-" + std::to_string(state.step) + ".safetensors"), table.views(),
                            {{"train_state", json.dump()}}, AtomicFile::Existing::replace);
   const auto all = checkpoints(run);
@@ -121,13 +144,15 @@ void save_checkpoint(const fs::path& run, const TrainState& state, torch::nn::Mo
 std::optional<TrainState> load_checkpoint(const fs::path& run, torch::nn::Module& model, const Tensors& buffers,
                                           const Tensors& average, torch::optim::Adam& adam) {
   for (const auto& found : checkpoints(run)) {
+    std::optional<files::SafetensorsFile> file;
+    nlohmann::json json;
     try {
-      files::SafetensorsFile whole(found.path);
+      json = train_state(file.emplace(found.path), found.path);
     } catch (const Error& e) {
       std::cerr << e.what() << "; taking the checkpoint before it\n";
       continue;
     }
-    return restore(found.path, model, buffers, average, adam);
+    return restore(*file, json, found.path, model, buffers, average, adam);
   }
   return std::nullopt;
 }

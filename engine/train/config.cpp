@@ -15,9 +15,14 @@ void fields(TrainConfig& c, Visit&& visit) {
   loop_fields(c, visit);
   visit("batch_size", c.batch_size);
   visit("segment_frames", c.segment_frames);
+  visit("reversible", c.reversible);
+  visit("precision", c.precision);
   visit("level", c.level);
   visit("dequantise", c.dequantise);
   visit("hold_out_every", c.hold_out_every);
+  visit("shuffle_mb", c.shuffle_mb);
+  visit("data_workers", c.data_workers);
+  visit("mels", c.mels);
   visit("sigma", c.sigma);
   visit("name", c.name);
   visit("licence", c.licence);
@@ -106,6 +111,11 @@ void read_mel(audio::MelOptions& mel, const json& object, const std::string& nam
 
 }  // namespace
 
+std::span<const char* const> enum_names(TrainPrecision) {
+  static constexpr const char* kNames[] = {"fp32", "bf16"};
+  return kNames;
+}
+
 TrainConfig parse_train_config(const json& input, const std::vector<std::string>& sets, const std::string& name) {
   if (!input.is_object()) throw Error(Exit::config, name + ": no JSON object");
   json root = input.contains("waveglow_config") ? from_nvidia(input, name) : input;
@@ -128,6 +138,8 @@ TrainConfig parse_train_config(const json& input, const std::vector<std::string>
   if (config.batch_size == 0 || config.segment_frames == 0) {
     throw Error(Exit::config, name + ": train.batch_size and segment_frames must not be 0");
   }
+  if (config.data_workers > 256) throw Error(Exit::config, name + ": train.data_workers must be 256 or fewer");
+  if (config.shuffle_mb > int64_t{1} << 30) throw Error(Exit::config, name + ": train.shuffle_mb must be 2^30 or less");
   config.validate(name);
   return config;
 }

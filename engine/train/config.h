@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,11 @@
 
 namespace melflow::engine {
 
+/// What the networks compute in; bf16: LibTorch's autocast. Likelihoods, 1x1 convolutions, their inverses and
+/// determinants stay in single precision, as weights and moments do.
+enum class TrainPrecision { fp32, bf16 };
+std::span<const char* const> enum_names(TrainPrecision);
+
 /// What a training run is made of. JSON {"model": {…}, "mel": {…}, "train": {…}}; every key has a default, unknown keys
 /// are errors. NVIDIA's config.json (train_config, data_config, waveglow_config) is understood too.
 struct TrainConfig : LoopOptions {
@@ -19,9 +25,14 @@ struct TrainConfig : LoopOptions {
 
   int64_t batch_size = 8;       ///< crops a step
   int64_t segment_frames = 32;  ///< mel frames a crop; samples = segment_frames · hop_length
+  bool reversible = false;      ///< no activations are kept, inputs are found again: models/flow/reversible.h
+  TrainPrecision precision = TrainPrecision::fp32;
   double level = 0.08;          ///< RMS that the corpus is brought to by one gain; 0 leaves it as it is
   double dequantise = 1.0;      ///< uniform noise added, in steps of 16-bit samples; 0: none
   int64_t hold_out_every = 20;  ///< every n-th sentence is kept out for validation; 0: none
+  int64_t shuffle_mb = 512;     ///< decoded sound among which is shuffled; twice as much is in memory at most
+  int64_t data_workers = 2;     ///< threads that read and make batches ahead; their number changes nothing
+  bool mels = false;            ///< take the mels that lie beside recordings instead of computing them
   double sigma = 1.0;           ///< temperature of samples, recorded in the voice
   std::string name = "voice", licence = "", training_data = "";  ///< for the voice's card
 };

@@ -3,6 +3,8 @@
 #include <chrono>
 #include <cmath>
 #include <limits>
+#include <numbers>
+#include <optional>
 #include <span>
 
 #include <torch/torch.h>
@@ -16,6 +18,22 @@ namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+/// The speed since it was made, and the share of that time that went in waiting for data.
+struct Meter {
+  explicit Meter(const Objective& objective) : waited(objective.data_wait_seconds()) {}
+  Clock::time_point since = Clock::now();
+  double steps = 0, waited;
+  double steps_per_second() const { return steps / seconds_since(since); }
+  double wait(const Objective& objective) const {
+    return (objective.data_wait_seconds() - waited) / seconds_since(since);
+  }
+};
+
+double mean_loss(const TrainState& state) {
+  return state.losses > 0 ? state.loss_sum / static_cast<double>(state.losses)
+                          : std::numeric_limits<double>::quiet_NaN();
+}
 
 /// Copies of all parameters, by name.
 Weights snapshot(const torch::nn::Module& model) {
@@ -42,8 +60,8 @@ void prepare_run(const fs::path& run, bool resume) {
   if (error) throw Error(Exit::cannot_create, run.string() + ": cannot be made (" + error.message() + ")");
 }
 
-TrainingLoop::TrainingLoop(const LoopOptions& options, Objective& objective, fs::path run)
-    : options_(options), objective_(objective), run_(std::move(run)) {
+TrainingLoop::TrainingLoop(const LoopOptions& options, Objective& objective, fs::path run, Processes* processes)
+    : options_(options), objective_(objective), run_(std::move(run)), processes_(processes) {
   const auto& o = options_;
   adam_ = std::make_unique<torch::optim::Adam>(
       objective_.model().parameters(),
@@ -51,6 +69,11 @@ TrainingLoop::TrainingLoop(const LoopOptions& options, Objective& objective, fs:
   if (o.ema > 0) average_ = snapshot(objective_.model());
   auto buffers = objective_.changing_buffers();
   if (const auto state = load_checkpoint(run_, objective_.model(), buffers, average_, *adam_)) state_ = *state;
+  if (processes_ == nullptr) return;
+  processes_->require_same(
+      state_.step,
+      run_.string() + ": the processes begin at different steps; it must be one folder that all of them see");
+  processes_->share_gradients(objective_.model().parameters());
 }
 
 void TrainingLoop::restart_average() {
@@ -61,9 +84,29 @@ double TrainingLoop::learning_rate() const {
   const auto step = static_cast<double>(state_.step), steps = static_cast<double>(options_.steps);
   const auto warmup = static_cast<double>(options_.warmup_steps);
   if (step < warmup) return options_.learning_rate * (step + 1) / warmup;
+  if (options_.schedule == Schedule::plateau) {
+    return std::max(options_.final_learning_rate, options_.learning_rate * state_.plateau_scale);
+  }
   const double decay = options_.decay_steps > 0 ? static_cast<double>(options_.decay_steps) : steps - warmup;
-  const double left = std::clamp((steps - step) / std::max(decay, 1.0), 0.0, 1.0);
+  double left = std::clamp((steps - step) / std::max(decay, 1.0), 0.0, 1.0);
+  if (options_.schedule == Schedule::cosine) left = (1 - std::cos(std::numbers::pi * left)) / 2;
   return options_.final_learning_rate + (options_.learning_rate - options_.final_learning_rate) * left;
+}
+
+double TrainingLoop::gradients() {
+  const auto parts = options_.accumulate;
+  double sum = 0;
+  adam_->zero_grad();
+  for (int64_t batch = state_.step * parts; batch < (state_.step + 1) * parts; ++batch) {
+    // What the model itself draws is a function of the batch too, so that a resumed run goes on exactly.
+    torch::manual_seed(static_cast<uint64_t>(options_.seed) * 0x9E3779B97F4A7C15u + static_cast<uint64_t>(batch));
+    const auto loss = objective_.loss(batch) / static_cast<double>(parts);
+    // Of several processes: gradients are summed here first, and averaged over all with the last part.
+    const bool last = batch + 1 == (state_.step + 1) * parts;
+    processes_ != nullptr&& last ? processes_->backward(loss) : loss.backward();
+    sum += loss.item<double>();
+  }
+  return processes_ == nullptr ? sum : processes_->mean(sum);
 }
 
 double TrainingLoop::train_step() {
@@ -71,24 +114,19 @@ double TrainingLoop::train_step() {
   model.train();
   const double rate = learning_rate();
   for (auto& group : adam_->param_groups()) static_cast<torch::optim::AdamOptions&>(group.options()).lr(rate);
-  // What the model itself draws is a function of the step too, so that a resumed run goes on exactly.
-  torch::manual_seed(static_cast<uint64_t>(options_.seed) * 0x9E3779B97F4A7C15u + static_cast<uint64_t>(state_.step));
-  const auto loss = objective_.loss(state_.step);
-  adam_->zero_grad();
-  loss.backward();
+  const double value = gradients();
   const double limit = options_.gradient_clip > 0 ? options_.gradient_clip : std::numeric_limits<double>::infinity();
   const double norm = torch::nn::utils::clip_grad_norm_(model.parameters(), limit);
   ++state_.step;
-  const double value = loss.item<double>();
   if (!std::isfinite(value) || !std::isfinite(norm)) {
     ++state_.skipped_steps;
-    if (++bad_in_a_row_ >= options_.bad_steps_in_a_row) {
-      throw Error(Exit::bad_data, run_.string() + ": " + std::to_string(bad_in_a_row_) +
+    if (++state_.bad_in_a_row >= options_.bad_steps_in_a_row) {
+      throw Error(Exit::bad_data, run_.string() + ": " + std::to_string(state_.bad_in_a_row) +
                                       " steps in a row were not finite; lower the learning rate, then --resume");
     }
     return std::numeric_limits<double>::quiet_NaN();
   }
-  bad_in_a_row_ = 0;
+  state_.bad_in_a_row = 0;
   if (options_.weight_decay > 0) {
     torch::NoGradGuard no_grad;
     torch::_foreach_mul_(model.parameters(), 1 - rate * options_.weight_decay);
@@ -107,20 +145,42 @@ void TrainingLoop::update_average() {
   for (const auto& p : objective_.model().named_parameters()) average_[p.key()].lerp_(p.value(), 1 - decay);
 }
 
-void TrainingLoop::validate(RunLog& log) {
-  const double value = objective_.validate(average_);
-  log.scalars(state_.step, {{objective_.validation_tag(), value}});
-  if (options_.patience == 0 || std::isnan(value)) return;
+void TrainingLoop::validate(RunLog* log) {
+  double value = 0;
+  if (log != nullptr) {
+    value = objective_.validate(average_);
+    auto points = objective_.curves();
+    points.emplace_back(objective_.validation_tag(), value);
+    if (!average_.empty()) points.emplace_back(objective_.validation_tag() + "_raw", objective_.validate({}));
+    log->scalars(state_.step, points);
+  }
+  if (processes_ != nullptr) value = processes_->from_first(value);
+  if (std::isnan(value)) return;
   if (value < state_.best) {
     state_.best = value;
-    state_.since_best = 0;
-    objective_.write_result(state_, average_);
-  } else {
-    ++state_.since_best;
+    state_.since_best = state_.since_fall = 0;
+    if (options_.patience > 0 && writes()) objective_.write_result(state_, average_);
+    return;
+  }
+  ++state_.since_best;
+  if (options_.schedule == Schedule::plateau && ++state_.since_fall >= options_.plateau_patience) {
+    state_.since_fall = 0;
+    state_.plateau_scale *= options_.plateau_factor;
   }
 }
 
-void TrainingLoop::save() {
+void TrainingLoop::log_loss(RunLog& log, double items_per_second, double data_wait) {
+  log.scalars(state_.step, {{"loss", mean_loss(state_)},
+                            {"learning_rate", learning_rate()},
+                            {objective_.item_unit() + "_per_second", items_per_second},
+                            {"data_wait", data_wait},
+                            {"skipped_steps", static_cast<double>(state_.skipped_steps)}});
+  state_.loss_sum = 0;
+  state_.losses = 0;
+}
+
+void TrainingLoop::save(RunLog& log) {
+  log.flush();  // first: what a checkpoint has behind it is on record
   save_checkpoint(run_, state_, objective_.model(), objective_.changing_buffers(), average_, *adam_,
                   options_.keep_checkpoints);
   const bool best_is_written = options_.patience > 0 && std::isfinite(state_.best);
@@ -128,45 +188,44 @@ void TrainingLoop::save() {
 }
 
 void TrainingLoop::run(const std::function<bool()>& stop, const std::function<void(const Progress&)>& report) {
-  RunLog log(run_, state_.step);
+  std::optional<RunLog> log;
+  if (writes()) log.emplace(run_, state_.step);
   const auto due = [&](int64_t every) {
     return every > 0 && (state_.step % every == 0 || state_.step == options_.steps);
   };
-  const double items = objective_.items_per_step();
-  auto last = Clock::now();
-  double loss = 0, finite = 0, steps = 0;
+  const double items = objective_.items_per_batch() * static_cast<double>(options_.accumulate);
+  Meter reported(objective_), logged(objective_);
   bool saved = false;
-  while (state_.step < options_.steps && !out_of_patience() && !stop()) {
+  while (state_.step < options_.steps && !ended(out_of_patience() || stop())) {
     const auto begin = Clock::now();
     const double value = train_step();
     state_.seconds += seconds_since(begin);
     saved = false;
-    ++steps;
+    ++reported.steps;
+    ++logged.steps;
     if (std::isfinite(value)) {
-      loss += value;
-      ++finite;
+      state_.loss_sum += value;
+      ++state_.losses;
     }
-    if (const double elapsed = seconds_since(last); elapsed >= 1 || state_.step == options_.steps) {
-      const double mean = finite > 0 ? loss / finite : std::numeric_limits<double>::quiet_NaN();
-      report({state_.step, options_.steps, mean, steps * items / elapsed,
-              static_cast<double>(options_.steps - state_.step) * elapsed / steps});
-      log.scalars(state_.step, {{"loss", mean},
-                                {"learning_rate", learning_rate()},
-                                {objective_.item_unit() + "_per_second", steps * items / elapsed},
-                                {"skipped_steps", static_cast<double>(state_.skipped_steps)}});
-      last = Clock::now();
-      loss = finite = steps = 0;
+    if (log && (seconds_since(reported.since) >= 1 || state_.step == options_.steps)) {
+      const double rate = reported.steps_per_second();
+      report({state_.step, options_.steps, mean_loss(state_), rate * items,
+              static_cast<double>(options_.steps - state_.step) / rate, reported.wait(objective_)});
+      reported = Meter(objective_);
     }
-    if (due(options_.validation_every)) validate(log);
-    if (due(options_.sample_every)) objective_.write_samples(log, state_.step, average_);
+    if (log && (state_.step % options_.log_every == 0 || state_.step == options_.steps)) {
+      log_loss(*log, logged.steps_per_second() * items, logged.wait(objective_));
+      logged = Meter(objective_);
+    }
+    if (due(options_.validation_every)) validate(log ? &*log : nullptr);
+    if (!log) continue;
+    if (due(options_.sample_every)) objective_.write_samples(*log, state_.step, average_);
     if (due(options_.checkpoint_every)) {
-      save();
-      log.flush();
+      save(*log);
       saved = true;
     }
   }
-  if (!saved) save();
-  log.flush();
+  if (log && !saved) save(*log);
 }
 
 }  // namespace melflow::engine

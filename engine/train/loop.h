@@ -13,6 +13,7 @@
 
 #include "engine/train/checkpoint.h"
 #include "engine/train/loop_options.h"
+#include "engine/train/processes.h"
 #include "engine/train/run_log.h"
 
 namespace melflow::engine {
@@ -28,14 +29,19 @@ class Objective {
   /// State of the model besides its weights which training changes; saved and restored with them.
   virtual Weights changing_buffers() { return {}; }
 
-  /// The loss of step n: a pure function of the weights and n. LibTorch's generator has been seeded for this step.
-  virtual torch::Tensor loss(int64_t step) = 0;
-  virtual double items_per_step() const = 0;  ///< what a step works through, in the unit named
-  virtual std::string item_unit() const = 0;  ///< "samples", "rows"
+  /// The loss of batch n: a pure function of the weights and n. LibTorch's generator has been seeded for it. Step s has
+  /// the batches from s·accumulate on.
+  virtual torch::Tensor loss(int64_t batch) = 0;
+  virtual double items_per_batch() const = 0;             ///< what a batch holds, in the unit named
+  virtual std::string item_unit() const = 0;              ///< "samples", "rows"
+  virtual double data_wait_seconds() const { return 0; }  ///< that loss() has waited for data, over all batches
 
-  /// The loss of data that training does not see, under the averaged weights; NaN where there is none.
+  /// The loss of data that training does not see, under the averaged weights, or the model's own where there are none;
+  /// NaN where there is no such data.
   virtual double validate(const Weights& average) = 0;
   virtual std::string validation_tag() const = 0;
+  /// More that is worth a curve, at every validation: of the model's own weights.
+  virtual std::vector<std::pair<std::string, double>> curves() { return {}; }
   virtual void write_samples(RunLog&, int64_t /*step*/, const Weights& /*average*/) {}
   /// Writes what the training is for: a voice, a flow. Where there is patience, of the best validation.
   virtual void write_result(const TrainState& state, const Weights& average) = 0;
@@ -44,9 +50,10 @@ class Objective {
 /// What a training reports as it goes.
 struct Progress {
   int64_t step, steps;
-  double loss;              ///< mean since the last report
+  double loss;              ///< mean since the last point of the curve; NaN where nothing was finite
   double items_per_second;  ///< in the objective's unit
   double seconds_left;
+  double data_wait;  ///< share of the time that was spent waiting for data
 };
 
 /// Makes the run's folder, or throws Error{cannot_create} where it holds a run already and `resume` is false.
@@ -57,8 +64,11 @@ void write_text(const std::filesystem::path& path, const std::string& text);
 /// validation and early stopping, checkpoints, log. A resumed run goes on bit for bit.
 class TrainingLoop {
  public:
-  /// Goes on from the newest checkpoint in the run's folder, where there is one. The objective must outlive this.
-  TrainingLoop(const LoopOptions& options, Objective& objective, std::filesystem::path run);
+  /// Goes on from the newest checkpoint in the run's folder, where there is one. The objective must outlive this, and
+  /// so must `processes`, where there are several: each has its own objective, whose losses are averaged, and all do
+  /// the same steps; only the first writes.
+  TrainingLoop(const LoopOptions& options, Objective& objective, std::filesystem::path run,
+               Processes* processes = nullptr);
 
   /// Goes on to options.steps, to the end of patience, or until `stop` says so; the state is saved in any case. Calls
   /// `report` about once a second. Throws Error{bad_data} after too many steps that were not finite.
@@ -74,18 +84,25 @@ class TrainingLoop {
  private:
   /// One optimiser step; its loss, or NaN where the step was left out because something was not finite.
   double train_step();
+  /// Gradients of the batches of this step, averaged; the mean of their losses.
+  double gradients();
   double learning_rate() const;
+  void log_loss(RunLog& log, double items_per_second, double data_wait);
   void update_average();
-  void validate(RunLog& log);
-  void save();
+  /// Of several processes, the first validates and tells the others; they have no log.
+  void validate(RunLog* log);
+  void save(RunLog& log);
+  bool writes() const { return processes_ == nullptr || processes_->rank() == 0; }
+  /// Whether one of the processes is to end: then all do, after the same step.
+  bool ended(bool here) { return processes_ == nullptr ? here : processes_->any(here); }
 
   LoopOptions options_;
   Objective& objective_;
   std::filesystem::path run_;
+  Processes* processes_;
   std::unique_ptr<torch::optim::Adam> adam_;
   Weights average_;
   TrainState state_;
-  int64_t bad_in_a_row_ = 0;
 };
 
 }  // namespace melflow::engine

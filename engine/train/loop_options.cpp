@@ -11,8 +11,20 @@ namespace melflow::engine {
 
 using nlohmann::json;
 
+std::span<const char* const> enum_names(Schedule) {
+  static constexpr const char* kNames[] = {"linear", "cosine", "plateau"};
+  return kNames;
+}
+
 void LoopOptions::validate(const std::string& name) const {
-  if (steps == 0) throw Error(Exit::config, name + ": train.steps must not be 0");
+  if (steps == 0 || accumulate == 0 || log_every == 0) {
+    throw Error(Exit::config, name + ": train.steps, accumulate and log_every must not be 0");
+  }
+  if (schedule == Schedule::plateau && (validation_every == 0 || plateau_patience == 0 || plateau_factor >= 1)) {
+    throw Error(Exit::config, name +
+                                  ": train.schedule \"plateau\" wants validation_every and plateau_patience above 0"
+                                  " and plateau_factor below 1");
+  }
   if (beta1 >= 1 || beta2 >= 1 || ema >= 1) {
     throw Error(Exit::config, name + ": train.beta1, beta2 and ema must be below 1");
   }

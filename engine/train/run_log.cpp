@@ -1,7 +1,13 @@
 #include "engine/train/run_log.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <span>
+
 #include <nlohmann/json.hpp>
 
+#include "audio/atomic_file.h"
 #include "audio/error.h"
 
 namespace melflow::engine {
@@ -15,17 +21,18 @@ void cut_after(const std::filesystem::path& path, int64_t step) {
     const auto json = nlohmann::json::parse(line, nullptr, false);
     if (json.is_object() && json.value("step", int64_t{0}) <= step) kept += line + "\n";
   }
-  in.close();
-  std::ofstream(path, std::ios::trunc) << kept;
+  AtomicFile file(path, AtomicFile::Existing::replace);
+  file.write(std::as_bytes(std::span(kept)));
+  file.commit();
 }
 
 }  // namespace
 
-RunLog::RunLog(const std::filesystem::path& run, int64_t step) : events_(run) {
-  const auto path = run / "metrics.jsonl";
-  if (std::filesystem::exists(path)) cut_after(path, step);
-  metrics_.open(path, std::ios::app);
-  if (!metrics_) throw Error(Exit::cannot_create, path.string() + ": cannot be written");
+RunLog::RunLog(const std::filesystem::path& run, int64_t step) : events_(run), path_(run / "metrics.jsonl") {
+  if (std::filesystem::exists(path_)) cut_after(path_, step);
+  if (step > 0) events_.begins_again(step + 1);
+  metrics_.open(path_, std::ios::app);
+  if (!metrics_) throw Error(Exit::cannot_create, path_.string() + ": cannot be written");
 }
 
 void RunLog::scalars(int64_t step, const std::vector<std::pair<std::string, double>>& values) {
@@ -45,7 +52,10 @@ void RunLog::image(int64_t step, const std::string& tag, const files::Image& ima
 
 void RunLog::flush() {
   metrics_.flush();
-  if (!metrics_) throw Error(Exit::io_error, "metrics.jsonl: cannot be written; is the disk full?");
+  const int descriptor = ::open(path_.c_str(), O_WRONLY | O_CLOEXEC);
+  const bool on_disk = descriptor >= 0 && ::fsync(descriptor) == 0;
+  if (descriptor >= 0) ::close(descriptor);
+  if (!metrics_ || !on_disk) throw Error(Exit::io_error, path_.string() + ": cannot be written; is the disk full?");
   events_.flush();
 }
 

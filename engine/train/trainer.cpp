@@ -7,19 +7,19 @@
 #include <torch/torch.h>
 
 #include "audio/error.h"
+#include "audio/quality.h"
 #include "audio/wav.h"
 #include "engine/build_info.h"
 #include "engine/files/picture.h"
 #include "engine/model_config.h"
 #include "engine/tensors.h"
+#include "models/autocast.h"
 
 namespace melflow::engine {
 namespace {
 
 namespace fs = std::filesystem;
 
-/// Held-out recordings that a validation listens to: enough for a stable mean, few enough to be quick.
-constexpr size_t kValidationClips = 32;
 constexpr size_t kSampleClips = 2;
 
 std::shared_ptr<models::Vocoder> new_model(const TrainConfig& config) {
@@ -29,20 +29,43 @@ std::shared_ptr<models::Vocoder> new_model(const TrainConfig& config) {
   return model;
 }
 
+/// "folder/a.wav", or "shard.tar: 'folder/a.wav'" → "a"
+std::string stem_of(const std::string& name) {
+  auto stem = fs::path(name).stem().string();
+  std::erase(stem, '\'');
+  return stem;
+}
+
 }  // namespace
 
 torch::Tensor nats_by_group(const models::Mapped& mapped, int64_t group_size) {
   return (mapped.value.square().sum(1) / 2 - mapped.local) / static_cast<double>(group_size);
 }
 
-Trainer::Trainer(const TrainConfig& config, Corpus corpus, fs::path run, bool resume)
+Trainer::Trainer(const TrainConfig& config, std::shared_ptr<Corpus> corpus, fs::path run, bool resume,
+                 Processes* processes)
     : config_(config), corpus_(std::move(corpus)), run_(std::move(run)) {
-  prepare_run(run_, resume);
-  prepare_run(run_ / "samples", resume);
+  if (processes != nullptr) {
+    rank_ = processes->rank();
+    ranks_ = processes->size();
+    if (ranks_ > config_.batch_size) {
+      throw Error(Exit::config, "train.batch_size is " + std::to_string(config_.batch_size) + ", of all " +
+                                    std::to_string(ranks_) + " processes together; each needs a crop");
+    }
+  }
+  if (rank_ == 0) {
+    prepare_run(run_, resume);
+    prepare_run(run_ / "samples", resume);
+  }
   torch::manual_seed(static_cast<uint64_t>(config_.seed));
   model_ = new_model(config_);
-  loop_ = std::make_unique<TrainingLoop>(config_, static_cast<Objective&>(*this), run_);
-  write_text(run_ / "config.json", to_json(config_).dump(2) + "\n");
+  if (config_.reversible && !model_->set_reversible(true)) {
+    throw Error(Exit::config, "train.reversible: a " + config_.model.at("system").get<std::string>() +
+                                  " is a single flow and keeps one flow's activations anyway; leave it out");
+  }
+  feed_ = training_feed(corpus_, config_, model_->warmup_frames(), model_->reach().lookahead_frames, rank_, ranks_);
+  loop_ = std::make_unique<TrainingLoop>(config_, static_cast<Objective&>(*this), run_, processes);
+  if (rank_ == 0) write_text(run_ / "config.json", to_json(config_).dump(2) + "\n");
 }
 
 void Trainer::start_from(const ModelVoice& voice) {
@@ -63,14 +86,17 @@ void Trainer::start_from(const ModelVoice& voice) {
   loop_->restart_average();
 }
 
-torch::Tensor Trainer::loss(int64_t step) {
-  const auto batch = training_batch(corpus_, config_, model_->warmup_frames(), model_->reach().lookahead_frames, step);
-  const auto nats = nats_by_group(model_->forward(batch.x, batch.mel), model_->group_size());
+torch::Tensor Trainer::loss(int64_t batch) {
+  const auto data = batch_of(feed_->take(batch));
+  const models::Autocast precision(data.x.device().type(), {.on = config_.precision == TrainPrecision::bf16});
+  const auto nats = nats_by_group(model_->forward(data.x, data.mel), model_->group_size());
   const auto warmup = model_->warmup_frames() * model_->hop_length() / model_->group_size();
-  return nats.slice(1, warmup).mean();
+  // The mean over all processes of this is the mean over all crops, however they were shared out.
+  const double share = static_cast<double>(data.x.size(0) * ranks_) / static_cast<double>(config_.batch_size);
+  return nats.slice(1, warmup).mean() * share;
 }
 
-double Trainer::items_per_step() const {
+double Trainer::items_per_batch() const {
   return static_cast<double>(config_.batch_size * config_.segment_frames * config_.mel.hop_length);
 }
 
@@ -101,9 +127,8 @@ double Trainer::validate(const Weights& average) {
   torch::NoGradGuard no_grad;
   const auto voice = averaged_voice(average, loop_->state());
   double sum = 0, count = 0;
-  const size_t every = std::max<size_t>(1, corpus_.held_out.size() / kValidationClips);
-  for (size_t i = 0; i < corpus_.held_out.size(); i += every) {
-    const auto batch = whole_clip(corpus_.held_out[i], corpus_, config_);
+  for (const auto& clip : corpus_->held_out()) {
+    const auto batch = whole_clip(*clip, *corpus_);
     const auto nats = nats_by_group(voice.model->forward(batch.x, batch.mel), voice.model->group_size());
     sum += nats.sum().item<double>();
     count += static_cast<double>(nats.numel());
@@ -115,17 +140,30 @@ void Trainer::write_result(const TrainState& state, const Weights& average) {
   save_voice(run_ / "voice.safetensors", averaged_voice(average, state), AtomicFile::Existing::replace);
 }
 
+std::vector<std::pair<std::string, double>> Trainer::curves() {
+  if (corpus_->held_out().empty()) return {};
+  const auto batch = whole_clip(*corpus_->held_out().front(), *corpus_);
+  model_->eval();
+  auto points = model_->volumes(batch.x, batch.mel);
+  for (auto& [name, value] : points) name = "log_det/" + name;
+  return points;
+}
+
 void Trainer::write_samples(RunLog& log, int64_t step, const Weights& average) {
   auto synthesizer = synthesizer_of(averaged_voice(average, loop_->state()), {.sigma = config_.sigma});
   audio::MelExtractor extractor(config_.mel);
-  for (size_t i = 0; i < std::min(kSampleClips, corpus_.held_out.size()); ++i) {
-    const auto& clip = corpus_.held_out[i * corpus_.held_out.size() / kSampleClips];
-    audio::Mel mel{config_.mel.n_mels, static_cast<int>(clip.mel.size(1)), tensor_vector(clip.mel), config_.mel};
+  const auto& held_out = corpus_->held_out();
+  for (size_t i = 0; i < std::min(kSampleClips, held_out.size()); ++i) {
+    const auto& clip = *held_out[i * held_out.size() / kSampleClips];
+    const auto true_mel = whole_clip(clip, *corpus_).mel;
+    audio::Mel mel{config_.mel.n_mels, static_cast<int>(true_mel.size(2)), tensor_vector(true_mel), config_.mel};
     const auto sound = synthesizer(mel, Noise(static_cast<uint64_t>(config_.seed)));
-    const auto name = "step-" + std::to_string(step) + "-" + clip.path.stem().string();
+    const auto name = "step-" + std::to_string(step) + "-" + stem_of(clip.name);
     audio::write_audio(run_ / "samples" / (name + ".wav"), sound, audio::Encoding::pcm16,
                        AtomicFile::Existing::replace);
     log.audio(step, "held_out/" + std::to_string(i), sound);
+    const auto hum = audio::hum_db(sound.samples, static_cast<int>(std::max<int64_t>(model_->group_size(), 2)));
+    log.scalars(step, {{"hum_db/" + std::to_string(i), hum}});
     const bool finite =
         std::all_of(sound.samples.begin(), sound.samples.end(), [](float s) { return std::isfinite(s); });
     if (!finite) continue;

@@ -23,8 +23,10 @@ torch::Tensor nats_by_group(const models::Mapped& mapped, int64_t group_size);
 /// checkpoints/, samples/, voice.safetensors.
 class Trainer : private Objective {
  public:
-  /// Throws Error{cannot_create} where the run exists already and `resume` is false.
-  Trainer(const TrainConfig& config, Corpus corpus, std::filesystem::path run, bool resume);
+  /// Throws Error{cannot_create} where the run exists already and `resume` is false. Of several `processes`, which must
+  /// outlive this, the first writes; the run's folder is one that all of them see.
+  Trainer(const TrainConfig& config, std::shared_ptr<Corpus> corpus, std::filesystem::path run, bool resume,
+          Processes* processes = nullptr);
 
   /// Fine-tuning: a new run begins with the weights of `voice` instead of random ones; one that is resumed has its own.
   /// Throws Error{config} where the voice is another model or speaks another mel.
@@ -41,19 +43,23 @@ class Trainer : private Objective {
   models::Vocoder& model() override { return *model_; }
 
  private:
-  torch::Tensor loss(int64_t step) override;
-  double items_per_step() const override;
+  torch::Tensor loss(int64_t batch) override;
+  double items_per_batch() const override;
   std::string item_unit() const override { return "samples"; }
+  double data_wait_seconds() const override { return feed_->seconds_waited(); }
   double validate(const Weights& average) override;
   std::string validation_tag() const override { return "validation_nats_per_sample"; }
+  std::vector<std::pair<std::string, double>> curves() override;
   void write_samples(RunLog& log, int64_t step, const Weights& average) override;
   void write_result(const TrainState& state, const Weights& average) override;
   ModelVoice averaged_voice(const Weights& average, const TrainState& state);
 
   TrainConfig config_;
-  Corpus corpus_;
+  std::shared_ptr<Corpus> corpus_;
   std::filesystem::path run_;
   std::shared_ptr<models::Vocoder> model_;
+  std::unique_ptr<CropFeed> feed_;
+  int64_t rank_ = 0, ranks_ = 1;
   std::unique_ptr<TrainingLoop> loop_;
 };
 

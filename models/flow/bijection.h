@@ -11,12 +11,29 @@ struct Mapped {
   torch::Tensor value, log_det, local = {};
 };
 
+/// The input of a bijection, found again: x is a leaf of autograd, `again` is forward(x, context) with its graph.
+struct Retraced {
+  torch::Tensor x;
+  Mapped again;
+};
+
 /// z = f(x | context). The direction is fixed here, once: forward is data → noise, inverse is noise → data.
 /// Value and log-determinant come from one call, so that they cannot disagree. The first dimension is the batch.
 class Bijection : public torch::nn::Module {
  public:
   virtual Mapped forward(const torch::Tensor& x, const torch::Tensor& context = {}) = 0;
   virtual Mapped inverse(const torch::Tensor& z, const torch::Tensor& context = {}) = 0;
+
+  /// What forward() mapped to z, for a backward pass that kept nothing else (reversible.h). With gradients enabled.
+  virtual Retraced retrace(const torch::Tensor& z, const torch::Tensor& context) {
+    torch::Tensor x;
+    {
+      const torch::NoGradGuard no_grad;
+      x = inverse(z, context).value.detach();
+    }
+    x.set_requires_grad(true);
+    return {x, forward(x, context)};
+  }
 };
 
 /// The log-determinant of a map that moves no volume: zeros [batch], of x's type and device.

@@ -1,13 +1,16 @@
 #include "models/flow/conv1x1.h"
 
+#include "models/autocast.h"
 #include "models/drawing.h"
 #include "models/flow/positions.h"
 
 namespace melflow::models {
 namespace {
 
-/// matrix · x at every position; `log_abs_det` is the matrix's.
-Mapped mix(const torch::Tensor& matrix, const torch::Tensor& log_abs_det, const torch::Tensor& x) {
+/// matrix · x at every position, in the type of x, under autocast too; `log_abs_det` is the matrix's.
+Mapped mix(const torch::Tensor& weight, const torch::Tensor& of_weight, const torch::Tensor& x) {
+  const Autocast in_full(x.device().type(), {.on = false});
+  const auto matrix = weight.to(x.scalar_type()), log_abs_det = of_weight.to(x.scalar_type());
   TORCH_CHECK(x.size(1) == matrix.size(0), "Conv1x1: ", matrix.size(0), " channels wanted, got ", x.sizes());
   if (x.dim() == 2) return {torch::linear(x, matrix), log_abs_det.expand({x.size(0)})};
   const auto value = torch::matmul(matrix, x.flatten(2)).view_as(x);
@@ -16,9 +19,7 @@ Mapped mix(const torch::Tensor& matrix, const torch::Tensor& log_abs_det, const 
 }
 
 /// In double: the inverse is used more often than it is computed, and is never far off.
-torch::Tensor inverse_of(const torch::Tensor& matrix) {
-  return torch::linalg_inv(matrix.to(torch::kFloat64)).to(matrix.scalar_type());
-}
+torch::Tensor inverse_of(const torch::Tensor& matrix) { return torch::linalg_inv(matrix.to(torch::kFloat64)); }
 
 }  // namespace
 

@@ -41,16 +41,42 @@ AffineCoupling::AffineCoupling(int64_t channels, std::shared_ptr<Conditioner> ne
       scale_(scale),
       net_(register_module("net", std::move(net))) {}
 
-template <typename Move>
-Mapped AffineCoupling::around(const torch::Tensor& value, const torch::Tensor& context, Move&& move) {
+torch::Tensor AffineCoupling::kept(const torch::Tensor& value) const {
   TORCH_CHECK(value.size(1) == kept_ + moved_, "AffineCoupling: ", kept_ + moved_, " channels wanted, got ",
               value.sizes());
-  const bool first = keep_ == Keep::first;
-  const auto kept = value.narrow(1, first ? 0 : moved_, kept_);
-  const auto out = net_->forward(kept, context);
-  const auto shift = out.narrow(1, 0, moved_), log_s = log_scale(out.narrow(1, moved_, moved_), scale_);
-  const auto moved = move(value.narrow(1, first ? kept_ : 0, moved_), shift, log_s);
-  return scaled(first ? torch::cat({kept, moved}, 1) : torch::cat({moved, kept}, 1), log_s);
+  return value.narrow(1, keep_ == Keep::first ? 0 : moved_, kept_);
+}
+
+torch::Tensor AffineCoupling::moved(const torch::Tensor& value) const {
+  return value.narrow(1, keep_ == Keep::first ? kept_ : 0, moved_);
+}
+
+AffineCoupling::Steering AffineCoupling::steer(const torch::Tensor& kept, const torch::Tensor& context) {
+  const auto weights = net_->parameters();
+  const auto own_type = weights.empty() ? kept.scalar_type() : weights.front().scalar_type();
+  const auto out = net_->forward(kept.to(own_type), context).to(kept.scalar_type());
+  return {out.narrow(1, 0, moved_), log_scale(out.narrow(1, moved_, moved_), scale_)};
+}
+
+template <typename Move>
+Mapped AffineCoupling::around(const torch::Tensor& value, const torch::Tensor& context, Move&& move) {
+  const auto same = kept(value);
+  const auto [shift, log_s] = steer(same, context);
+  const auto other = move(moved(value), shift, log_s);
+  return scaled(keep_ == Keep::first ? torch::cat({same, other}, 1) : torch::cat({other, same}, 1), log_s);
+}
+
+Retraced AffineCoupling::retrace(const torch::Tensor& z, const torch::Tensor& context) {
+  auto x = z.clone().set_requires_grad(true);
+  const auto same = kept(x);
+  const auto [shift, log_s] = steer(same, context);
+  {
+    const torch::NoGradGuard no_grad;
+    // Past autograd's back: only the half that the network has not seen changes.
+    moved(x.variable_data()).copy_((moved(z) - shift) / log_s.exp());
+  }
+  const auto other = moved(x) * log_s.exp() + shift;
+  return {x, scaled(keep_ == Keep::first ? torch::cat({same, other}, 1) : torch::cat({other, same}, 1), log_s)};
 }
 
 Mapped AffineCoupling::forward(const torch::Tensor& x, const torch::Tensor& context) {

@@ -34,8 +34,17 @@ class AffineCoupling : public Bijection {
   AffineCoupling(int64_t channels, std::shared_ptr<Conditioner> net, Keep keep = Keep::first, Scale scale = Scale::exp);
   Mapped forward(const torch::Tensor& x, const torch::Tensor& context = {}) override;
   Mapped inverse(const torch::Tensor& z, const torch::Tensor& context = {}) override;
+  /// Runs the network once: the kept half of z is that of x.
+  Retraced retrace(const torch::Tensor& z, const torch::Tensor& context) override;
 
  private:
+  struct Steering {
+    torch::Tensor shift, log_s;
+  };
+  /// What the kept half makes of the other; in the type of `kept`, whatever the network computes in.
+  Steering steer(const torch::Tensor& kept, const torch::Tensor& context);
+  torch::Tensor kept(const torch::Tensor& value) const;
+  torch::Tensor moved(const torch::Tensor& value) const;
   /// value: with the kept half as it is and the other as `move(half, shift, log_s)` says.
   template <typename Move>
   Mapped around(const torch::Tensor& value, const torch::Tensor& context, Move&& move);

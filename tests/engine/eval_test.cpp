@@ -165,7 +165,8 @@ TEST(Recordings, AreTheOnesThatATrainingKeepsOut) {
   TrainConfig training;
   training.hold_out_every = 2;
   std::vector<fs::path> kept_out;
-  for (const auto& clip : load_corpus(folder.path(), training).held_out) kept_out.push_back(clip.path);
+  const auto corpus = load_corpus({folder.path()}, training, [](const std::string&) {});
+  for (const auto& clip : corpus->held_out()) kept_out.emplace_back(clip->name);
   EXPECT_EQ(chosen.paths, kept_out);
   EXPECT_EQ(choose_recordings(folder.path(), {}, {}).paths.size(), 5u);
   EXPECT_EQ(choose_recordings(folder.path(), {}, {.limit = 3}).paths.size(), 3u);

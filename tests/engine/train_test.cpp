@@ -1,4 +1,7 @@
+#include <sys/wait.h>
+
 #include <cmath>
+#include <csignal>
 #include <fstream>
 
 #include <torch/torch.h>
@@ -53,6 +56,9 @@ class TrainTest : public ::testing::Test {
   }
   std::filesystem::path data() const { return folder_ / "data"; }
   std::filesystem::path run(const std::string& name) const { return folder_ / name; }
+  std::shared_ptr<Corpus> corpus(const TrainConfig& config) const {
+    return load_corpus({data()}, config, [](const std::string& line) { ADD_FAILURE() << line; });
+  }
 
   static void train(Trainer& trainer, int64_t until) {
     trainer.run([&] { return trainer.step() >= until; }, [](const Progress&) {});
@@ -62,67 +68,32 @@ class TrainTest : public ::testing::Test {
   TempDir folder_;
 };
 
-TEST_F(TrainTest, UnusableRecordingsAreRefusedByName) {
-  write(data() / "short.wav", tone(0.01));
-  write(data() / "silent.wav", {std::vector<float>(22050, 0.0f), 22050});
-  write(data() / "other_rate.wav", tone(0.9, 16000));
-  std::ofstream(data() / "broken.wav") << "RIFF nothing";
-  std::ofstream(data() / "notes.txt") << "no audio";
-  const auto corpus = load_corpus(data(), small_config());
-  EXPECT_EQ(corpus.training.size() + corpus.held_out.size(), 5u);
-  ASSERT_EQ(corpus.refused.size(), 3u);
-  EXPECT_NE(corpus.refused[0].find("broken.wav"), std::string::npos);
-  EXPECT_NE(corpus.refused[1].find("short.wav"), std::string::npos);
-  EXPECT_NE(corpus.refused[2].find("silent.wav"), std::string::npos);
-}
-
-TEST_F(TrainTest, AFolderWithoutRecordingsIsNoInput) {
-  TempDir empty;
-  EXPECT_THROW(load_corpus(empty.path(), small_config()), Error);
-  EXPECT_THROW(load_corpus(empty / "missing", small_config()), Error);
-}
-
-TEST_F(TrainTest, TheCorpusComesToTheConfiguredLevel) {
-  const auto config = small_config();
-  const auto corpus = load_corpus(data(), config);
-  double energy = 0, count = 0;
-  for (const auto* part : {&corpus.training, &corpus.held_out}) {
-    for (const auto& clip : *part) {
-      for (const auto s : clip.samples) energy += std::pow(s / 32768.0 * corpus.gain, 2);
-      count += static_cast<double>(clip.samples.size());
-    }
+/// The curves of a run without what a clock says, a line each.
+std::vector<std::string> curves(const std::filesystem::path& run) {
+  std::vector<std::string> out;
+  std::ifstream file(run / "metrics.jsonl");
+  for (std::string line; std::getline(file, line);) {
+    auto json = nlohmann::json::parse(line);
+    json.erase("samples_per_second");
+    json.erase("data_wait");
+    out.push_back(json.dump());
   }
-  EXPECT_NEAR(std::sqrt(energy / count), config.level, 1e-4);
+  return out;
 }
 
-TEST_F(TrainTest, ABatchIsAFunctionOfTheStepAlone) {
-  const auto config = small_config();
-  const auto corpus = load_corpus(data(), config);
-  const auto a = training_batch(corpus, config, 2, 3, 7);
-  training_batch(corpus, config, 2, 3, 1);
-  const auto b = training_batch(corpus, config, 2, 3, 7), c = training_batch(corpus, config, 2, 3, 8);
-  EXPECT_EQ(a.x.sizes(), torch::IntArrayRef({2, 10 * 256}));
-  EXPECT_EQ(a.mel.sizes(), torch::IntArrayRef({2, 80, 13}));
-  EXPECT_TRUE(torch::equal(a.x, b.x) && torch::equal(a.mel, b.mel));
-  EXPECT_FALSE(torch::equal(a.x, c.x));
-}
-
-TEST_F(TrainTest, ACropsMelIsThatOfTheWholeRecording) {
-  auto config = small_config({"dequantise=0"});
-  const auto corpus = load_corpus(data(), config);
-  const auto batch = training_batch(corpus, config, 0, 0, 3);
-  bool found = false;
-  for (const auto& clip : corpus.training) {
-    for (int64_t f = 0; f + 8 <= clip.mel.size(1); ++f) {
-      found = found || torch::equal(clip.mel.narrow(1, f, 8), batch.mel[0]);
-    }
+/// The last value of a curve.
+double last_of(const std::filesystem::path& run, const std::string& tag) {
+  double value = std::numeric_limits<double>::quiet_NaN();
+  for (const auto& line : curves(run)) {
+    const auto json = nlohmann::json::parse(line);
+    if (json.contains(tag)) value = json[tag];
   }
-  EXPECT_TRUE(found);
+  return value;
 }
 
 TEST_F(TrainTest, LearnsAndLeavesWhatARunShould) {
   auto config = small_config({"steps=60", "learning_rate=3e-3"});
-  Trainer trainer(config, load_corpus(data(), config), run("r"), false);
+  Trainer trainer(config, corpus(config), run("r"), false);
   const double before = trainer.validate();
   train(trainer, config.steps);
   EXPECT_LT(trainer.validate(), before - 0.1);
@@ -131,7 +102,99 @@ TEST_F(TrainTest, LearnsAndLeavesWhatARunShould) {
   }
   EXPECT_EQ(load_voice(run("r") / "voice.safetensors").model_config, config.model);
   const auto samples = std::distance(std::filesystem::directory_iterator(run("r") / "samples"), {});
+  for (const auto* tag : {"log_det/flows_0_conv1x1", "log_det/flows_1_coupling", "hum_db/0"}) {
+    EXPECT_TRUE(std::isfinite(last_of(run("r"), tag))) << tag;
+  }
+  EXPECT_NE(last_of(run("r"), "validation_nats_per_sample"), last_of(run("r"), "validation_nats_per_sample_raw"));
   EXPECT_EQ(samples, 2 * 2 * 5);  // a sound and a picture of each of two recordings, every twelfth of sixty steps
+}
+
+TEST_F(TrainTest, AccumulatedBatchesEqualOneLargeBatch) {
+  for (const auto& [name, size, parts] : {std::tuple{"large", 4, 1}, std::tuple{"parts", 2, 2}}) {
+    const auto config = small_config({"steps=6", "sample_every=0", "log_every=1", "checkpoint_every=0", "epsilon=1e-4",
+                                      "batch_size=" + std::to_string(size), "accumulate=" + std::to_string(parts)});
+    Trainer trainer(config, corpus(config), run(name), false);
+    train(trainer, 6);
+  }
+  const auto a = tensors_of(run("large") / "checkpoints/step-6.safetensors");
+  const auto b = tensors_of(run("parts") / "checkpoints/step-6.safetensors");
+  for (const auto& [name, tensor] : a) {
+    EXPECT_LE((tensor - b.at(name)).abs().max().item<double>(), 1e-6 * (1e-3 + tensor.abs().max().item<double>()))
+        << name;
+  }
+  EXPECT_NEAR(last_of(run("large"), "loss"), last_of(run("parts"), "loss"), 1e-6);
+}
+
+TEST_F(TrainTest, NarrowProductsAndFoundInputsTrainTheSameModel) {
+  std::map<std::string, double> loss;
+  for (const auto* sets : {"precision=fp32", "precision=bf16", "reversible=true"}) {
+    const auto config = small_config({"steps=30", "sample_every=0", "learning_rate=3e-3", "log_every=30", sets});
+    Trainer trainer(config, corpus(config), run(sets), false);
+    train(trainer, 30);
+    loss[sets] = last_of(run(sets), "validation_nats_per_sample_raw");
+    for (const auto& p : trainer.model().parameters()) EXPECT_EQ(p.scalar_type(), torch::kFloat32);
+  }
+  EXPECT_NE(loss["precision=bf16"], loss["precision=fp32"]);
+  EXPECT_NEAR(loss["precision=bf16"], loss["precision=fp32"], 0.02);
+  EXPECT_NEAR(loss["reversible=true"], loss["precision=fp32"], 1e-3);
+  const auto block = parse_train_config({{"model", {{"system", "block_flow"}}}}, {"reversible=true"}, "test");
+  EXPECT_THROW(Trainer(block, corpus(block), run("block"), false), Error);
+}
+
+TEST_F(TrainTest, RatesFollowTheirSchedule) {
+  const auto rates = [&](const std::string& name, std::vector<std::string> sets) {
+    for (const auto* more : {"log_every=1", "sample_every=0", "checkpoint_every=0"}) sets.emplace_back(more);
+    const auto config = small_config(sets);
+    Trainer trainer(config, corpus(config), run(name), false);
+    train(trainer, config.steps);
+    std::vector<double> out;
+    for (const auto& line : curves(run(name))) {
+      const auto json = nlohmann::json::parse(line);
+      if (json.contains("learning_rate")) out.push_back(json["learning_rate"]);
+    }
+    return out;
+  };
+  // The rate of the step to come: two of warm-up, a plateau, then half a cosine over the last eight.
+  const auto cosine = rates("cosine", {"schedule=cosine", "decay_steps=8", "final_learning_rate=2e-4"});
+  EXPECT_DOUBLE_EQ(cosine[0], 1e-3);
+  EXPECT_DOUBLE_EQ(cosine[3], 1e-3);
+  EXPECT_NEAR(cosine[7], 6e-4, 1e-12);
+  EXPECT_DOUBLE_EQ(cosine[11], 2e-4);
+  // Nothing is learned at such a rate, so that it falls again and again.
+  const auto plateau = rates("plateau", {"schedule=plateau", "plateau_patience=2", "learning_rate=1e-12",
+                                         "validation_every=1", "warmup_steps=0"});
+  for (size_t i = 1; i < plateau.size(); ++i) {
+    EXPECT_TRUE(plateau[i] == plateau[i - 1] || plateau[i] == plateau[i - 1] / 2);
+  }
+  EXPECT_LE(plateau.back(), 1e-12 / 4);
+}
+
+TEST_F(TrainTest, KilledAndResumedEqualsUninterruptedBitForBit) {
+  const auto config = small_config({"checkpoint_every=4", "log_every=3", "accumulate=2", "validation_every=5",
+                                    "schedule=plateau", "plateau_patience=1", "reversible=true"});
+  {
+    Trainer straight(config, corpus(config), run("straight"), false);
+    train(straight, 12);
+  }
+  for (const int64_t kill_at : {3, 7, 10}) {
+    const pid_t child = fork();
+    if (child == 0) {
+      Trainer trainer(config, corpus(config), run("killed"), kill_at != 3);
+      trainer.run([&] { return trainer.step() == kill_at && raise(SIGKILL) == 0; }, [](const Progress&) {});
+      _exit(1);
+    }
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+  }
+  Trainer rest(config, corpus(config), run("killed"), true);
+  EXPECT_EQ(rest.step(), 8);
+  train(rest, 12);
+  const auto a = tensors_of(run("straight") / "checkpoints/step-12.safetensors");
+  const auto b = tensors_of(run("killed") / "checkpoints/step-12.safetensors");
+  ASSERT_EQ(a.size(), b.size());
+  for (const auto& [name, tensor] : a) EXPECT_TRUE(torch::equal(tensor, b.at(name))) << name;
+  EXPECT_EQ(curves(run("straight")), curves(run("killed")));
 }
 
 TEST_F(TrainTest, StoppedAndResumedEqualsUninterruptedBitForBit) {
@@ -144,35 +207,36 @@ TEST_F(TrainTest, StoppedAndResumedEqualsUninterruptedBitForBit) {
                                    "checkpoint_every=100"},
                                   "test");
     }
-    Trainer straight(config, load_corpus(data(), config), run(system + "_straight"), false);
+    Trainer straight(config, corpus(config), run(system + "_straight"), false);
     train(straight, 12);
     for (const int64_t cut : {5, 9}) {
-      Trainer part(config, load_corpus(data(), config), run(system + "_cut"), cut != 5);
+      Trainer part(config, corpus(config), run(system + "_cut"), cut != 5);
       train(part, cut);
     }
-    Trainer rest(config, load_corpus(data(), config), run(system + "_cut"), true);
+    Trainer rest(config, corpus(config), run(system + "_cut"), true);
     EXPECT_EQ(rest.step(), 9);
     train(rest, 12);
     const auto a = tensors_of(run(system + "_straight") / "checkpoints/step-12.safetensors");
     const auto b = tensors_of(run(system + "_cut") / "checkpoints/step-12.safetensors");
     ASSERT_EQ(a.size(), b.size());
     for (const auto& [name, tensor] : a) EXPECT_TRUE(torch::equal(tensor, b.at(name))) << system << " " << name;
+    EXPECT_EQ(curves(run(system + "_straight")), curves(run(system + "_cut")));
   }
 }
 
 TEST_F(TrainTest, FineTuningBeginsWithTheVoice) {
   const auto config = small_config();
-  Trainer first(config, load_corpus(data(), config), run("first"), false);
+  Trainer first(config, corpus(config), run("first"), false);
   train(first, 12);
   const auto voice = load_voice(run("first") / "voice.safetensors");
 
   auto other_seed = small_config({"seed=99"});
-  Trainer tuned(other_seed, load_corpus(data(), other_seed), run("tuned"), false);
+  Trainer tuned(other_seed, corpus(other_seed), run("tuned"), false);
   EXPECT_NE(tuned.validate(), first.validate());
   tuned.start_from(voice);
   EXPECT_DOUBLE_EQ(tuned.validate(), first.validate());
   train(tuned, 6);
-  Trainer resumed(other_seed, load_corpus(data(), other_seed), run("tuned"), true);
+  Trainer resumed(other_seed, corpus(other_seed), run("tuned"), true);
   const double before = resumed.validate();
   resumed.start_from(voice);  // a run that is on its way keeps its own weights
   EXPECT_DOUBLE_EQ(resumed.validate(), before);
@@ -180,7 +244,7 @@ TEST_F(TrainTest, FineTuningBeginsWithTheVoice) {
 
   const auto wider = small_config({"model.wavenet_channels=12"}), lower = small_config({"mel.f_max=7000"});
   for (const auto& [other, part] : {std::pair{wider, "model"}, std::pair{lower, "f_max"}}) {
-    Trainer trainer(other, load_corpus(data(), other), run(part), false);
+    Trainer trainer(other, corpus(other), run(part), false);
     try {
       trainer.start_from(voice);
       FAIL() << "took a voice of another " << part;
@@ -194,26 +258,26 @@ TEST_F(TrainTest, FineTuningBeginsWithTheVoice) {
 TEST_F(TrainTest, ADamagedCheckpointIsPassedOver) {
   auto config = small_config({"checkpoint_every=3", "sample_every=0"});
   {
-    Trainer trainer(config, load_corpus(data(), config), run("r"), false);
+    Trainer trainer(config, corpus(config), run("r"), false);
     train(trainer, 6);
   }
   std::filesystem::resize_file(run("r") / "checkpoints/step-6.safetensors", 1000);
-  Trainer again(config, load_corpus(data(), config), run("r"), true);
+  Trainer again(config, corpus(config), run("r"), true);
   EXPECT_EQ(again.step(), 3);
 }
 
 TEST_F(TrainTest, ARunIsNotOverwritten) {
   auto config = small_config({"steps=1", "sample_every=0"});
   {
-    Trainer trainer(config, load_corpus(data(), config), run("r"), false);
+    Trainer trainer(config, corpus(config), run("r"), false);
     train(trainer, 1);
   }
-  EXPECT_THROW(Trainer(config, load_corpus(data(), config), run("r"), false), Error);
+  EXPECT_THROW(Trainer(config, corpus(config), run("r"), false), Error);
 }
 
 TEST_F(TrainTest, StepsThatAreNotFiniteAreLeftOutAndEndTheRunWhenThereAreMany) {
   auto config = small_config({"bad_steps_in_a_row=3", "sample_every=0", "validation_every=0"});
-  Trainer trainer(config, load_corpus(data(), config), run("r"), false);
+  Trainer trainer(config, corpus(config), run("r"), false);
   train(trainer, 2);
   auto weights = trainer.model().parameters().front();
   const auto good = weights.detach().clone();

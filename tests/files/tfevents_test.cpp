@@ -120,6 +120,16 @@ TEST(TfEvents, AFileBeginsWithItsVersionAndHoldsWhatWasWritten) {
   EXPECT_EQ(fields(value_of(events[4])[8])[8], "**hop** 256");
 }
 
+TEST(TfEvents, AWriterSaysFromWhichStepItBeginsAgain) {
+  const TempDir folder;
+  EventWriter writer(folder.path());
+  writer.begins_again(31);
+  writer.flush();
+  auto event = fields(payloads(writer.path())[1]);
+  EXPECT_EQ(event[2], little_endian(uint64_t{31}));
+  EXPECT_EQ(fields(event[7])[1], little_endian(uint64_t{1}));  // SessionLog's START
+}
+
 TEST(TfEvents, EveryWriterHasAFileOfItsOwn) {
   const TempDir folder;
   const EventWriter a(folder.path()), b(folder.path());

@@ -68,6 +68,16 @@ def nemo(compression):
     return out.getvalue()
 
 
+def shard():
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for name, content in (("a.wav", b"RIFF"), ("a.mel.npy", b"\x93NUMPY"), ("b/c.d.flac", b"fLaC"), ("b/c.d.npy", b"x")):
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return out.getvalue()
+
+
 put("checkpoint", "zip", saved(waveglow(), True))
 put("checkpoint", "legacy", saved({"state_dict": waveglow(cond_list=True), "config": {"n_flows": 2}}, False))
 put("checkpoint", "removed_half", saved({k: v.half() for k, v in waveglow(removed=True).items()}, False))
@@ -76,6 +86,7 @@ put("checkpoint", "strided", saved(torch.arange(12.0).view(3, 4).t()[1:], True))
 put("checkpoint", "nemo", nemo(""))
 put("checkpoint", "nemo_gz", nemo("gz"))
 put("tar", "nemo", nemo("")[:4096])
+put("tar", "shard", shard()[:5120])
 put("mel_file", "tensor_zip", saved(torch.zeros(2, 3), True))
 put("mel_file", "tensor_legacy", saved(torch.zeros(2, 3), False))
 for protocol in (2, 4, 5):

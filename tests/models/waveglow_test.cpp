@@ -1,5 +1,12 @@
 #include "models/waveglow.h"
 
+#include <malloc.h>
+
+#include <cstdlib>
+
+#include <c10/core/CPUAllocator.h>
+
+#include "models/autocast.h"
 #include "tests/models/bijection_checks.h"
 
 namespace melflow::models {
@@ -77,6 +84,126 @@ TEST(WaveGlow, RefusesSizesThatCannotBe) {
   EXPECT_THROW(WaveGlow({.group_size = 7}), std::invalid_argument);
   EXPECT_THROW(WaveGlow({.n_flows = 20}), std::invalid_argument);  // the early outputs would eat every channel
   EXPECT_THROW(WaveGlow({.wavenet_kernel = 2}), std::invalid_argument);
+}
+
+/// The loss of a training, and its gradients by the parameters' names.
+std::map<std::string, torch::Tensor> gradients(WaveGlow& model, const torch::Tensor& x, const torch::Tensor& mel,
+                                               bool reversible) {
+  EXPECT_TRUE(model.set_reversible(reversible));
+  model.zero_grad();
+  const auto z = model.forward(x, mel);
+  const auto loss = (z.value.square().sum(1) / 2 - z.local).mean();
+  loss.backward();
+  std::map<std::string, torch::Tensor> out{{"loss", loss.detach()}};
+  for (const auto& p : model.named_parameters()) out[p.key()] = p.value().grad().clone();
+  return out;
+}
+
+/// Largest ‖a - b‖/‖b‖ over the tensors.
+double farthest(const std::map<std::string, torch::Tensor>& a, const std::map<std::string, torch::Tensor>& b) {
+  double most = 0;
+  for (const auto& [name, tensor] : b) {
+    most = std::max(most, ((a.at(name) - tensor).norm() / tensor.norm()).item<double>());
+  }
+  return most;
+}
+
+WaveGlowOptions twelve_flows() {
+  return {.n_mels = 8, .context_channels = 8, .wavenet_layers = 2, .wavenet_channels = 16};
+}
+
+TEST(WaveGlow, WithoutKeptActivationsGradientsAreThoseOfThePlainGraph) {
+  for (const bool swap : {false, true}) {
+    torch::manual_seed(7);
+    auto options = twelve_flows();
+    options.conditioning = swap ? Conditioning::frame_rate : Conditioning::sample_rate;
+    options.swap_odd_halves = swap;
+    WaveGlow model(options);
+    shake(model, 0.05);
+    const auto x = torch::randn({2, 512}), mel = torch::randn({2, 8, 2});
+    EXPECT_LT(farthest(gradients(model, x, mel, true), gradients(model, x, mel, false)), 1e-5) << swap;
+    model.to(torch::kFloat64);
+    const auto xd = x.to(torch::kFloat64), meld = mel.to(torch::kFloat64);
+    EXPECT_LT(farthest(gradients(model, xd, meld, true), gradients(model, xd, meld, false)), 1e-11) << swap;
+  }
+}
+
+TEST(WaveGlow, WithoutKeptActivationsInputsAreFoundAgainUnderAutocastToo) {
+  torch::manual_seed(8);
+  WaveGlow model(twelve_flows());
+  shake(model, 0.05);
+  // In double the plain graph, too, hands on what the other does; the networks compute in single precision or less.
+  const auto x = torch::randn({2, 512}, torch::kFloat64), mel = torch::randn({2, 8, 2});
+  const auto in_full = gradients(model, x, mel, false);
+  const Autocast narrow(at::kCPU, {.on = true});
+  const auto plain = gradients(model, x, mel, false);
+  EXPECT_GT(farthest(plain, in_full), 1e-4);  // it did compute in 16 bits
+  EXPECT_LT(farthest(plain, in_full), 0.1);
+  EXPECT_LT(farthest(gradients(model, x, mel, true), plain), 1e-5);
+}
+
+TEST(WaveGlow, AGraphWithoutActivationsGoesBackTwiceWhereItIsKept) {
+  torch::manual_seed(9);
+  WaveGlow model(twelve_flows());
+  shake(model, 0.05);
+  model.set_reversible(true);
+  const auto z = model.forward(torch::randn({1, 512}), torch::randn({1, 8, 2})).value.square().sum();
+  const auto p = model.parameters().front();
+  const auto once = torch::autograd::grad({z}, {p}, {}, /*retain_graph=*/true)[0];
+  EXPECT_TRUE(torch::equal(torch::autograd::grad({z}, {p})[0], once));
+}
+
+/// Counts the bytes that tensors hold.
+class CountingAllocator : public at::Allocator {
+ public:
+  CountingAllocator() : below_(c10::GetCPUAllocator()) { c10::SetCPUAllocator(this, /*priority=*/1); }
+  ~CountingAllocator() override { c10::SetCPUAllocator(below_, /*priority=*/1); }
+  at::DataPtr allocate(size_t bytes) override {
+    void* data = std::aligned_alloc(64, (bytes + 63) / 64 * 64);
+    live_ += malloc_usable_size(data);
+    peak_ = std::max(peak_, live_);
+    return {data, data, release, at::kCPU};
+  }
+  at::DeleterFnPtr raw_deleter() const override { return release; }
+  void copy_data(void* to, const void* from, size_t bytes) const override { below_->copy_data(to, from, bytes); }
+  /// The most that `work` held beyond what was there before.
+  template <typename Work>
+  size_t peak_of(Work&& work) {
+    const auto before = live_;
+    peak_ = live_;
+    work();
+    return peak_ - before;
+  }
+
+ private:
+  static void release(void* data) {
+    live_ -= malloc_usable_size(data);
+    std::free(data);
+  }
+
+  at::Allocator* below_;
+  static inline size_t live_ = 0, peak_ = 0;
+};
+
+TEST(WaveGlow, WithoutKeptActivationsMemoryDoesNotGrowWithTheFlows) {
+  CountingAllocator allocator;
+  torch::manual_seed(10);
+  const auto x = torch::randn({2, 8192}), mel = torch::randn({2, 8, 32});
+  const auto peak = [&](int64_t flows, bool reversible) {
+    auto options = twelve_flows();
+    options.n_flows = flows;
+    options.early_every = 100;
+    WaveGlow model(options);
+    for (auto& p : model.parameters()) p.mutable_grad() = torch::zeros_like(p);
+    model.set_reversible(reversible);
+    return allocator.peak_of([&] {
+      const auto z = model.forward(x, mel);
+      (z.value.square().mean() / 2 - z.local.mean()).backward();
+    });
+  };
+  const auto plain = static_cast<double>(peak(12, false)), ours = static_cast<double>(peak(12, true));
+  EXPECT_LE(ours, plain / 4);
+  EXPECT_LE(ours, 1.02 * static_cast<double>(peak(3, true)));
 }
 
 }  // namespace

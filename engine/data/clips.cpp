@@ -1,0 +1,253 @@
+#include "engine/data/clips.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+#include <cstring>
+#include <span>
+#include <unordered_set>
+
+#include "audio/error.h"
+#include "engine/data/parallel.h"
+#include "engine/files/mapped_file.h"
+#include "engine/files/shown_name.h"
+
+namespace melflow::engine {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// A member of an archive, mapped for as long as this lives: memory stays small however large the archive.
+class MappedPart {
+ public:
+  /// Throws Error{no_input, bad_data}.
+  MappedPart(const std::string& path, const files::MemberPart& part) {
+    if (part.size == 0) return;
+    const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (descriptor < 0) throw Error(Exit::no_input, path + ": cannot be read: " + std::strerror(errno));
+    struct stat status {};
+    const bool there = ::fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode) &&
+                       part.offset + part.size <= static_cast<uint64_t>(status.st_size);
+    const auto before = part.offset % static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+    length_ = part.size + before;
+    if (there)
+      base_ = ::mmap(nullptr, length_, PROT_READ, MAP_PRIVATE, descriptor, static_cast<off_t>(part.offset - before));
+    ::close(descriptor);
+    if (!there || base_ == MAP_FAILED) {
+      base_ = nullptr;
+      throw Error(Exit::bad_data, path + ": is not what it was; leave it alone while it is read");
+    }
+    bytes_ = {static_cast<const std::byte*>(base_) + before, part.size};
+  }
+  ~MappedPart() {
+    if (base_ != nullptr) ::munmap(base_, length_);
+  }
+  MappedPart(const MappedPart&) = delete;
+  MappedPart& operator=(const MappedPart&) = delete;
+  std::span<const std::byte> bytes() const { return bytes_; }
+
+ private:
+  void* base_ = nullptr;
+  size_t length_ = 0;
+  std::span<const std::byte> bytes_;
+};
+
+/// Samples at the recipe's rate. `decode` counts them where the header does not say, or says what so few bytes hardly
+/// hold.
+template <typename Decode>
+int64_t samples_of(const audio::AudioInfo& info, uint64_t bytes, const audio::MelOptions& recipe,
+                   const std::string& name, Decode&& decode) {
+  constexpr int64_t kMostFramesAByte = 64, kLongest = audio::ReadOptions{}.max_frames;
+  int64_t frames = info.frames;
+  const bool credible = frames > 0 && frames <= kLongest && frames / kMostFramesAByte <= static_cast<int64_t>(bytes);
+  if (!credible) frames = static_cast<int64_t>(decode().samples.size());
+  const auto samples = std::llround(static_cast<double>(frames) * recipe.sample_rate / info.sample_rate);
+  if (samples < recipe.n_fft) {
+    throw Error(Exit::bad_data, name + ": only " + std::to_string(samples) + " samples, less than one STFT window");
+  }
+  return samples;
+}
+
+/// Reads the header of every place; what is wrong with one stands at its place in the answer.
+std::vector<std::string> read_headers(Clips& clips, const audio::MelOptions& recipe, int workers) {
+  std::vector<std::string> problems(clips.places.size());
+  parallel_for(clips.places.size(), workers, [&](size_t i) {
+    auto& place = clips.places[i];
+    try {
+      if (place.shard < 0) {
+        place.samples = usable_samples(place.path, recipe);
+        return;
+      }
+      const MappedPart part(clips.shards[static_cast<size_t>(place.shard)], place.sound);
+      const auto name = clips.name(place);
+      place.samples = samples_of(audio::audio_info(part.bytes(), name), part.bytes().size(), recipe, name,
+                                 [&] { return audio::read_audio(part.bytes(), name); });
+    } catch (const Error& e) {
+      problems[i] = e.what();
+    }
+  });
+  return problems;
+}
+
+/// What lies under a folder: recordings, archives, and the keys for which there is a mel.
+struct Walk {
+  std::vector<fs::path> files;  ///< sorted
+  std::unordered_set<std::string> mels;
+};
+
+Walk walk(const fs::path& folder, bool with_shards) {
+  std::error_code error;
+  Walk found;
+  for (fs::recursive_directory_iterator it(folder, fs::directory_options::skip_permission_denied, error), end;
+       !error && it != end; it.increment(error)) {
+    const auto& name = it->path().native();
+    const bool wanted = files::has_audio_ending(name) || (with_shards && name.ends_with(".tar"));
+    const bool mel = with_shards && name.ends_with(".npy");
+    if ((!wanted && !mel) || !it->is_regular_file(error)) continue;
+    if (mel) {
+      found.mels.emplace(files::sample_key(name));
+    } else {
+      found.files.push_back(it->path());
+    }
+  }
+  if (error) throw Error(Exit::no_input, folder.string() + ": cannot be read (" + error.message() + ")");
+  if (found.files.empty()) {
+    throw Error(Exit::no_input, folder.string() + ": holds no audio files" + (with_shards ? " and no .tar" : "") +
+                                    "; name a folder of recordings");
+  }
+  std::sort(found.files.begin(), found.files.end());
+  return found;
+}
+
+/// What an archive holds. What has been read of it is not kept in memory: all archives together may be larger.
+files::ShardListing listing_of(const std::string& path) {
+  constexpr size_t kKept = size_t{16} << 20;
+  const files::MappedFile file(path);
+  size_t forgotten = 0;
+  return files::list_shard(file.bytes(), path, [&](size_t at) {
+    if (at < forgotten + kKept) return;
+    ::madvise(const_cast<std::byte*>(file.bytes().data()) + forgotten, kKept, MADV_DONTNEED);
+    forgotten += kKept;
+  });
+}
+
+/// Puts the members of the archives in place of their names.
+void open_shards(Clips& clips, int workers) {
+  std::vector<size_t> shards;
+  for (size_t i = 0; i < clips.places.size(); ++i) {
+    if (clips.places[i].path.ends_with(".tar")) shards.push_back(i);
+  }
+  std::vector<files::ShardListing> listings(shards.size());
+  parallel_for(shards.size(), workers, [&](size_t i) {
+    try {
+      listings[i] = listing_of(clips.places[shards[i]].path);
+    } catch (const Error& e) {
+      listings[i].refused.emplace_back(e.what());
+    }
+  });
+  std::vector<ClipPlace> places;
+  for (size_t i = 0, shard = 0; i < clips.places.size(); ++i) {
+    if (shard == shards.size() || shards[shard] != i) {
+      places.push_back(std::move(clips.places[i]));
+      continue;
+    }
+    const auto& listing = listings[shard++];
+    for (const auto& sample : listing.samples) {
+      places.push_back({.path = sample.name,
+                        .shard = static_cast<int32_t>(clips.shards.size()),
+                        .sound = sample.sound,
+                        .mel = sample.mel});
+    }
+    clips.refused.insert(clips.refused.end(), listing.refused.begin(), listing.refused.end());
+    clips.shards.push_back(clips.places[i].path);
+  }
+  clips.places = std::move(places);
+}
+
+std::vector<std::byte> copied(std::span<const std::byte> bytes) { return {bytes.begin(), bytes.end()}; }
+
+std::vector<std::byte> read_whole(const std::string& path) { return copied(files::MappedFile(path).bytes()); }
+
+void require_some(const Clips& clips, const std::vector<fs::path>& paths) {
+  if (!clips.places.empty()) return;
+  throw Error(Exit::no_input, (paths.empty() ? std::string("--data") : paths[0].string()) +
+                                  ": no usable recording is there" +
+                                  (clips.refused.empty() ? "" : "; the first that was refused: " + clips.refused[0]));
+}
+
+}  // namespace
+
+std::string Clips::name(const ClipPlace& place) const {
+  if (place.shard < 0) return place.path;
+  return shards[static_cast<size_t>(place.shard)] + ": " + files::shown_name(place.path);
+}
+
+std::vector<fs::path> audio_files(const fs::path& folder) { return walk(folder, false).files; }
+
+int64_t usable_samples(const fs::path& path, const audio::MelOptions& recipe) {
+  const auto info = audio::audio_info(path);
+  std::error_code error;
+  const auto bytes = fs::file_size(path, error);
+  return samples_of(info, error ? 0 : bytes, recipe, path.string(), [&] { return audio::read_audio(path); });
+}
+
+Clips list_clips(const std::vector<fs::path>& paths, int workers) {
+  Clips clips;
+  for (const auto& path : paths) {
+    if (!fs::exists(path)) throw Error(Exit::no_input, path.string() + ": is not there; name a folder of recordings");
+    if (!fs::is_directory(path)) {
+      clips.places.push_back({.path = path.string()});
+      continue;
+    }
+    const auto found = walk(path, true);
+    for (const auto& file : found.files) {
+      const bool mel = !found.mels.empty() && found.mels.contains(std::string(files::sample_key(file.native())));
+      clips.places.push_back({.path = file.string(), .mel_beside = mel});
+    }
+  }
+  open_shards(clips, workers);
+  require_some(clips, paths);
+  return clips;
+}
+
+Clips find_clips(const std::vector<fs::path>& paths, const audio::MelOptions& recipe, int workers) {
+  auto clips = list_clips(paths, workers);
+  const auto problems = read_headers(clips, recipe, workers);
+  std::vector<ClipPlace> good;
+  good.reserve(clips.places.size());
+  for (size_t i = 0; i < problems.size(); ++i) {
+    if (problems[i].empty()) {
+      good.push_back(std::move(clips.places[i]));
+    } else {
+      clips.refused.push_back(problems[i]);
+    }
+  }
+  clips.places = std::move(good);
+  require_some(clips, paths);
+  return clips;
+}
+
+audio::Waveform read_clip(const Clips& clips, const ClipPlace& place, int sample_rate) {
+  if (place.shard < 0) return audio::read_audio(place.path, {.sample_rate = sample_rate});
+  const MappedPart part(clips.shards[static_cast<size_t>(place.shard)], place.sound);
+  return audio::read_audio(part.bytes(), clips.name(place), {.sample_rate = sample_rate});
+}
+
+std::vector<std::byte> read_sound_bytes(const Clips& clips, const ClipPlace& place) {
+  if (place.shard < 0) return read_whole(place.path);
+  return copied(MappedPart(clips.shards[static_cast<size_t>(place.shard)], place.sound).bytes());
+}
+
+std::vector<std::byte> read_mel_bytes(const Clips& clips, const ClipPlace& place) {
+  if (place.shard >= 0) return copied(MappedPart(clips.shards[static_cast<size_t>(place.shard)], place.mel).bytes());
+  const std::string key(files::sample_key(place.path));
+  std::error_code error;
+  return read_whole(fs::exists(key + ".mel.npy", error) ? key + ".mel.npy" : key + ".npy");
+}
+
+}  // namespace melflow::engine

@@ -1,0 +1,172 @@
+#include "engine/data/crop_feed.h"
+
+#include <algorithm>
+#include <chrono>
+#include <span>
+#include <utility>
+
+#include "audio/error.h"
+#include "engine/noise.h"
+
+namespace melflow::engine {
+namespace {
+
+/// Batches made ahead: enough to even out a slow disk's moments.
+constexpr int64_t kAhead = 4;
+
+/// Uniform dequantisation noise of the given width, by absolute position in the stream of the training.
+void dequantise(std::span<float> x, double width, int64_t seed, uint64_t crop) {
+  if (width <= 0) return;
+  for (size_t i = 0; i < x.size(); i += 4) {
+    const auto u = philox((crop << 32) + i, kDequantiseStream, static_cast<uint64_t>(seed));
+    for (size_t j = i; j < std::min(i + 4, x.size()); ++j) {
+      x[j] += static_cast<float>((u.v[j - i] * 0x1p-32 - 0.5) * width);
+    }
+  }
+}
+
+}  // namespace
+
+/// A window of the order, and its recordings as they come in.
+struct CropFeed::Window {
+  SampleOrder::Window order;
+  std::vector<std::shared_ptr<Corpus::Slot>> slots;  ///< one for each of order.clips
+  size_t read = 0;                                   ///< slots that were given to a thread to be read ahead
+};
+
+CropFeed::CropFeed(std::shared_ptr<Corpus> corpus, const FeedOptions& options)
+    : corpus_(std::move(corpus)), options_(options) {
+  for (int i = 0; i < options.workers; ++i) threads_.emplace_back([this] { work(); });
+}
+
+CropFeed::~CropFeed() {
+  {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  work_is_there_.notify_all();
+}
+
+Crops CropFeed::take(int64_t batch) {
+  const auto begin = std::chrono::steady_clock::now();
+  std::unique_lock lock(mutex_);
+  if (batch != taken_ + 1 || round_ == 0) {
+    made_.clear();
+    windows_.clear();
+    next_ = batch;
+    ++round_;
+  }
+  taken_ = batch - 1;
+  Made made;
+  if (threads_.empty()) {
+    lock.unlock();
+    audio::MelExtractor extract(corpus_->options().mel);
+    made.crops = make(batch, extract);
+    lock.lock();
+  } else {
+    work_is_there_.notify_all();
+    batch_is_there_.wait(lock, [&] { return made_.contains(batch); });
+    made = std::move(made_.extract(batch).mapped());
+  }
+  taken_ = batch;
+  work_is_there_.notify_all();
+  seconds_waited_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  if (made.failure) std::rethrow_exception(made.failure);
+  return std::move(made.crops);
+}
+
+void CropFeed::work() {
+  audio::MelExtractor extract(corpus_->options().mel);
+  std::unique_lock lock(mutex_);
+  while (!stop_) {
+    if (round_ > 0 && next_ <= taken_ + kAhead) {
+      const auto batch = next_++, round = round_;
+      lock.unlock();
+      Made made;
+      try {
+        made.crops = make(batch, extract);
+      } catch (...) {
+        made.failure = std::current_exception();
+      }
+      lock.lock();
+      if (round == round_) made_[batch] = std::move(made);
+      batch_is_there_.notify_all();
+    } else if (auto slot = next_to_read()) {
+      lock.unlock();
+      try {
+        corpus_->sound(*slot);
+      } catch (...) {  // told when the batch that needs it is made
+      }
+      slot.reset();
+      lock.lock();
+    } else {
+      work_is_there_.wait(lock);
+    }
+  }
+}
+
+std::shared_ptr<Corpus::Slot> CropFeed::next_to_read() {
+  if (round_ == 0) return nullptr;
+  for (auto& [first, window] : windows_) {
+    if (window->read < window->slots.size()) return window->slots[window->read++];
+  }
+  // The next window is begun when the current one is complete.
+  if (windows_.size() != 1) return nullptr;
+  window_at(windows_.begin()->second->order.end());
+  return next_to_read();
+}
+
+std::shared_ptr<CropFeed::Window> CropFeed::window_at(int64_t index) {
+  for (auto& [first, window] : windows_) {
+    if (index >= first && index < window->order.end()) return window;
+  }
+  auto window = std::make_shared<Window>();
+  window->order = corpus_->order().window_at(index);
+  for (const auto clip : window->order.clips) window->slots.push_back(corpus_->slot(clip));
+  windows_[window->order.first] = window;
+  return window;
+}
+
+std::shared_ptr<const Sound> CropFeed::sound_of(Window& window, int64_t index) {
+  const auto chosen = static_cast<size_t>(window.order.chosen[static_cast<size_t>(index - window.order.first)]);
+  // Where a recording cannot be used, the next one that can takes its place, for whoever asks.
+  for (size_t i = 0; i < window.slots.size(); ++i) {
+    if (auto sound = corpus_->sound(*window.slots[(chosen + i) % window.slots.size()])) return sound;
+  }
+  throw Error(Exit::bad_data, "none of " + std::to_string(window.slots.size()) +
+                                  " recordings in a row can be used; melflow data check tells why");
+}
+
+Crops CropFeed::make(int64_t batch, audio::MelExtractor& extract) {
+  const auto& o = corpus_->options();
+  const int64_t hop = o.mel.hop_length, frames = options_.warmup_frames + o.segment_frames;
+  const int64_t begin = batch * options_.batch_size + options_.batch_size * options_.rank / options_.ranks;
+  const int64_t end = batch * options_.batch_size + options_.batch_size * (options_.rank + 1) / options_.ranks;
+  Crops crops{
+      .count = end - begin, .samples = frames * hop, .frames = frames + options_.lookahead_frames, .x = {}, .mel = {}};
+  for (int64_t index = begin; index < end; ++index) {
+    std::shared_ptr<Window> window;
+    {
+      const std::lock_guard lock(mutex_);
+      window = window_at(index);
+      // What all that is still to be made lies behind is not needed any more.
+      while (windows_.size() > 1 && windows_.begin()->second->order.end() <= (taken_ + 1) * options_.batch_size) {
+        windows_.erase(windows_.begin());
+      }
+    }
+    const auto sound = sound_of(*window, index);
+    // The segment lies anywhere in the clip; its past may reach before the start, where there is silence.
+    const auto spare = std::max<int64_t>(0, static_cast<int64_t>(sound->samples.size()) / hop - o.segment_frames);
+    const auto first = static_cast<int64_t>(uniform_at(o.seed, kCropStream, static_cast<uint64_t>(index)) *
+                                            static_cast<double>(spare + 1)) -
+                       options_.warmup_frames;
+    auto x = corpus_->at_level(*sound, first * hop, crops.samples);
+    dequantise(x, options_.dequantise * corpus_->gain() / 32768.0, o.seed, static_cast<uint64_t>(index));
+    crops.x.insert(crops.x.end(), x.begin(), x.end());
+    const auto mel = corpus_->mel_frames(*sound, first, crops.frames, extract);
+    crops.mel.insert(crops.mel.end(), mel.begin(), mel.end());
+  }
+  return crops;
+}
+
+}  // namespace melflow::engine

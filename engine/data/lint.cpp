@@ -1,0 +1,220 @@
+#include "engine/data/lint.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <map>
+#include <mutex>
+#include <numbers>
+#include <unordered_map>
+
+#include "audio/error.h"
+#include "engine/data/parallel.h"
+#include "engine/files/sha256.h"
+
+namespace melflow::engine {
+namespace {
+
+double decibels(double amplitude) { return 20 * std::log10(std::max(amplitude, 1e-10)); }
+
+std::string text(const char* format, double value) {
+  char out[96];
+  std::snprintf(out, sizeof out, format, value);
+  return out;
+}
+
+/// Samples in runs of at least three equal ones at the largest magnitude: what clipping leaves, at full scale or scaled
+/// down afterwards.
+int64_t clipped_samples(const std::vector<float>& x, float peak) {
+  constexpr float kQuiet = 0.05f, kEqual = 0.5f / 32768;
+  if (peak < kQuiet) return 0;
+  int64_t clipped = 0, run = 0;
+  const auto end_run = [&] {
+    if (run >= 3) clipped += run;
+    run = 0;
+  };
+  for (size_t i = 0; i < x.size(); ++i) {
+    const bool top = std::abs(x[i]) >= peak - kEqual;
+    if (!top || (run > 0 && (x[i] > 0) != (x[i - 1] > 0))) end_run();
+    if (top) ++run;
+  }
+  end_run();
+  return clipped;
+}
+
+/// Power of a second at one frequency (Goertzel under a Hann window).
+double power_at(const float* x, size_t n, const std::vector<float>& window, double radians) {
+  const double c = 2 * std::cos(radians);
+  double s1 = 0, s2 = 0;
+  for (size_t i = 0; i < n; ++i) {
+    const double s = static_cast<double>(x[i] * window[i]) + c * s1 - s2;
+    s2 = s1;
+    s1 = s;
+  }
+  return s1 * s1 + s2 * s2 - c * s1 * s2;
+}
+
+double median(std::vector<double>& values) {
+  const auto middle = values.begin() + static_cast<ptrdiff_t>(values.size() / 2);
+  std::ranges::nth_element(values, middle);
+  return *middle;
+}
+
+struct Hum {
+  double over_neighbours = kNotMeasured;  ///< dB over the mean of 7 Hz below and above
+  double level = -200;                    ///< dB of full scale
+};
+
+/// 50 or 60 Hz, the worse of them; the median of whole seconds: hum stays, voices move.
+Hum hum_of(const audio::Waveform& sound) {
+  const auto n = static_cast<size_t>(sound.sample_rate);
+  const double length = static_cast<double>(n);
+  constexpr size_t kMostSeconds = 30;
+  const size_t seconds = std::min(sound.samples.size() / n, kMostSeconds);
+  if (seconds == 0) return {};
+  std::vector<float> window(n);
+  for (size_t i = 0; i < n; ++i) {
+    window[i] = static_cast<float>(0.5 - 0.5 * std::cos(2 * std::numbers::pi * static_cast<double>(i) / length));
+  }
+  Hum worst{.over_neighbours = -200, .level = -200};
+  for (const double mains : {50.0, 60.0}) {
+    std::vector<double> ratios, levels;
+    for (size_t s = 0; s < seconds; ++s) {
+      const auto at = [&](double hertz) {
+        return power_at(sound.samples.data() + s * n, n, window, 2 * std::numbers::pi * hertz / length);
+      };
+      const double floor = 1e-9 * length, here = at(mains);  // the floor: of 16 bit
+      ratios.push_back(10 * std::log10((here + floor) / ((at(mains - 7) + at(mains + 7)) / 2 + floor)));
+      levels.push_back(10 * std::log10(8 * here / (length * length) + 1e-20));
+    }
+    const Hum hum{.over_neighbours = median(ratios), .level = median(levels)};
+    if (hum.over_neighbours > worst.over_neighbours) worst = hum;
+  }
+  return worst;
+}
+
+double longest_gap(const audio::Waveform& sound) {
+  constexpr float kQuiet = 0.001f;
+  size_t longest = 0, run = 0;
+  for (const float s : sound.samples) {
+    run = std::abs(s) < kQuiet ? run + 1 : 0;
+    longest = std::max(longest, run);
+  }
+  return static_cast<double>(longest) / sound.sample_rate;
+}
+
+std::string digest_of(const std::vector<float>& samples) {
+  std::vector<int16_t> pcm(samples.size());
+  std::ranges::transform(samples, pcm.begin(), [](float s) {
+    return static_cast<int16_t>(std::lrint(std::clamp(s * 32768.0f, -32768.0f, 32767.0f)));
+  });
+  return files::sha256_hex(std::as_bytes(std::span(pcm)));
+}
+
+ClipLint lint_clip(const Clips& clips, const ClipPlace& place, const LintOptions& options) {
+  ClipLint clip;
+  clip.name = clips.name(place);
+  try {
+    const auto bytes = read_sound_bytes(clips, place);
+    const auto info = audio::audio_info(bytes, clip.name);
+    clip.sample_rate = info.sample_rate;
+    clip.channels = info.channels;
+    measure(audio::read_audio(bytes, clip.name), options, clip);
+  } catch (const Error& e) {
+    clip.findings = {{"broken", e.what()}};
+  }
+  return clip;
+}
+
+/// Findings that need all recordings: rate, level, duplicates.
+void compare(CorpusLint& lint, const LintOptions& options) {
+  std::map<int, int64_t> rates;
+  std::vector<double> levels;
+  for (const auto& clip : lint.clips) {
+    if (clip.sample_rate > 0) ++rates[clip.sample_rate];
+    if (std::isfinite(clip.rms_db) && clip.rms_db > -80) levels.push_back(clip.rms_db);
+    lint.seconds += clip.seconds;
+  }
+  const auto usual = std::ranges::max_element(rates, {}, [](const auto& entry) { return entry.second; });
+  if (usual != rates.end()) lint.usual_rate = usual->first;
+  std::ranges::sort(levels);
+  if (!levels.empty()) {
+    lint.median_db = levels[levels.size() / 2];
+    lint.low_db = levels[levels.size() / 20];
+    lint.high_db = levels[levels.size() - 1 - levels.size() / 20];
+  }
+  std::unordered_map<std::string, const std::string*> first;
+  for (auto& clip : lint.clips) {
+    if (clip.sample_rate > 0 && clip.sample_rate != lint.usual_rate) {
+      clip.findings.push_back(
+          {"rate", std::to_string(clip.sample_rate) + " Hz, most have " + std::to_string(lint.usual_rate)});
+    }
+    const double off = clip.rms_db - lint.median_db;
+    if (std::abs(off) > options.level_db && clip.rms_db > -80) {
+      clip.findings.push_back({"level", text("%+.1f dB from the median", off)});
+    }
+    if (clip.digest.empty()) continue;
+    const auto [known, is_new] = first.emplace(clip.digest, &clip.name);
+    if (!is_new) clip.findings.push_back({"duplicate", "of " + *known->second});
+  }
+}
+
+}  // namespace
+
+int64_t CorpusLint::with_findings() const {
+  return std::ranges::count_if(clips, [](const ClipLint& clip) { return !clip.findings.empty(); });
+}
+
+void measure(const audio::Waveform& sound, const LintOptions& options, ClipLint& clip) {
+  const auto& x = sound.samples;
+  double sum = 0, squares = 0;
+  float peak = 0;
+  for (const float s : x) {
+    sum += s;
+    squares += static_cast<double>(s) * s;
+    peak = std::max(peak, std::abs(s));
+  }
+  const double n = std::max(static_cast<double>(x.size()), 1.0), power = squares / n, rms = std::sqrt(power);
+  clip.seconds = sound.seconds();
+  clip.peak_db = decibels(peak);
+  clip.rms_db = decibels(rms);
+  clip.dc = sum / n;
+  const auto found = [&](const char* kind, std::string detail) { clip.findings.push_back({kind, std::move(detail)}); };
+  if (power < kSilentPower) {
+    found("silent", text("%.1f dB", clip.rms_db));
+    return;
+  }
+  clip.clipped = clipped_samples(x, peak);
+  const auto hum = hum_of(sound);
+  clip.hum_db = hum.over_neighbours;
+  clip.longest_gap = longest_gap(sound);
+  clip.digest = digest_of(x);
+  if (clip.seconds < options.short_seconds) found("short", text("%.2f s", clip.seconds));
+  // One run of three may be a broad natural top.
+  if (clip.clipped > 3) found("clipped", std::to_string(clip.clipped) + text(" samples at %.1f dB", clip.peak_db));
+  if (std::abs(clip.dc) > options.dc * rms) found("dc", text("%+.4f of full scale", clip.dc));
+  constexpr double kHeardHum = -65;
+  if (clip.hum_db > options.hum_db && hum.level > kHeardHum)
+    found("hum", text("%.0f dB over its neighbours", clip.hum_db));
+  if (clip.longest_gap > options.gap_seconds) found("gap", text("%.1f s", clip.longest_gap));
+}
+
+CorpusLint lint_corpus(const std::vector<std::filesystem::path>& paths, const LintOptions& options,
+                       const std::function<bool()>& stop, const std::function<void(size_t, size_t)>& report) {
+  const auto clips = list_clips(paths, options.workers);
+  CorpusLint lint;
+  lint.refused = clips.refused;
+  lint.clips.resize(clips.places.size());
+  std::mutex mutex;
+  size_t done = 0;
+  parallel_for(clips.places.size(), options.workers, [&](size_t i) {
+    if (stop()) return;
+    lint.clips[i] = lint_clip(clips, clips.places[i], options);
+    const std::lock_guard lock(mutex);
+    report(++done, clips.places.size());
+  });
+  if (!stop()) compare(lint, options);
+  return lint;
+}
+
+}  // namespace melflow::engine

@@ -1,0 +1,122 @@
+#include "engine/data/pack.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <unordered_set>
+
+#include "audio/error.h"
+#include "engine/data/clips.h"
+#include "engine/files/tar_writer.h"
+
+namespace melflow::engine {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Members of a shard at most; parse_tar takes 65,536.
+constexpr size_t kMostMembers = 60'000;
+
+fs::path shard_path(const fs::path& prefix, size_t number) {
+  char ending[32];
+  std::snprintf(ending, sizeof ending, "-%06zu.tar", number);
+  return prefix.string() + ending;
+}
+
+/// The path below the folder that it was found in, or the file's own name; a member's name as it is.
+std::string relative_name(const ClipPlace& place, const std::vector<fs::path>& paths) {
+  if (place.shard >= 0) return place.path;
+  for (const auto& folder : paths) {
+    const auto relative = fs::path(place.path).lexically_relative(folder);
+    if (!relative.empty() && *relative.begin() != ".." && *relative.begin() != ".") return relative.string();
+  }
+  return fs::path(place.path).filename().string();
+}
+
+/// WebDataset's key ends at the first dot; no two are the same.
+std::string unique_key(std::string key, std::unordered_set<std::string>& taken) {
+  std::ranges::replace(key, '.', '_');
+  auto unique = key;
+  for (int n = 2; !taken.insert(unique).second; ++n) unique = key + "-" + std::to_string(n);
+  return unique;
+}
+
+/// The shard that is being written, and those before it.
+class ShardWriter {
+ public:
+  ShardWriter(fs::path prefix, const PackOptions& options, Packed& packed)
+      : prefix_(std::move(prefix)), options_(options), packed_(packed) {}
+
+  /// Members that belong together, into the same shard.
+  void add(const std::vector<std::pair<std::string, std::vector<std::byte>>>& members) {
+    uint64_t size = 0;
+    for (const auto& [name, content] : members) size += 512 + content.size() + files::tar_padding(content.size());
+    if (file_ && (bytes_ + size > options_.shard_bytes || members_ + members.size() > kMostMembers)) finish();
+    if (!file_) {
+      file_ = std::make_unique<AtomicFile>(shard_path(prefix_, packed_.shards.size()), options_.existing);
+      bytes_ = members_ = 0;
+    }
+    for (const auto& [name, content] : members) {
+      put(files::tar_header(name, content.size()));
+      put(content);
+      put(std::vector<std::byte>(files::tar_padding(content.size())));
+    }
+    members_ += members.size();
+  }
+
+  void finish() {
+    if (!file_) return;
+    put(std::vector<std::byte>(files::kTarEnd));
+    file_->commit();
+    packed_.shards.push_back(file_->target().string());
+    packed_.bytes += bytes_;
+    file_.reset();
+  }
+
+ private:
+  void put(const std::vector<std::byte>& bytes) {
+    file_->write(bytes);
+    bytes_ += bytes.size();
+  }
+
+  fs::path prefix_;
+  const PackOptions& options_;
+  Packed& packed_;
+  std::unique_ptr<AtomicFile> file_;
+  uint64_t bytes_ = 0;
+  size_t members_ = 0;
+};
+
+}  // namespace
+
+Packed pack(const std::vector<fs::path>& paths, const fs::path& prefix, const PackOptions& options,
+            const std::function<bool()>& stop, const std::function<void(size_t, size_t)>& report) {
+  Packed packed;
+  std::error_code error;
+  if (options.existing == AtomicFile::Existing::refuse && fs::exists(shard_path(prefix, 0), error)) {
+    throw Error(Exit::cannot_create, shard_path(prefix, 0).string() + ": exists; name another prefix, or say --force");
+  }
+  const auto clips = find_clips(paths, {}, 1);
+  packed.refused = clips.refused;
+  ShardWriter writer(prefix, options, packed);
+  std::unordered_set<std::string> taken;
+  for (size_t i = 0; i < clips.places.size() && !stop(); ++i) {
+    const auto& place = clips.places[i];
+    const auto name = relative_name(place, paths);
+    const auto key = unique_key(std::string(files::sample_key(name)), taken);
+    std::vector<std::pair<std::string, std::vector<std::byte>>> members;
+    members.emplace_back(key + fs::path(name).extension().string(), read_sound_bytes(clips, place));
+    if (place.has_mel()) members.emplace_back(key + ".mel.npy", read_mel_bytes(clips, place));
+    packed.mels += place.has_mel();
+    writer.add(members);
+    ++packed.recordings;
+    report(i + 1, clips.places.size());
+  }
+  if (stop()) return packed;
+  writer.finish();
+  for (size_t n = packed.shards.size(); fs::remove(shard_path(prefix, n), error); ++n) {
+  }
+  return packed;
+}
+
+}  // namespace melflow::engine

@@ -1,0 +1,247 @@
+#include "engine/train/processes.h"
+
+#include <arpa/inet.h>
+#include <ifaddrs.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <charconv>
+#include <cstdlib>
+#include <cstring>
+
+#include <torch/torch.h>
+
+#include "audio/error.h"
+
+#ifdef USE_C10D_GLOO
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
+#include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
+#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
+#include <torch/csrc/distributed/c10d/reducer.hpp>
+#endif
+
+namespace melflow::engine {
+namespace {
+
+std::string variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+int number(const std::string& name, int least, int most) {
+  const auto text = variable(name.c_str());
+  int value = 0;
+  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (status != std::errc{} || end != text.data() + text.size() || value < least || value > most) {
+    throw Error(Exit::usage, "the environment says " + name + "='" + text + "'; it must be a whole number from " +
+                                 std::to_string(least) + " to " + std::to_string(most));
+  }
+  return value;
+}
+
+}  // namespace
+
+std::optional<ProcessPlace> process_place() {
+  const bool ours = !variable("WORLD_SIZE").empty() || !variable("RANK").empty();
+  // A batch script of SLURM's is a task of its own, which has no address to meet at.
+  const bool slurm = !ours && !variable("SLURM_PROCID").empty() && !variable("MASTER_ADDR").empty();
+  if (!ours && !slurm) return std::nullopt;
+  ProcessPlace place;
+  place.size = number(ours ? "WORLD_SIZE" : "SLURM_NTASKS", 1, 1 << 16);
+  if (place.size == 1) return std::nullopt;
+  place.rank = number(ours ? "RANK" : "SLURM_PROCID", 0, place.size - 1);
+  place.address = variable("MASTER_ADDR");
+  if (place.address.empty()) throw Error(Exit::usage, "WORLD_SIZE is set, but MASTER_ADDR is not: say where rank 0 is");
+  place.port = static_cast<uint16_t>(number("MASTER_PORT", 1, 65535));
+  place.store_is_there = variable("TORCHELASTIC_USE_AGENT_STORE") == "True";
+  if (const auto count = variable("TORCHELASTIC_RESTART_COUNT"); !count.empty()) place.round = count;
+  return place;
+}
+
+#ifdef USE_C10D_GLOO
+
+namespace {
+
+bool is_loopback(const std::string& address) {
+  return address == "localhost" || address == "::1" || address.rfind("127.", 0) == 0;
+}
+
+/// The IPv4 address of a network interface.
+std::string address_of(const std::string& interface) {
+  ifaddrs* all = nullptr;
+  std::string found;
+  if (::getifaddrs(&all) != 0) return found;
+  for (const ifaddrs* entry = all; entry != nullptr; entry = entry->ifa_next) {
+    if (interface != entry->ifa_name || entry->ifa_addr == nullptr || entry->ifa_addr->sa_family != AF_INET) continue;
+    char text[INET_ADDRSTRLEN] = {};
+    ::inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(entry->ifa_addr)->sin_addr, text, sizeof text);
+    found = text;
+    break;
+  }
+  ::freeifaddrs(all);
+  if (found.empty()) throw Error(Exit::usage, "--network " + interface + ": no such interface with an IPv4 address");
+  return found;
+}
+
+/// A listening socket of our own: c10d's would take calls from anywhere.
+int listen_at(const std::string& address, uint16_t port) {
+  const int descriptor = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const int yes = 1;
+  ::setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+  sockaddr_in at{};
+  at.sin_family = AF_INET;
+  at.sin_port = htons(port);
+  ::inet_pton(AF_INET, address.c_str(), &at.sin_addr);
+  const bool bound = descriptor >= 0 && ::bind(descriptor, reinterpret_cast<const sockaddr*>(&at), sizeof at) == 0 &&
+                     ::listen(descriptor, SOMAXCONN) == 0;
+  if (!bound) {
+    const std::string why = std::strerror(errno);
+    if (descriptor >= 0) ::close(descriptor);
+    throw Error(Exit::io_error, address + ":" + std::to_string(port) + ": cannot listen there (" + why +
+                                    "); choose another MASTER_PORT");
+  }
+  return descriptor;
+}
+
+}  // namespace
+
+struct Processes::Impl {
+  ProcessPlace place;
+  c10::intrusive_ptr<c10d::Store> store;
+  c10::intrusive_ptr<c10d::ProcessGroup> group;
+  std::unique_ptr<c10d::Reducer> reducer;
+
+  /// Calls c10d; what it throws is that somebody cannot be reached any more, or never was.
+  template <typename Call>
+  auto reached(Call&& call) -> decltype(call()) {
+    try {
+      return call();
+    } catch (const Error&) {
+      throw;
+    } catch (const std::exception& e) {
+      const std::string what = e.what();
+      throw Error(Exit::io_error, "process " + std::to_string(place.rank) + " of " + std::to_string(place.size) +
+                                      ": another process of this training has gone or cannot be reached (" +
+                                      what.substr(0, what.find('\n')).substr(0, 160) +
+                                      "); start them again with --resume");
+    }
+  }
+
+  torch::Tensor reduced(torch::Tensor value, c10d::ReduceOp::RedOpType how) {
+    std::vector<torch::Tensor> tensors{std::move(value)};
+    reached([&] {
+      c10d::AllreduceOptions options;
+      options.reduceOp = how;
+      group->allreduce(tensors, options)->wait();
+    });
+    return tensors[0];
+  }
+};
+
+Processes::Processes(const ProcessPlace& place, const std::string& interface) : impl_(std::make_unique<Impl>()) {
+  impl_->place = place;
+  if (interface.empty() && !is_loopback(place.address)) {
+    throw Error(Exit::usage, "MASTER_ADDR is " + place.address +
+                                 ", on a network: say --network INTERFACE, of a network where nobody is who should "
+                                 "not be; what is sent is neither secret nor checked");
+  }
+  const std::string here = interface.empty() ? "127.0.0.1" : address_of(interface);
+  impl_->reached([&] {
+    c10d::TCPStoreOptions options;
+    options.port = place.port;
+    options.isServer = place.rank == 0 && !place.store_is_there;
+    options.waitWorkers = false;
+    if (options.isServer) options.masterListenFd = listen_at(here, place.port);
+    auto store = c10::make_intrusive<c10d::TCPStore>(interface.empty() ? here : place.address, options);
+    impl_->store = c10::make_intrusive<c10d::PrefixStore>("melflow/" + place.round, store);
+    auto gloo_options = c10d::ProcessGroupGloo::Options::create();
+    gloo_options->devices.push_back(c10d::ProcessGroupGloo::createDeviceForHostname(here));
+    auto gloo = c10::make_intrusive<c10d::ProcessGroupGloo>(impl_->store, place.rank, place.size, gloo_options);
+    impl_->group = c10::make_intrusive<c10d::ProcessGroup>(impl_->store, place.rank, place.size);
+    impl_->group->setBackend(c10::DeviceType::CPU, c10d::ProcessGroup::BackendType::GLOO, gloo);
+    impl_->group->setDefaultBackend(c10d::ProcessGroup::BackendType::GLOO);
+  });
+}
+
+Processes::~Processes() = default;
+
+int Processes::rank() const { return impl_->place.rank; }
+int Processes::size() const { return impl_->place.size; }
+
+void Processes::share_gradients(const std::vector<torch::Tensor>& parameters) {
+  // Gradients come last layer first: so do the buckets, a small one first, as DistributedDataParallel makes them.
+  impl_->reached([&] {
+    const std::vector<bool> dense(parameters.size(), false);
+    auto buckets = std::get<0>(c10d::compute_bucket_assignment_by_size(
+        parameters, {c10d::kDefaultFirstBucketBytes, c10d::kDefaultBucketBytesCap}, dense));
+    std::reverse(buckets.begin(), buckets.end());
+    impl_->reducer = std::make_unique<c10d::Reducer>(
+        parameters, buckets, impl_->group, dense, c10d::kDefaultBucketBytesCap, /*find_unused_parameters=*/false,
+        /*gradient_as_bucket_view=*/false, std::unordered_map<size_t, std::string>{}, c10d::kDefaultFirstBucketBytes,
+        /*skip_all_reduce_unused_params=*/false, /*use_python_reducer=*/false, std::vector<int64_t>{});
+  });
+}
+
+void Processes::backward(const torch::Tensor& loss) {
+  impl_->reached([&] {
+    impl_->reducer->prepare_for_backward({});
+    loss.backward();
+  });
+}
+
+double Processes::mean(double value) {
+  const auto sum = impl_->reduced(torch::tensor({value}, torch::kFloat64), c10d::ReduceOp::SUM);
+  return sum.item<double>() / size();
+}
+
+double Processes::from_first(double value) {
+  return impl_->reduced(torch::tensor({rank() == 0 ? value : 0.0}, torch::kFloat64), c10d::ReduceOp::SUM)
+      .item<double>();
+}
+
+bool Processes::any(bool value) {
+  return impl_->reduced(torch::tensor({value ? 1 : 0}, torch::kInt32), c10d::ReduceOp::MAX).item<int>() != 0;
+}
+
+void Processes::require_same(int64_t value, const std::string& otherwise) {
+  const auto most = impl_->reduced(torch::tensor({value, -value}, torch::kInt64), c10d::ReduceOp::MAX);
+  if (most[0].item<int64_t>() != -most[1].item<int64_t>()) throw Error(Exit::bad_data, otherwise);
+}
+
+void Processes::leave() {
+  any(false);
+  // Whoever listens leaves last.
+  const auto left = impl_->place.size - 1;
+  impl_->reached([&] {
+    if (impl_->place.rank > 0) {
+      impl_->store->add("left", 1);
+    } else {
+      while (impl_->store->add("left", 0) < left) ::usleep(2000);
+    }
+  });
+}
+
+#else
+
+struct Processes::Impl {};
+Processes::Processes(const ProcessPlace&, const std::string&) {
+  throw Error(Exit::unavailable,
+              "this melflow was built without Gloo's headers: install libgloo-dev, then tools/build release");
+}
+Processes::~Processes() = default;
+int Processes::rank() const { return 0; }
+int Processes::size() const { return 1; }
+void Processes::share_gradients(const std::vector<torch::Tensor>&) {}
+void Processes::backward(const torch::Tensor& loss) { loss.backward(); }
+double Processes::mean(double value) { return value; }
+double Processes::from_first(double value) { return value; }
+bool Processes::any(bool value) { return value; }
+void Processes::require_same(int64_t, const std::string&) {}
+void Processes::leave() {}
+
+#endif
+
+}  // namespace melflow::engine

@@ -1,0 +1,119 @@
+// What `melflow data check` finds, in recordings that are made to have it.
+#include "engine/data/lint.h"
+
+#include <algorithm>
+#include <fstream>
+
+#include <nlohmann/json.hpp>
+
+#include "audio/error.h"
+#include "tests/data/recordings.h"
+
+namespace melflow::engine {
+namespace {
+
+namespace fs = std::filesystem;
+using namespace melflow::testing;
+
+std::vector<std::string> kinds(const ClipLint& clip) {
+  std::vector<std::string> out;
+  for (const auto& f : clip.findings) out.emplace_back(f.kind);
+  return out;
+}
+
+ClipLint measured(const audio::Waveform& sound) {
+  ClipLint clip;
+  measure(sound, {}, clip);
+  return clip;
+}
+
+audio::Waveform changed(audio::Waveform sound, const std::function<float(float, double)>& change) {
+  for (size_t i = 0; i < sound.samples.size(); ++i) {
+    sound.samples[i] = change(sound.samples[i], static_cast<double>(i) / sound.sample_rate);
+  }
+  return sound;
+}
+
+using Kinds = std::vector<std::string>;
+
+TEST(Lint, FindsNothingInAGoodRecording) {
+  const auto clip = measured(tone(3));
+  EXPECT_EQ(kinds(clip), Kinds{});
+  EXPECT_NEAR(clip.seconds, 3, 1e-9);
+  EXPECT_GT(clip.peak_db, clip.rms_db);
+  REQUIRE_SHARED("data/speech/kathleen_22k");
+  int looked_at = 0;
+  for (const auto& path : audio_files(shared("data/speech/kathleen_22k"))) {
+    if (++looked_at > 10) break;
+    EXPECT_EQ(kinds(measured(audio::read_audio(path))), Kinds{}) << path;
+  }
+}
+
+TEST(Lint, FindsTopsThatAreCutOffAlsoWhenScaledDownAfterwards) {
+  const auto loud = changed(tone(1), [](float s, double) { return std::clamp(25 * s, -1.0f, 1.0f); });
+  EXPECT_EQ(kinds(measured(loud)), Kinds{"clipped"});
+  const auto scaled = changed(loud, [](float s, double) { return 0.4f * s; });
+  EXPECT_EQ(kinds(measured(scaled)), Kinds{"clipped"});
+}
+
+TEST(Lint, FindsDcHumGapsAndSilence) {
+  EXPECT_EQ(kinds(measured(changed(tone(2), [](float s, double) { return s + 0.02f; }))), Kinds{"dc"});
+  for (const double mains : {50.0, 60.0}) {
+    const auto hum = changed(
+        tone(2), [&](float s, double t) { return s + 0.01f * static_cast<float>(std::sin(2 * M_PI * mains * t)); });
+    EXPECT_EQ(kinds(measured(hum)), Kinds{"hum"}) << mains;
+  }
+  const auto gap = changed(tone(4), [](float s, double t) { return t > 1 && t < 2.8 ? 0.0f : s; });
+  EXPECT_EQ(kinds(measured(gap)), Kinds{"gap"});
+  EXPECT_EQ(kinds(measured({std::vector<float>(44100, 1e-6f), 22050})), Kinds{"silent"});
+  EXPECT_EQ(kinds(measured(tone(0.2))), Kinds{"short"});
+}
+
+TEST(Lint, ComparesTheRecordingsOfACorpus) {
+  const TempDir folder;
+  for (int i = 0; i < 5; ++i) write(folder / ("a" + std::to_string(i) + ".wav"), tone(1, i));
+  fs::copy(folder / "a1.wav", folder / "copy.wav");
+  write(folder / "other_rate.wav", tone(1, 7, 16000));
+  write(folder / "soft.wav", changed(tone(1, 8), [](float s, double) { return 0.1f * s; }));
+  std::ofstream(folder / "broken.wav") << "RIFF nothing";
+  std::ifstream in(folder / "a2.wav", std::ios::binary);
+  const std::string content{std::istreambuf_iterator<char>(in), {}};
+  std::ofstream(folder / "shard.tar", std::ios::binary) << tar({{"in_shard.wav", content}});
+  std::ofstream(folder / "cut.tar", std::ios::binary) << tar({{"b.wav", content}}).substr(0, 2000);
+
+  for (const int workers : {1, 3}) {
+    size_t told = 0;
+    const auto lint = lint_corpus(
+        {folder.path()}, {.workers = workers}, [] { return false; },
+        [&](size_t done, size_t total) { told = std::max(told, 100 * done / total); });
+    EXPECT_EQ(told, 100u);
+    std::map<std::string, Kinds> found;
+    for (const auto& clip : lint.clips) found[fs::path(clip.name).filename()] = kinds(clip);
+    EXPECT_EQ(found["a0.wav"], Kinds{});
+    EXPECT_EQ(found["broken.wav"], Kinds{"broken"});
+    EXPECT_EQ(found["copy.wav"], Kinds{"duplicate"});
+    EXPECT_EQ(found["other_rate.wav"], Kinds{"rate"});
+    EXPECT_EQ(found["soft.wav"], Kinds{"level"});
+    EXPECT_EQ(found["shard.tar: 'in_shard.wav'"], Kinds{"duplicate"});
+    EXPECT_EQ(lint.with_findings(), 5);
+    EXPECT_EQ(lint.usual_rate, 22050);
+    ASSERT_EQ(lint.refused.size(), 1u);
+    EXPECT_NE(lint.refused[0].find("cut.tar"), std::string::npos);
+    EXPECT_EQ(summary_json(lint)["findings"]["duplicate"], 2);
+  }
+}
+
+TEST(Lint, ThePageShowsNamesAsText) {
+  const TempDir folder;
+  write(folder / "<script>alert(1)<.wav", tone(0.2));
+  const auto lint = lint_corpus(
+      {folder.path()}, {}, [] { return false; }, [](size_t, size_t) {});
+  const auto page = lint_page(lint);
+  EXPECT_EQ(page.find("<script"), std::string::npos);
+  EXPECT_NE(page.find("&lt;script&gt;alert(1)&lt;.wav"), std::string::npos);
+  EXPECT_NE(page.find("short: 0.20 s"), std::string::npos);
+  EXPECT_EQ(page.find("http"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace melflow::engine

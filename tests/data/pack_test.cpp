@@ -1,0 +1,90 @@
+// Shards: what goes in comes out, and other programs read it.
+#include "engine/data/pack.h"
+
+#include <array>
+#include <cstdlib>
+#include <fstream>
+
+#include "audio/error.h"
+#include "engine/files/npy.h"
+#include "tests/data/recordings.h"
+
+namespace melflow::engine {
+namespace {
+
+namespace fs = std::filesystem;
+using namespace melflow::testing;
+
+std::string content(const fs::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+class PackTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    fs::create_directories(data() / "speaker.1");
+    for (int i = 0; i < 5; ++i) write(data() / ("clip" + std::to_string(i) + ".wav"), tone(0.3, i));
+    write(data() / "speaker.1" / "a.b.flac", tone(0.3, 7));
+    files::write_npy(data() / "clip2.npy", std::array<int64_t, 2>{80, 2}, std::vector<float>(160, -3.0f),
+                     AtomicFile::Existing::refuse);
+    std::ofstream(data() / "broken.wav") << "RIFF nothing";
+  }
+  fs::path data() const { return folder_ / "data"; }
+  Packed packed(const std::string& prefix, const PackOptions& options = {}) const {
+    return pack(
+        {data()}, folder_ / prefix, options, [] { return false; }, [](size_t, size_t) {});
+  }
+
+  TempDir folder_;
+};
+
+TEST_F(PackTest, WhatGoesInComesOut) {
+  const auto result = packed("s", {.shard_bytes = 40'000});
+  EXPECT_EQ(result.recordings, 6);
+  EXPECT_EQ(result.mels, 1);
+  ASSERT_EQ(result.refused.size(), 1u);
+  EXPECT_NE(result.refused[0].find("broken.wav"), std::string::npos);
+  ASSERT_GT(result.shards.size(), 1u);
+  for (const auto& shard : result.shards) EXPECT_LE(fs::file_size(shard), 41'000u);
+
+  std::vector<fs::path> shards(result.shards.begin(), result.shards.end());
+  const auto clips = find_clips(shards, {}, 1);
+  std::vector<std::string> names;
+  for (const auto& place : clips.places) {
+    names.push_back(place.path);
+    const auto bytes = read_sound_bytes(clips, place);
+    const auto original = place.path == "speaker_1/a_b.flac" ? data() / "speaker.1" / "a.b.flac" : data() / place.path;
+    EXPECT_EQ(content(original), std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size())) << place.path;
+    EXPECT_EQ(place.has_mel(), place.path == "clip2.wav");
+  }
+  EXPECT_EQ(names, (std::vector<std::string>{"clip0.wav", "clip1.wav", "clip2.wav", "clip3.wav", "clip4.wav",
+                                             "speaker_1/a_b.flac"}));
+}
+
+TEST_F(PackTest, IsDeterministicAndReplacesOnlyWhenTold) {
+  const auto many = packed("s", {.shard_bytes = 1});
+  EXPECT_EQ(many.shards.size(), 6u);
+  EXPECT_THROW(packed("s"), Error);
+  const auto one = packed("s", {.existing = AtomicFile::Existing::replace});
+  EXPECT_EQ(one.shards.size(), 1u);
+  EXPECT_FALSE(fs::exists(many.shards[1]));  // else its recordings were heard twice
+  EXPECT_EQ(content(one.shards[0]), content(packed("other").shards[0]));
+}
+
+TEST_F(PackTest, TarReadsItToo) {
+  const std::string folder(120, 'n');
+  fs::create_directories(data() / folder);
+  write(data() / folder / "long.wav", tone(0.3, 9));
+  const auto shard = packed("s").shards.at(0);
+  const auto out = folder_ / "out";
+  fs::create_directories(out);
+  ASSERT_EQ(std::system(("tar -xf '" + shard + "' -C '" + out.string() + "'").c_str()), 0);
+  EXPECT_EQ(content(out / "clip0.wav"), content(data() / "clip0.wav"));
+  EXPECT_EQ(content(out / "clip2.mel.npy"), content(data() / "clip2.npy"));
+  EXPECT_EQ(content(out / folder / "long.wav"), content(data() / folder / "long.wav"));
+  EXPECT_EQ(find_clips({shard}, {}, 1).places.size(), 7u);
+}
+
+}  // namespace
+}  // namespace melflow::engine
