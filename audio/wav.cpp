@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "audio/error.h"
+#include "audio/flac_file.h"
 #include "audio/resample.h"
 
 namespace melflow::audio {
@@ -153,61 +154,6 @@ std::vector<float> to_rate(const std::string& path, std::vector<float> samples, 
   return resample(samples, from, to);
 }
 
-/// A growing block of memory that libsndfile takes for a file, so that every failure to write is seen by AtomicFile.
-struct MemoryFile {
-  std::vector<std::byte> bytes;
-  size_t position = 0;
-
-  static MemoryFile& of(void* self) { return *static_cast<MemoryFile*>(self); }
-  static sf_count_t length(void* self) { return static_cast<sf_count_t>(of(self).bytes.size()); }
-  static sf_count_t tell(void* self) { return static_cast<sf_count_t>(of(self).position); }
-  static sf_count_t seek(sf_count_t offset, int whence, void* self) {
-    const sf_count_t base = whence == SEEK_SET ? 0 : whence == SEEK_CUR ? tell(self) : length(self);
-    of(self).position = static_cast<size_t>(std::max<sf_count_t>(0, base + offset));
-    return tell(self);
-  }
-  static sf_count_t read(void* target, sf_count_t count, void* self) {
-    MemoryFile& file = of(self);
-    const size_t left = file.position < file.bytes.size() ? file.bytes.size() - file.position : 0;
-    const size_t taken = std::min(static_cast<size_t>(count), left);
-    if (taken > 0) std::memcpy(target, file.bytes.data() + file.position, taken);
-    file.position += taken;
-    return static_cast<sf_count_t>(taken);
-  }
-  static sf_count_t write(const void* source, sf_count_t count, void* self) {
-    MemoryFile& file = of(self);
-    const auto size = static_cast<size_t>(count);
-    file.bytes.resize(std::max(file.bytes.size(), file.position + size));
-    if (size > 0) std::memcpy(file.bytes.data() + file.position, source, size);
-    file.position += size;
-    return count;
-  }
-};
-
-std::vector<std::byte> encode_flac(const std::filesystem::path& path, const Waveform& waveform, Encoding encoding) {
-  MemoryFile memory;
-  SF_VIRTUAL_IO io{&MemoryFile::length, &MemoryFile::seek, &MemoryFile::read, &MemoryFile::write, &MemoryFile::tell};
-  SF_INFO info{};
-  info.samplerate = waveform.sample_rate;
-  info.channels = 1;
-  info.format = SF_FORMAT_FLAC | (encoding == Encoding::pcm16 ? SF_FORMAT_PCM_16 : SF_FORMAT_PCM_24);
-  Sndfile file(sf_open_virtual(&io, SFM_WRITE, &info, &memory));
-  if (!file) throw Error(Exit::cannot_create, path.string() + ": cannot be written as FLAC: " + sf_strerror(nullptr));
-  // Whole numbers of our own rounding in the upper bits of int32, where libsndfile looks for them.
-  const std::vector<std::byte> pcm = encode_pcm(waveform.samples, encoding);
-  const size_t width = encoding == Encoding::pcm16 ? 2 : 3;
-  std::vector<int32_t> numbers(waveform.samples.size());
-  for (size_t i = 0; i < numbers.size(); ++i) {
-    std::memcpy(reinterpret_cast<std::byte*>(&numbers[i]) + (4 - width), pcm.data() + i * width, width);
-  }
-  const auto frames = static_cast<sf_count_t>(numbers.size());
-  const bool written = sf_writef_int(file.get(), numbers.data(), frames) == frames;
-  if (!written || sf_close(file.release()) != 0) {
-    throw Error(Exit::internal, path.string() + ": the FLAC encoder failed");
-  }
-  return std::move(memory.bytes);
-}
-
 }  // namespace
 
 namespace {
@@ -265,12 +211,11 @@ void write_audio(const std::filesystem::path& path, const Waveform& waveform, En
     throw Error(Exit::usage,
                 path.string() + ": the ending names no format that can be written; use .wav, .flac or .raw");
   }
-  if (flac && encoding == Encoding::float32) {
-    throw Error(Exit::usage, path.string() + ": FLAC holds no float32; use .wav, or --encoding pcm16 or pcm24");
-  }
   AtomicFile file(path, existing);
   if (flac) {
-    file.write(encode_flac(path, waveform, encoding));
+    FlacFile encoder(file, waveform.sample_rate, encoding);
+    encoder.write(waveform.samples);
+    encoder.finish();
   } else {
     if (!raw) file.write(wav_header(waveform.sample_rate, encoding, static_cast<int64_t>(waveform.samples.size())));
     constexpr size_t kBlock = 1 << 16;

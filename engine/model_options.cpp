@@ -182,6 +182,7 @@ void require_tensors(const std::map<std::string, files::TensorView>& tensors, co
       refuse(key, "has shape " + shape_text(found->second.shape) + ", not " + shape_text(shape.sizes));
     }
     if (!all_finite(found->second, name + ": tensor '" + key + "'")) refuse(key, "holds NaN or infinity");
+    files::let_go(found->second.bytes);
   }
   for (const auto& [key, view] : tensors) {
     if (!wanted.contains(key)) refuse(key, "does not belong to this model");

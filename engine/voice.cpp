@@ -159,13 +159,13 @@ std::map<std::string, std::string> voice_metadata(const Voice& voice) {
   return metadata;
 }
 
-void require_same_recipe(const audio::Mel& mel, const Voice& voice, const std::string& mel_name) {
-  if (mel.n_mels != voice.mel.n_mels) {
-    throw Error(Exit::bad_data, mel_name + ": has " + std::to_string(mel.n_mels) + " mel bands, but voice " +
+void require_same_recipe(const files::MelFrames& mel, const Voice& voice, const std::string& mel_name) {
+  if (mel.n_mels() != voice.mel.n_mels) {
+    throw Error(Exit::bad_data, mel_name + ": has " + std::to_string(mel.n_mels()) + " mel bands, but voice " +
                                     voice.name + " takes " + std::to_string(voice.mel.n_mels));
   }
-  if (!mel.recipe) return;
-  const auto difference = audio::first_difference(*mel.recipe, voice.mel);
+  if (!mel.recipe()) return;
+  const auto difference = audio::first_difference(*mel.recipe(), voice.mel);
   if (!difference.empty()) {
     throw Error(Exit::bad_data, mel_name + ": made with another recipe than voice " + voice.name +
                                     " takes: " + difference + "; make the mel again with the voice's recipe");

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "audio/mel.h"
+#include "engine/files/mel_frames.h"
 #include "engine/files/published_waveglow.h"
 #include "engine/model_options.h"
 
@@ -59,7 +60,7 @@ Voice published_voice(const files::PublishedWaveGlow& published, const std::stri
 std::map<std::string, std::string> voice_metadata(const Voice& voice);
 
 /// Throws Error{bad_data} that names the field, where a mel's recipe is known and is not the voice's.
-void require_same_recipe(const audio::Mel& mel, const Voice& voice, const std::string& mel_name);
+void require_same_recipe(const files::MelFrames& mel, const Voice& voice, const std::string& mel_name);
 
 /// The newest file format version that this program writes and reads.
 inline constexpr int kVoiceFormat = 1;

@@ -1,5 +1,6 @@
 #include "models/waveglow.h"
 
+#include <algorithm>
 #include <string>
 
 #include "models/flow/split.h"
@@ -76,16 +77,21 @@ WaveGlow::WaveGlow(const WaveGlowOptions& options) : options_(options) {
   }
 }
 
-torch::Tensor WaveGlow::context(const torch::Tensor& mel, int64_t groups) {
+torch::Tensor WaveGlow::context(const torch::Tensor& whole_mel, int64_t groups) {
   const auto& o = options_;
-  TORCH_CHECK(mel.dim() == 3 && mel.size(1) == o.n_mels, "WaveGlow: wants a mel [batch, ", o.n_mels, ", frames], not ",
-              mel.sizes());
+  TORCH_CHECK(whole_mel.dim() == 3 && whole_mel.size(1) == o.n_mels, "WaveGlow: wants a mel [batch, ", o.n_mels,
+              ", frames], not ", whole_mel.sizes());
+  // Later frames reach no sample of these groups, but those that the encoder looks ahead.
+  const auto ahead = o.conditioning == Conditioning::frame_rate ? 2 : 0;
+  const auto needed = (groups * o.group_size + o.hop_length - 1) / o.hop_length + ahead;
+  const auto mel = whole_mel.narrow(2, 0, std::min(needed, whole_mel.size(2)));
   if (o.conditioning == Conditioning::frame_rate) {
     const auto frames = groups * o.group_size / o.hop_length;
     TORCH_CHECK(groups * o.group_size == frames * o.hop_length && mel.size(2) >= frames, "WaveGlow: ", mel.size(2),
                 " mel frames for ", groups, " groups of ", o.group_size, " samples at hop ", o.hop_length);
     return encoder_->forward(mel).narrow(2, 0, frames);
   }
+  if (at::GradMode::is_enabled() && mel.is_cpu()) return upsampled_rows(mel, groups).transpose(1, 2);
   // Frame t writes samples [hop·t, hop·t + kernel); the tail past the audio is dropped, as NVIDIA's infer does.
   const auto up = upsample_->forward(mel);
   TORCH_CHECK(up.size(2) >= groups * o.group_size, "WaveGlow: ", mel.size(2), " mel frames are too few for ",
@@ -95,6 +101,27 @@ torch::Tensor WaveGlow::context(const torch::Tensor& mel, int64_t groups) {
       .view({mel.size(0), o.n_mels, groups, o.group_size})
       .transpose(2, 3)
       .reshape({mel.size(0), o.n_mels * o.group_size, groups});
+}
+
+torch::Tensor WaveGlow::upsampled_rows(const torch::Tensor& mel, int64_t groups) {
+  const auto& o = options_;
+  const auto batch = mel.size(0), frames = mel.size(2), hop = o.hop_length;
+  const auto hops = (o.upsample_kernel + hop - 1) / hop;
+  TORCH_CHECK((frames - 1) * hop + o.upsample_kernel >= groups * o.group_size, "WaveGlow: ", frames,
+              " mel frames are too few for ", groups * o.group_size, " samples");
+  // [bands, hops, bands, hop], so that what a frame gives to one hop lies together.
+  const auto weight = torch::constant_pad_nd(upsample_->weight, {0, hops * hop - o.upsample_kernel})
+                          .view({o.n_mels, o.n_mels, hops, hop})
+                          .permute({0, 2, 1, 3})
+                          .reshape({o.n_mels, -1});
+  const auto parts = mel.transpose(1, 2).matmul(weight).view({batch, frames, hops, o.n_mels * hop});
+  auto sum = torch::zeros({batch, frames + hops - 1, o.n_mels * hop}, mel.options());
+  for (int64_t q = 0; q < hops; ++q) sum.narrow(1, q, frames).add_(parts.select(2, q));
+  return (sum.view({batch, -1, o.n_mels, hop}) + upsample_->bias.view({o.n_mels, 1}))
+      .view({batch, -1, o.n_mels, hop / o.group_size, o.group_size})
+      .permute({0, 1, 3, 2, 4})
+      .reshape({batch, -1, o.n_mels * o.group_size})
+      .narrow(1, 0, groups);
 }
 
 Mapped WaveGlow::forward(const torch::Tensor& x, const torch::Tensor& mel) {

@@ -1,4 +1,4 @@
-#include "tools/bench_stream.h"
+#include "tools/benches.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -18,6 +18,7 @@
 #include "audio/error.h"
 #include "engine/kernels/thread_team.h"
 #include "tools/inputs.h"
+#include "tools/measurement.h"
 
 extern char** environ;
 
@@ -28,12 +29,6 @@ using Clock = std::chrono::steady_clock;
 using nlohmann::json;
 
 double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
-
-double quantile(std::vector<double> values, double q) {
-  const auto at = static_cast<size_t>(std::lround(q * static_cast<double>(values.size() - 1)));
-  std::nth_element(values.begin(), values.begin() + static_cast<ptrdiff_t>(at), values.end());
-  return values[at];
-}
 
 /// Seconds from the start of `melflow synth - --stream --raw`, all frames waiting in its pipe, to its first sample.
 double first_sample_after_start(const VoiceOptions& o, const std::filesystem::path& frames) {
@@ -91,73 +86,80 @@ class FramesFile {
 };
 
 struct Run {
-  std::vector<double> chunks;  ///< seconds each
   double seconds = 0;
   std::vector<float> sound;
 };
 
 Run speak_in_chunks(const engine::Synthesizer& synthesizer, uint64_t seed, std::span<const float> frames, size_t chunk,
-                    size_t bands) {
+                    Times& chunks) {
+  const auto bands = static_cast<size_t>(synthesizer.voice().mel.n_mels);
   const auto stream = synthesizer.open_stream(engine::Noise(seed));
   Run run;
   const auto begin = Clock::now();
   for (size_t at = 0; at < frames.size(); at += chunk * bands) {
-    const auto start = Clock::now();
-    stream->add(frames.subspan(at, std::min(chunk * bands, frames.size() - at)), run.sound);
-    run.chunks.push_back(seconds_since(start));
+    chunks.take([&] { stream->add(frames.subspan(at, std::min(chunk * bands, frames.size() - at)), run.sound); });
   }
   stream->finish(run.sound);
   run.seconds = seconds_since(begin);
   return run;
 }
 
+json conditions(const engine::Synthesizer& synthesizer, const VoiceOptions& o) {
+  return {{"voice", synthesizer.voice().name}, {"threads", o.threads > 0 ? o.threads : engine::default_threads()}};
+}
+
+Peak peak_of(const VoiceOptions& o) {
+  return multiply_add_peak(engine::Precision::fp32, o.threads > 0 ? o.threads : engine::default_threads());
+}
+
 /// Chunks of this size and everything at once, in turn, so that a machine whose speed drifts drifts for both.
-json bench_chunks(const engine::Synthesizer& synthesizer, uint64_t seed, std::span<const float> frames, size_t chunk) {
-  constexpr int kRounds = 3;
+json bench_chunks(const engine::Synthesizer& synthesizer, const VoiceOptions& o, std::span<const float> frames,
+                  size_t chunk) {
   const auto& recipe = synthesizer.voice().mel;
-  const auto bands = static_cast<size_t>(recipe.n_mels);
-  std::vector<double> times, streamed, offline;
+  const double chunk_ms = 1e3 * static_cast<double>(chunk) * recipe.hop_length / recipe.sample_rate;
+  auto what = conditions(synthesizer, o);
+  what.update({{"frames_a_chunk", chunk}, {"milliseconds_of_sound_a_chunk", chunk_ms}});
+  Measurement measurement("stream", what, peak_of(o));
+  Times chunks, at_once, streamed, offline;
   double error = 0, sound_seconds = 0;
-  for (int round = 0; round < kRounds; ++round) {
-    const auto whole = speak_in_chunks(synthesizer, seed, frames, frames.size() / bands, bands);
-    const auto run = speak_in_chunks(synthesizer, seed, frames, chunk, bands);
-    times.insert(times.end(), run.chunks.begin(), run.chunks.end());
-    streamed.push_back(run.seconds);
-    offline.push_back(whole.seconds);
+  for (int round = 0; round < 3; ++round) {
+    const auto whole = speak_in_chunks(synthesizer, o.seed, frames, frames.size(), at_once);
+    const auto run = speak_in_chunks(synthesizer, o.seed, frames, chunk, chunks);
+    streamed.add(run.seconds);
+    offline.add(whole.seconds);
     sound_seconds = static_cast<double>(run.sound.size()) / recipe.sample_rate;
     if (run.sound.size() != whole.sound.size()) error = INFINITY;
     for (size_t i = 0; i < std::min(run.sound.size(), whole.sound.size()); ++i) {
       error = std::max<double>(error, std::abs(run.sound[i] - whole.sound[i]));
     }
   }
-  return {{"frames", chunk},
-          {"milliseconds_of_sound", 1e3 * static_cast<double>(chunk) * recipe.hop_length / recipe.sample_rate},
-          {"median_ms", 1e3 * quantile(times, 0.5)},
-          {"p99_ms", 1e3 * quantile(times, 0.99)},
-          {"max_ms", 1e3 * quantile(times, 1.0)},
-          {"streams_in_real_time", std::floor(sound_seconds / quantile(streamed, 0.5))},
-          {"times_offline", quantile(streamed, 0.5) / quantile(offline, 0.5)},
-          {"max_error_against_offline", error}};
+  auto milliseconds = chunks.json(1e3);
+  milliseconds["max"] = 1e3 * chunks.quantile(1);
+  return measurement.report({{"chunk_ms", milliseconds},
+                             {"seconds", streamed.json()},
+                             {"streams_in_real_time", std::floor(sound_seconds / streamed.median())},
+                             {"times_rival_median", streamed.median() / offline.median()}},
+                            {{"what", "all frames at once"}, {"seconds", offline.json()}},
+                            {{"what", "largest difference from all frames at once"}, {"value", error}});
+}
+
+json bench_start(const engine::Synthesizer& synthesizer, const VoiceOptions& o, std::span<const float> frames) {
+  const FramesFile file({frames.begin(), frames.end()});
+  auto what = conditions(synthesizer, o);
+  what["start"] = "melflow synth - --stream, all frames in its pipe";
+  Measurement measurement("stream", what, peak_of(o));
+  Times starts;
+  for (int i = 0; i < 10; ++i) starts.add(first_sample_after_start(o, file.path()));
+  return measurement.report({{"first_sample_ms", starts.json(1e3)}}, nullptr, nullptr);
 }
 
 }  // namespace
 
-json bench_stream(const VoiceOptions& options, double seconds) {
+void bench_stream(const VoiceOptions& options, double seconds, const Print& print) {
   const auto synthesizer = options.open();
   const auto frames = sample_frames(synthesizer.voice().mel, seconds);
-  const FramesFile file(frames);
-  std::vector<double> starts;
-  for (int i = 0; i < 5; ++i) starts.push_back(first_sample_after_start(options, file.path()));
-  json result = {{"bench", "stream"},
-                 {"voice", synthesizer.voice().name},
-                 {"threads", options.threads > 0 ? options.threads : engine::default_threads()},
-                 {"first_sample_ms_median", 1e3 * quantile(starts, 0.5)},
-                 {"first_sample_ms_min", 1e3 * quantile(starts, 0.0)},
-                 {"chunks", json::array()}};
-  for (const size_t chunk : {1, 4, 16, 64}) {
-    result["chunks"].push_back(bench_chunks(synthesizer, options.seed, frames, chunk));
-  }
-  return result;
+  print(bench_start(synthesizer, options, frames));
+  for (const size_t chunk : {1, 4, 16, 64}) print(bench_chunks(synthesizer, options, frames, chunk));
 }
 
 }  // namespace melflow::tools

@@ -1,20 +1,20 @@
-#include "tools/bench_waveglow.h"
-
 #include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <set>
 
 #include <torch/torch.h>
-#include <nlohmann/json.hpp>
 
+#include "audio/quality.h"
 #include "engine/gpu/plain_waveglow.h"
 #include "engine/kernels/thread_team.h"
 #include "engine/synth/waveglow_stream.h"
 #include "engine/synth/waveglow_weights.h"
 #include "engine/tensors.h"
 #include "models/waveglow.h"
+#include "tools/benches.h"
 #include "tools/inputs.h"
+#include "tools/measurement.h"
 
 namespace melflow::tools {
 namespace {
@@ -46,14 +46,6 @@ struct Run {
     stream.add(frames, out);
     stream.finish(out);
     return out;
-  }
-  /// Operations a second, of all the team's threads together.
-  double peak() const {
-    const auto& product = weights->kernels->product(weights->precision);
-    constexpr long kRounds = 4'000'000;
-    const auto begin = Clock::now();
-    team->run([&](const engine::ThreadTeam::Member&) { product.peak(kRounds); });
-    return static_cast<double>(team->size()) * kRounds * product.peak_operations / seconds_since(begin);
   }
 };
 
@@ -89,56 +81,80 @@ double product_rate(const Run& run) {
   return 2.0 * kRows * layers * 2 * w.channels * (w.context_channels + w.kernel * w.channels) / seconds_since(begin);
 }
 
-/// Signal over error, decibels, on a second of the mel.
-double error_db(models::WaveGlow& model, const Run& run, std::span<const float> frames) {
-  const auto& o = model.options();
-  const auto part = frames.first(std::min(frames.size(), static_cast<size_t>(80 * o.n_mels)));
-  const auto actual = engine::vector_tensor(run(part)).to(torch::kFloat64);
-  torch::InferenceMode guard;
-  const auto mel = engine::vector_tensor(part).view({1, -1, o.n_mels}).transpose(1, 2).contiguous();
-  const auto z =
-      engine::noise_tensor(engine::Noise(3), o.group_size, 0, mel.size(2) * (o.hop_length / o.group_size)) * 0.7;
-  static const auto expected = model.inverse(z.to(torch::kFloat64), mel.to(torch::kFloat64)).value[0];
-  return 10 * std::log10((expected.square().sum() / (actual - expected).square().sum()).item<double>());
-}
+/// The model's own answers to the first second of the frames, and the noise they were made of.
+struct Exact {
+  torch::Tensor mel, z;   ///< float32
+  torch::Tensor samples;  ///< float64
 
-/// What was measured between two peaks that agree, or why nothing is reported.
-json measure(models::WaveGlow& model, const Run& run, std::span<const float> frames, const audio::MelOptions& recipe) {
-  std::vector<double> times, peaks{run.peak()}, products;
-  std::vector<float> sound;
+  Exact(models::WaveGlow& model, std::span<const float> frames) {
+    torch::NoGradGuard guard;
+    const auto& o = model.options();
+    const auto part = frames.first(std::min(frames.size(), static_cast<size_t>(87 * o.n_mels)));
+    mel = engine::vector_tensor(part).view({1, -1, o.n_mels}).transpose(1, 2).contiguous();
+    z = engine::noise_tensor(engine::Noise(3), o.group_size, 0, mel.size(2) * (o.hop_length / o.group_size)) * 0.7;
+    model.to(torch::kFloat64);
+    samples = model.inverse(z.to(torch::kFloat64), mel.to(torch::kFloat64)).value[0];
+    model.to(torch::kFloat32);
+  }
+  size_t count() const { return static_cast<size_t>(mel.numel()); }
+
+  /// How far off a run is on them.
+  json error(const Run& run, std::span<const float> frames, const audio::MelOptions& recipe) const {
+    const auto sound = run(frames.first(count()));
+    const auto difference = engine::vector_tensor(sound).to(torch::kFloat64) - samples;
+    const auto snr = 10 * std::log10((samples.square().sum() / difference.square().sum()).item<double>());
+    const audio::Waveform reference{engine::tensor_vector(samples.to(torch::kFloat32)), recipe.sample_rate};
+    return {{"what", "the first second, against the model in double"},
+            {"snr_db", snr},
+            {"log_stft", audio::compare(reference, {sound, recipe.sample_rate}, recipe).log_stft}};
+  }
+};
+
+json measure(models::WaveGlow& model, const Exact& exact, const Run& run, std::span<const float> frames,
+             const audio::MelOptions& recipe) {
+  const int threads = run.team->size();
+  const double seconds = static_cast<double>(frames.size()) / recipe.n_mels * recipe.hop_length / recipe.sample_rate;
+  Measurement measurement("waveglow",
+                          {{"weights", "random, of the published size"},
+                           {"precision", engine::name_of(run.weights->precision)},
+                           {"threads", threads},
+                           {"seconds_of_sound", seconds}},
+                          multiply_add_peak(run.weights->precision, threads));
+  Times times, plain;
+  std::vector<double> products;
+  torch::set_num_threads(threads);
   for (int i = 0; i < 3; ++i) {
-    const auto begin = Clock::now();
-    sound = run(frames);
-    times.push_back(seconds_since(begin));
+    times.take([&] { run(frames); });
     for (int j = 0; j < 3; ++j) products.push_back(product_rate(run));
-    peaks.push_back(run.peak());
+    measurement.look();
+    if (run.weights->precision == Precision::fp32) {
+      torch::InferenceMode guard;
+      plain.take([&] { model.inverse(exact.z, exact.mel); });
+    }
   }
-  std::sort(times.begin(), times.end());
   std::sort(products.begin(), products.end());
-  const auto [low, high] = std::minmax_element(peaks.begin(), peaks.end());
-  json row = {{"precision", engine::name_of(run.weights->precision)}, {"threads", run.team->size()}};
-  if (*low < 0.95 * *high) {
-    row["not_reported"] = "the machine's peak moved by " + std::to_string(std::lround(100 * (1 - *low / *high))) +
-                          " % while this was measured";
-    return row;
+  const double groups = seconds * recipe.sample_rate / run.weights->group_size;
+  const double rate = gpu::PlainWaveGlow::Sizes{}.flops_per_group() * groups / times.median();  // of random_waveglow()
+  json rival;
+  if (run.weights->precision == Precision::fp32) {
+    const auto sound = static_cast<double>(exact.samples.numel()) / recipe.sample_rate;
+    rival = {{"what", "the plain model in LibTorch, float32, the first second"},
+             {"seconds", plain.json()},
+             {"real_time_factor", sound / plain.median()}};
   }
-  const double seconds = static_cast<double>(sound.size()) / recipe.sample_rate, median = times[1];
-  const double groups = static_cast<double>(sound.size()) / run.weights->group_size;
-  const double rate = gpu::PlainWaveGlow::Sizes{}.flops_per_group() * groups / median;  // of random_waveglow()'s size
-  row.update({{"real_time_factor", seconds / median},
-              {"best_real_time_factor", seconds / times.front()},
-              {"giga_operations", rate * 1e-9},
-              {"peak_giga_operations", *high * 1e-9},
-              {"share_of_peak", rate / *high},
-              {"products_share_of_peak", products[products.size() / 2] / *high},
-              {"snr_db", error_db(model, run, frames)},
-              {"packed_megabytes", static_cast<double>(run.weights->bytes()) * 1e-6}});
-  return row;
+  return measurement.report({{"seconds", times.json()},
+                             {"real_time_factor", seconds / times.median()},
+                             {"best_real_time_factor", seconds / times.min()},
+                             {"giga_operations", rate * 1e-9},
+                             {"share_of_peak", rate / measurement.peak()},
+                             {"products_share_of_peak", products[products.size() / 2] / measurement.peak()},
+                             {"packed_megabytes", static_cast<double>(run.weights->bytes()) * 1e-6}},
+                            rival, exact.error(run, frames, recipe));
 }
 
 }  // namespace
 
-json bench_waveglow(double seconds, int threads) {
+void bench_waveglow(double seconds, int threads, const Print& print) {
   const auto model = random_waveglow();
   const audio::MelOptions recipe;  // NVIDIA's
   const auto frames = sample_frames(recipe, seconds);
@@ -146,14 +162,11 @@ json bench_waveglow(double seconds, int threads) {
   for (const auto p : engine::kPrecisions)
     packed.push_back(
         std::make_shared<engine::WaveGlowWeights>(model->options(), engine::tensors_of(*model).views(), p));
-  model->to(torch::kFloat64);
-  json rows = json::array();
+  const Exact exact(*model, frames);
   for (const int count : std::set<int>{1, threads}) {
     const auto team = std::make_shared<engine::ThreadTeam>(count);
-    for (const auto& weights : packed) rows.push_back(measure(*model, {weights, team}, frames, recipe));
+    for (const auto& weights : packed) print(measure(*model, exact, {weights, team}, frames, recipe));
   }
-  return {
-      {"bench", "waveglow"}, {"kernels", packed.front()->kernels->name}, {"seconds_of_sound", seconds}, {"rows", rows}};
 }
 
 }  // namespace melflow::tools

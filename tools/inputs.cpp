@@ -100,7 +100,7 @@ Spoken read_spoken(const std::string& input, const engine::Voice& voice, const R
   }
   const auto kind = input == "-" ? Kind::sound : kind_of(input);
   if (kind == Kind::mel) {
-    Spoken spoken{files::read_mel(input, voice.mel.n_mels), {}};
+    Spoken spoken{files::MelFrames(input, voice.mel.n_mels), {}};
     engine::require_same_recipe(spoken.mel, voice, input);
     return spoken;
   }

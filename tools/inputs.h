@@ -31,7 +31,7 @@ audio::Waveform read_sound(const std::string& input, int rate, int assume_rate, 
 /// What a voice is to speak: a mel from a file or from stdin ("-": .npy or .safetensors), or a recording through its
 /// own mel. `samples` is the recording's length, where there was one: the copy is cut to it.
 struct Spoken {
-  audio::Mel mel;
+  files::MelFrames mel;
   std::optional<size_t> samples;
 };
 Spoken read_spoken(const std::string& input, const engine::Voice& voice, const RawFormat& raw);

@@ -82,3 +82,62 @@ class WaveGlow(torch.nn.Module):
 def snr_db(actual, expected):
     actual, expected = actual.double().flatten(), expected.double().flatten()
     return 10 * math.log10((expected**2).sum().item() / ((actual - expected) ** 2).sum().item())
+
+
+class TrainingWaveGlow(torch.nn.Module):
+    """The forward pass and the loss of NVIDIA's published class, weight norm and all, from a published state dictionary."""
+
+    def __init__(self, state, channels):
+        super().__init__()
+        self.channels = channels
+        self.names = {name: name.replace(".", "_") for name in state}
+        for name, plain in self.names.items():
+            self.register_parameter(plain, torch.nn.Parameter(state[name].clone()))
+
+    def get(self, name):
+        return getattr(self, self.names[name])
+
+    def conv(self, name, x, **settings):
+        weight = torch._weight_norm(self.get(name + ".weight_v"), self.get(name + ".weight_g"), 0)
+        return F.conv1d(x, weight, self.get(name + ".bias"), **settings)
+
+    def wavenet(self, k, x, context):
+        n = self.channels
+        x, cond, out = self.conv(f"WN.{k}.start", x), self.conv(f"WN.{k}.cond_layer", context), 0
+        for i in range(LAYERS):
+            u = self.conv(f"WN.{k}.in_layers.{i}", x, dilation=2**i, padding=2**i) + cond[:, 2 * n * i : 2 * n * (i + 1)]
+            r = self.conv(f"WN.{k}.res_skip_layers.{i}", torch.tanh(u[:, :n]) * torch.sigmoid(u[:, n:]))
+            if i + 1 < LAYERS:
+                x = x + r[:, :n]
+            out = out + r[:, -n:]
+        return F.conv1d(out, self.get(f"WN.{k}.end.weight"), self.get(f"WN.{k}.end.bias"))
+
+    def loss(self, audio, mel):
+        """audio [batch, samples], mel [batch, bands, frames] → nats a sample without the constant, at sigma 1."""
+        groups = audio.shape[1] // GROUP
+        up = F.conv_transpose1d(mel, self.get("upsample.weight"), self.get("upsample.bias"), stride=HOP)[:, :, : groups * GROUP]
+        context = up.unfold(2, GROUP, GROUP).permute(0, 1, 3, 2).reshape(mel.shape[0], BANDS * GROUP, groups)
+        x, early, volume = audio.unfold(1, GROUP, GROUP).permute(0, 2, 1), [], 0
+        for k in range(FLOWS):
+            if k > 0 and k % EARLY_EVERY == 0:
+                early.append(x[:, :EARLY_SIZE])
+                x = x[:, EARLY_SIZE:]
+            w = self.get(f"convinv.{k}.conv.weight")
+            volume = volume + x.shape[0] * groups * torch.linalg.slogdet(w.squeeze(2))[1]
+            x = F.conv1d(x, w)
+            half = x.shape[1] // 2
+            shift, log_s = self.wavenet(k, x[:, :half], context).chunk(2, 1)
+            x = torch.cat([x[:, :half], torch.exp(log_s) * x[:, half:] + shift], 1)
+            volume = volume + log_s.sum()
+        z = torch.cat([*early, x], 1)
+        return (z.square().sum() / 2 - volume) / z.numel()
+
+
+def log_stft(reference, sound):
+    """Mean |Δ ln magnitude| over FFT sizes 512, 1024 and 2048, as audio/quality.h has it: how different it sounds."""
+    def log_magnitude(x, size):
+        window = torch.hann_window(size, dtype=torch.float64)
+        spectrum = torch.stft(x.double().flatten(), size, size // 4, window=window, pad_mode="reflect", return_complex=True)
+        return spectrum.abs().clamp(min=1e-5).log()
+
+    return sum((log_magnitude(reference, n) - log_magnitude(sound, n)).abs().mean().item() for n in (512, 1024, 2048)) / 3

@@ -27,14 +27,20 @@ SoundOutput::SoundOutput(std::filesystem::path path, const Options& options)
   if (!to_stdout && kind != ".wav" && kind != ".flac" && kind != ".raw" && kind != ".pcm" && kind != ".npy") {
     throw Error(Exit::usage, path_.string() + ": outputs end in .wav, .flac, .raw, .pcm or .npy");
   }
-  streamed_ = to_stdout || (kind != ".flac" && kind != ".npy");
-  if (!to_stdout && streamed_) file_.emplace(path_, options_.existing);
-  if (is_wav()) {
-    put(audio::wav_header(options_.sample_rate, options_.encoding, options_.samples));
-  }
+  if (!to_stdout) file_.emplace(path_, options_.existing);
+  if (kind == ".flac" && !to_stdout) flac_.emplace(*file_, options_.sample_rate, options_.encoding);
+  put(header(options_.samples));
 }
 
 bool SoundOutput::is_wav() const { return path_ == "-" ? !options_.raw : path_.extension() == ".wav"; }
+
+/// What a file of so many samples begins with, of the same length for any number; -1: nobody knows yet.
+std::vector<std::byte> SoundOutput::header(int64_t samples) const {
+  if (is_wav()) return audio::wav_header(options_.sample_rate, options_.encoding, samples);
+  if (!is_npy()) return {};
+  const int64_t shape[] = {std::max<int64_t>(samples, 0)};
+  return files::npy_header(shape);
+}
 
 void SoundOutput::put(std::span<const std::byte> bytes) {
   if (file_) {
@@ -50,34 +56,31 @@ void SoundOutput::write(std::span<const float> samples) {
     samples = samples.first(std::min(samples.size(), room));
   }
   written_ += static_cast<int64_t>(samples.size());
-  if (streamed_) {
-    put(audio::encode_pcm(samples, options_.encoding));
+  if (flac_) {
+    flac_->write(samples);
+  } else if (is_npy()) {
+    put(std::as_bytes(samples));
   } else {
-    gathered_.insert(gathered_.end(), samples.begin(), samples.end());
+    put(audio::encode_pcm(samples, options_.encoding));
   }
 }
 
 void SoundOutput::finish() {
-  if (!streamed_ && path_.extension() == ".npy") {
-    const int64_t shape[] = {static_cast<int64_t>(gathered_.size())};
-    files::write_npy(path_, shape, gathered_, options_.existing);
-  } else if (!streamed_) {
-    audio::write_audio(path_, {std::move(gathered_), options_.sample_rate}, options_.encoding, options_.existing);
-  } else {
-    if (is_wav() && options_.encoding == audio::Encoding::pcm24 && written_ % 2 == 1) {
-      put(std::vector<std::byte>(1));  // RIFF chunks have an even length
-    }
-    if (file_ && is_wav() && options_.samples < 0) put_length();
-    if (file_) file_->commit();
+  if (flac_) flac_->finish();
+  if (is_wav() && options_.encoding == audio::Encoding::pcm24 && written_ % 2 == 1) {
+    put(std::vector<std::byte>(1));  // RIFF chunks have an even length
   }
+  if (!file_) return;
+  if (written_ != options_.samples) put_length();
+  file_->commit();
 }
 
 /// The header of a file can be put right at the end; one that is too long for WAV's numbers stays endless.
 void SoundOutput::put_length() {
   constexpr int64_t kMost = int64_t{1} << 29;  // samples, at most 4 bytes each
-  if (written_ >= kMost) return;
-  const auto header = audio::wav_header(options_.sample_rate, options_.encoding, written_);
-  if (::pwrite(file_->descriptor(), header.data(), header.size(), 0) != static_cast<ssize_t>(header.size())) {
+  if (is_wav() && written_ >= kMost) return;
+  const auto bytes = header(written_);
+  if (::pwrite(file_->descriptor(), bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
     throw Error(Exit::io_error, path_.string() + ": cannot be written (" + std::strerror(errno) + ")");
   }
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "audio/atomic_file.h"
+#include "audio/flac_file.h"
 #include "audio/wav.h"
 
 namespace melflow::tools {
@@ -38,13 +39,14 @@ class SoundOutput {
  private:
   void put(std::span<const std::byte> bytes);
   bool is_wav() const;
+  bool is_npy() const { return path_.extension() == ".npy"; }
+  std::vector<std::byte> header(int64_t samples) const;
   void put_length();
 
   std::filesystem::path path_;
   Options options_;
-  bool streamed_;                   // else gathered, for the formats that a library writes whole
-  std::optional<AtomicFile> file_;  // none: stdout
-  std::vector<float> gathered_;
+  std::optional<AtomicFile> file_;       // none: stdout
+  std::optional<audio::FlacFile> flac_;  // into file_
   int64_t written_ = 0;
 };
 

@@ -210,7 +210,7 @@ nlohmann::json play(const PlayArguments& a, engine::Synthesizer& synthesizer, co
   const auto rate = static_cast<size_t>(voice.mel.sample_rate);
   size_t length = 0;
   if (speech.whole) {
-    length = static_cast<size_t>(speech.whole->mel.frames) * static_cast<size_t>(voice.mel.hop_length);
+    length = static_cast<size_t>(speech.whole->mel.frames()) * static_cast<size_t>(voice.mel.hop_length);
     length = std::min(length, speech.whole->samples.value_or(length));
   }
   constexpr size_t kAhead = 10, kBehind = 600;  // seconds

@@ -58,7 +58,7 @@ void tell_snr(nlohmann::json& item, const std::optional<double>& snr, const std:
   std::fprintf(stderr, "%s: %.1f dB above its error against the exact sound\n", name.c_str(), *snr);
 }
 
-void write_noise(const SynthArguments& a, const engine::Synthesizer& synthesizer, const audio::Mel& mel,
+void write_noise(const SynthArguments& a, const engine::Synthesizer& synthesizer, const files::MelFrames& mel,
                  const engine::Noise& noise) {
   const auto z = synthesizer.noise_for(mel, noise);
   files::write_npy(a.dump_z, z.shape, z.values, a.out.existing());
@@ -70,7 +70,7 @@ nlohmann::json synthesize(const SynthArguments& a, const VoiceOptions& v, const 
   const auto& recipe = synthesizer.voice().mel;
   const auto noise = noise_of(a, v).noting();
 
-  const auto whole = static_cast<size_t>(spoken.mel.frames) * static_cast<size_t>(recipe.hop_length);
+  const auto whole = static_cast<size_t>(spoken.mel.frames()) * static_cast<size_t>(recipe.hop_length);
   const auto length = static_cast<int64_t>(std::min(whole, spoken.samples.value_or(whole)));
   const int64_t start = std::llround(a.start * recipe.sample_rate), samples = length - start;
   if (samples <= 0) {
@@ -142,7 +142,8 @@ nlohmann::json verify(const SynthArguments& a, const VoiceOptions& v, const engi
   auto item = verify_stream(synthesizer, spoken.mel, noise_of(a, v), a.pcm(), a.chunkings, threads);
   item["input"] = input;
   if (!a.json) {
-    std::cout << item["digest"].get<std::string>() << "  " << input << ", " << spoken.mel.frames << " frames at once\n";
+    std::cout << item["digest"].get<std::string>() << "  " << input << ", " << spoken.mel.frames()
+              << " frames at once\n";
     for (const auto& run : item["chunkings"]) {
       std::cout << run["digest"].get<std::string>() << "  in " << run["pieces"] << " pieces of " << run["shortest"]
                 << " to " << run["longest"] << "\n";

@@ -120,11 +120,11 @@ void for_each_number(int count, int threads, const Work& work) {
 
 }  // namespace
 
-json verify_stream(const engine::Synthesizer& synthesizer, const audio::Mel& mel, const engine::Noise& noise,
+json verify_stream(const engine::Synthesizer& synthesizer, const files::MelFrames& mel, const engine::Noise& noise,
                    audio::Encoding encoding, int chunkings, int threads) {
-  const auto frames = static_cast<size_t>(mel.frames), bands = static_cast<size_t>(mel.n_mels);
+  const auto frames = static_cast<size_t>(mel.frames()), bands = static_cast<size_t>(mel.n_mels());
   std::vector<float> values;
-  audio::append_frames(mel, 0, mel.frames, values);
+  mel.append(0, mel.frames(), values);
   bool equal = true;
   for (const Cutting& cutting : {Cutting{1}, {1, 1}, {2, 1}, {1, 2}, {1, 1, 1}}) {
     size_t count = 0;

@@ -1,7 +1,7 @@
 // melflow's side of with_torch.h.
 #include <nlohmann/json.hpp>
 
-#include "tools/bench_waveglow.h"
+#include "tools/benches.h"
 #include "tools/verbs.h"
 #include "tools/with_torch.h"
 
@@ -18,7 +18,8 @@ void require_torch() { throw NeedsTorch{}; }
 
 std::string torch_version() { return ""; }
 
-nlohmann::json bench_waveglow(double, int) { throw NeedsTorch{}; }
+void bench_train(const TrainBench&, const Print&) { throw NeedsTorch{}; }
+void bench_waveglow(double, int, const Print&) { throw NeedsTorch{}; }
 
 int run_eval(CLI::App&, std::vector<std::string>) { throw NeedsTorch{}; }
 int run_flow(CLI::App&, std::vector<std::string>) { throw NeedsTorch{}; }

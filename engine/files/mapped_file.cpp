@@ -5,8 +5,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
+#include <map>
+#include <mutex>
 #include <string>
 #include <utility>
 
@@ -38,6 +42,16 @@ std::string kind_of(mode_t mode) {
   return "a device";
 }
 
+/// Where files are mapped now: let_go() must not touch memory that only looks like one.
+struct Mappings {
+  std::mutex mutex;
+  std::map<const std::byte*, size_t> sizes;
+};
+Mappings& mappings() {
+  static Mappings all;
+  return all;
+}
+
 }  // namespace
 
 MappedFile::MappedFile(const std::filesystem::path& path) {
@@ -64,10 +78,15 @@ MappedFile::MappedFile(const std::filesystem::path& path) {
     throw Error(Exit::no_input, name + ": cannot be mapped into memory: " + std::strerror(errno));
   }
   bytes_ = {static_cast<const std::byte*>(mapped), size};
+  const std::lock_guard lock(mappings().mutex);
+  mappings().sizes[bytes_.data()] = size;
 }
 
 MappedFile::~MappedFile() {
-  if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
+  if (bytes_.empty()) return;
+  const std::lock_guard lock(mappings().mutex);
+  mappings().sizes.erase(bytes_.data());
+  ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
@@ -75,6 +94,20 @@ MappedFile::MappedFile(MappedFile&& other) noexcept : bytes_(std::exchange(other
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(bytes_, other.bytes_);
   return *this;
+}
+
+void let_go(std::span<const std::byte> bytes) {
+  if (bytes.empty()) return;
+  const std::lock_guard lock(mappings().mutex);
+  auto found = mappings().sizes.upper_bound(bytes.data());
+  if (found == mappings().sizes.begin()) return;
+  const auto [start, size] = *--found;
+  if (bytes.data() + bytes.size() > start + size) return;
+  // Whole pages; what else lies in the outer two is read again like the rest.
+  const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  const size_t first = static_cast<size_t>(bytes.data() - start) / page * page;
+  const size_t last = std::min(size, static_cast<size_t>(bytes.data() - start) + bytes.size());
+  ::madvise(const_cast<std::byte*>(start + first), last - first, MADV_DONTNEED);
 }
 
 }  // namespace melflow::files

@@ -23,4 +23,8 @@ class MappedFile {
   std::span<const std::byte> bytes_;
 };
 
+/// These bytes will not be read again soon: what of them lies in a MappedFile leaves memory, and comes again from the
+/// file if it is read after all. Other bytes stay as they are.
+void let_go(std::span<const std::byte> bytes);
+
 }  // namespace melflow::files

@@ -57,12 +57,17 @@ std::pair<int, int> sizes_of(const std::vector<int64_t>& shape, int expected_mel
   return {static_cast<int>(mels), static_cast<int>(frames)};
 }
 
-void require_finite(const audio::Mel& mel, const std::string& name) {
-  for (size_t i = 0; i < mel.values.size(); ++i) {
-    if (std::isfinite(mel.values[i])) continue;
-    const auto frames = static_cast<size_t>(mel.frames);
-    refuse(name, std::string(std::isnan(mel.values[i]) ? "NaN" : "infinity") + " at mel " + std::to_string(i / frames) +
-                     ", frame " + std::to_string(i % frames) + "; compute the mel again");
+void require_finite(std::span<const std::byte> values, int frames_of_mel, const std::string& name) {
+  constexpr size_t kBlock = 1 << 20;  // numbers, after which a file's need not stay in memory
+  const size_t count = values.size() / sizeof(float), frames = static_cast<size_t>(frames_of_mel);
+  for (size_t i = 0; i < count; ++i) {
+    float value;
+    std::memcpy(&value, values.data() + i * sizeof value, sizeof value);
+    if (!std::isfinite(value)) {
+      refuse(name, std::string(std::isnan(value) ? "NaN" : "infinity") + " at mel " + std::to_string(i / frames) +
+                       ", frame " + std::to_string(i % frames) + "; compute the mel again");
+    }
+    if ((i + 1) % kBlock == 0) let_go(values.first((i + 1) * sizeof value));
   }
 }
 
@@ -72,7 +77,9 @@ audio::Mel mel_from_npy(std::span<const std::byte> bytes, const std::string& nam
   return {mels, frames, std::move(array.values), std::nullopt};
 }
 
-audio::Mel mel_from_safetensors(std::span<const std::byte> bytes, const std::string& name, int expected_mels) {
+/// Sizes, recipe, and the tensor where it lies, of whatever type.
+std::pair<MelView, Dtype> tensor_in_safetensors(std::span<const std::byte> bytes, const std::string& name,
+                                                int expected_mels) {
   const SafetensorsContent content = parse_safetensors(bytes, name);
   const auto found = content.tensors.find(kTensorName);
   if (found == content.tensors.end()) {
@@ -82,7 +89,7 @@ audio::Mel mel_from_safetensors(std::span<const std::byte> bytes, const std::str
                            "); is this a voice rather than a mel?");
   }
   const auto [mels, frames] = sizes_of(found->second.shape, expected_mels, name);
-  audio::Mel mel{mels, frames, as_float32(found->second, name + ": tensor 'mel'"), std::nullopt};
+  MelView mel{mels, frames, found->second.bytes, std::nullopt};
   if (const auto recipe = content.metadata.find(kRecipeKey); recipe != content.metadata.end()) {
     mel.recipe = recipe_from_json(recipe->second, name);
     if (mel.recipe->n_mels != mels) {
@@ -90,7 +97,13 @@ audio::Mel mel_from_safetensors(std::span<const std::byte> bytes, const std::str
                        std::to_string(mels) + "; compute it again");
     }
   }
-  return mel;
+  return {std::move(mel), found->second.dtype};
+}
+
+audio::Mel mel_from_safetensors(std::span<const std::byte> bytes, const std::string& name, int expected_mels) {
+  auto [view, dtype] = tensor_in_safetensors(bytes, name, expected_mels);
+  auto values = as_float32({dtype, {view.n_mels, view.frames}, view.values}, name + ": tensor 'mel'");
+  return {view.n_mels, view.frames, std::move(values), std::move(view.recipe)};
 }
 
 /// numpy.savez: a zip of .npy members. One array, or the one named "mel".
@@ -172,25 +185,47 @@ class FlatObject : public nlohmann::json_sax<json> {
   std::set<std::string> seen_;
 };
 
+bool looks_like_npy(std::span<const std::byte> bytes) {
+  constexpr std::string_view kMagic("\x93NUMPY", 6);
+  return std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()).starts_with(kMagic);
+}
+
+bool looks_like_safetensors(std::span<const std::byte> bytes) {
+  constexpr size_t kHeaderStart = 8;  // where such a file has its '{'
+  return bytes.size() > kHeaderStart && bytes[kHeaderStart] == std::byte{'{'} && !looks_like_pytorch(bytes);
+}
+
 }  // namespace
 
 audio::Mel parse_mel(std::span<const std::byte> bytes, const std::string& name, int expected_mels) {
-  constexpr std::string_view kNpyMagic("\x93NUMPY", 6);
-  constexpr size_t kHeaderStart = 8;  // where a safetensors file has its '{'
-  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   audio::Mel mel;
-  if (text.starts_with(kNpyMagic)) {
+  if (looks_like_npy(bytes)) {
     mel = mel_from_npy(bytes, name, expected_mels);
-  } else if (text.size() > kHeaderStart && text[kHeaderStart] == '{' && !looks_like_pytorch(bytes)) {
+  } else if (looks_like_safetensors(bytes)) {
     mel = mel_from_safetensors(bytes, name, expected_mels);
-  } else if (text.starts_with("PK")) {
+  } else if (bytes.size() >= 2 && bytes[0] == std::byte{'P'} && bytes[1] == std::byte{'K'}) {
     mel = mel_from_zip(bytes, name, expected_mels);
   } else if (looks_like_pytorch(bytes)) {
     mel = mel_from_pytorch(bytes, name, expected_mels);
   } else {
     refuse(name, "it is neither .npy, .npz, .pt nor .safetensors; make a mel with `melflow mel` or numpy.save");
   }
-  require_finite(mel, name);
+  require_finite(std::as_bytes(std::span(mel.values)), mel.frames, name);
+  return mel;
+}
+
+std::optional<MelView> view_mel(std::span<const std::byte> bytes, const std::string& name, int expected_mels) {
+  std::optional<MelView> mel;
+  if (looks_like_npy(bytes)) {
+    if (const auto array = view_npy(bytes, name)) {
+      const auto [mels, frames] = sizes_of(array->shape, expected_mels, name);
+      mel = {mels, frames, array->values, std::nullopt};
+    }
+  } else if (looks_like_safetensors(bytes)) {
+    auto [view, dtype] = tensor_in_safetensors(bytes, name, expected_mels);
+    if (dtype == Dtype::f32) mel = std::move(view);
+  }
+  if (mel) require_finite(mel->values, mel->frames, name);
   return mel;
 }
 

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -19,6 +20,15 @@ audio::Mel read_mel(const std::filesystem::path& path, int expected_mels = 0);
 
 /// The same for bytes that did not come from a file (a pipe). `name` is for messages. A pure function of the bytes.
 audio::Mel parse_mel(std::span<const std::byte> bytes, const std::string& name, int expected_mels = 0);
+
+/// A mel that lies in the bytes as float32, [n_mels, frames] in C order.
+struct MelView {
+  int n_mels, frames;
+  std::span<const std::byte> values;
+  std::optional<audio::MelOptions> recipe;
+};
+/// As parse_mel, without a copy. Nothing where the bytes hold a mel in another form, if they do.
+std::optional<MelView> view_mel(std::span<const std::byte> bytes, const std::string& name, int expected_mels = 0);
 
 /// By extension: .npy or .safetensors (with the recipe). Error{usage} otherwise.
 void write_mel(const std::filesystem::path& path, const audio::Mel& mel, AtomicFile::Existing existing);

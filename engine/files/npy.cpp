@@ -108,6 +108,14 @@ struct Parts {
   std::span<const std::byte> data;
 };
 
+/// A header whose shape agrees with the data behind it.
+struct Checked {
+  NpyHeader header;
+  const Format* format;
+  std::span<const std::byte> data;
+  size_t count;
+};
+
 /// Magic, version, header length: 2 bytes in version 1, 4 bytes in 2 and 3.
 Parts split(std::span<const std::byte> bytes, const std::string& name) {
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
@@ -127,11 +135,9 @@ Parts split(std::span<const std::byte> bytes, const std::string& name) {
   return {text.substr(start, length), bytes.subspan(start + length)};
 }
 
-}  // namespace
-
-NpyArray parse_npy(std::span<const std::byte> bytes, const std::string& name) {
+Checked check(std::span<const std::byte> bytes, const std::string& name) {
   const Parts parts = split(bytes, name);
-  const NpyHeader header = parse_npy_header(parts.header, name);
+  NpyHeader header = parse_npy_header(parts.header, name);
   const Format& format = format_of(header.descr, name);
   const size_t present = parts.data.size() / format.bytes;
   const std::optional<size_t> count = element_count(header.shape, present);
@@ -139,16 +145,33 @@ NpyArray parse_npy(std::span<const std::byte> bytes, const std::string& name) {
     refuse_npy(name, "its shape does not agree with the " + std::to_string(parts.data.size()) +
                          " bytes of data in it; copy or fetch it again");
   }
+  return {std::move(header), &format, parts.data, *count};
+}
+
+}  // namespace
+
+NpyArray parse_npy(std::span<const std::byte> bytes, const std::string& name) {
+  const auto [header, format, data, count] = check(bytes, name);
   const bool swapped = header.descr[0] == '>';
-  const auto read = [&](size_t index) { return format.read(parts.data.data() + index * format.bytes, swapped); };
+  const std::byte* const first = data.data();
+  const auto read = [&format = *format, first, swapped](size_t index) {
+    return format.read(first + index * format.bytes, swapped);
+  };
   NpyArray array{header.shape, {}};
   if (header.fortran_order) {
-    array.values = read_fortran(header.shape, *count, read);
+    array.values = read_fortran(header.shape, count, read);
   } else {
-    array.values.resize(*count);
-    for (size_t i = 0; i < *count; ++i) array.values[i] = read(i);
+    array.values.resize(count);
+    for (size_t i = 0; i < count; ++i) array.values[i] = read(i);
   }
   return array;
+}
+
+std::optional<NpyView> view_npy(std::span<const std::byte> bytes, const std::string& name) {
+  const Checked checked = check(bytes, name);
+  const bool plain = checked.format == &kFormats[0] && checked.header.descr[0] != '>' && !checked.header.fortran_order;
+  if (!plain) return std::nullopt;
+  return NpyView{checked.header.shape, checked.data};
 }
 
 NpyArray read_npy(const std::filesystem::path& path) {
@@ -156,9 +179,7 @@ NpyArray read_npy(const std::filesystem::path& path) {
   return parse_npy(file.bytes(), path.string());
 }
 
-std::vector<std::byte> npy_bytes(std::span<const int64_t> shape, std::span<const float> values) {
-  const std::optional<size_t> count = element_count(shape, values.size());
-  if (!count || *count != values.size()) throw Error(Exit::internal, "npy_bytes: shape and values disagree");
+std::vector<std::byte> npy_header(std::span<const int64_t> shape) {
   std::string header = "{'descr': '<f4', 'fortran_order': False, 'shape': (";
   for (size_t axis = 0; axis < shape.size(); ++axis) {
     header += (axis > 0 ? ", " : "") + std::to_string(shape[axis]);
@@ -170,9 +191,16 @@ std::vector<std::byte> npy_bytes(std::span<const int64_t> shape, std::span<const
   std::string prefix(kMagic);
   prefix += {'\x01', '\0', static_cast<char>(header.size() & 0xff), static_cast<char>(header.size() >> 8)};
   prefix += header;
-  std::vector<std::byte> bytes(prefix.size() + values.size_bytes());
-  std::memcpy(bytes.data(), prefix.data(), prefix.size());
-  if (!values.empty()) std::memcpy(bytes.data() + prefix.size(), values.data(), values.size_bytes());
+  const auto bytes = std::as_bytes(std::span(prefix));
+  return {bytes.begin(), bytes.end()};
+}
+
+std::vector<std::byte> npy_bytes(std::span<const int64_t> shape, std::span<const float> values) {
+  const std::optional<size_t> count = element_count(shape, values.size());
+  if (!count || *count != values.size()) throw Error(Exit::internal, "npy_bytes: shape and values disagree");
+  auto bytes = npy_header(shape);
+  const auto numbers = std::as_bytes(values);
+  bytes.insert(bytes.end(), numbers.begin(), numbers.end());
   return bytes;
 }
 

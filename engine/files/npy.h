@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -23,7 +24,15 @@ struct NpyArray {
 NpyArray parse_npy(std::span<const std::byte> bytes, const std::string& name);
 NpyArray read_npy(const std::filesystem::path& path);
 
-/// '<f4', C order, version 1.0.
+/// The same, left where it is. Nothing where the numbers are not '<f4' in C order.
+struct NpyView {
+  std::vector<int64_t> shape;
+  std::span<const std::byte> values;
+};
+std::optional<NpyView> view_npy(std::span<const std::byte> bytes, const std::string& name);
+
+/// '<f4', C order, version 1.0. The header of one axis has the same length, 128 bytes, for any extent.
+std::vector<std::byte> npy_header(std::span<const int64_t> shape);
 std::vector<std::byte> npy_bytes(std::span<const int64_t> shape, std::span<const float> values);
 void write_npy(const std::filesystem::path& path, std::span<const int64_t> shape, std::span<const float> values,
                AtomicFile::Existing existing);

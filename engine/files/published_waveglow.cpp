@@ -242,6 +242,7 @@ class Reader {
       other_type_ = tensor.dtype;
     }
     if (!all_finite(view)) refuse(name_, what + " holds NaN or infinity; fetch the file again");
+    let_go(view.bytes);
     return view;
   }
 

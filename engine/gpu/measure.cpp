@@ -98,6 +98,7 @@ Measured bench_offline(const std::shared_ptr<const DeviceWaveGlow>& model, const
            {"share_of_peak", peak > 0 ? flops / median / peak : NAN},
            {"median_ms", 1e3 * median},
            {"min_ms", 1e3 * quantile(times, 0)},
+           {"p99_ms", 1e3 * quantile(times, 0.99)},
            {"kernels_a_pass", session->kernels()},
            {"passes", passes},
            {"state_mb", static_cast<double>(session->state_bytes()) / 1e6},
@@ -127,6 +128,7 @@ Measured bench_chunks(const std::shared_ptr<const DeviceWaveGlow>& model, const 
   const double chunk = load.frames * s.hop_length / kSampleRate, median = quantile(times, 0.5);
   return {"chunks: " + load.text(),
           {{"chunk_ms", 1e3 * chunk},
+           {"min_ms", 1e3 * quantile(times, 0)},
            {"median_ms", 1e3 * median},
            {"p99_ms", 1e3 * quantile(times, 0.99)},
            {"first_audio_ms_of_computing", 1e3 * first},
@@ -134,6 +136,28 @@ Measured bench_chunks(const std::shared_ptr<const DeviceWaveGlow>& model, const 
            {"state_mb", static_cast<double>(session->state_bytes()) / 1e6},
            {"snr_db", snr}}};
 }
+
+/// Operations a second of a load that is always the same.
+class Probe {
+ public:
+  explicit Probe(const std::shared_ptr<const DeviceWaveGlow>& model)
+      : model_(model), session_(opened(model, kLoad, int64_t{1} << 20)) {
+    tflops();  // records and warms up
+  }
+  double tflops() {
+    constexpr int kPasses = 20;
+    const double seconds = model_->device()->seconds([&] {
+      for (int i = 0; i < kPasses; ++i) session_->compute(kLoad.frames);
+    });
+    const auto& s = model_->sizes();
+    return kPasses * kLoad.slots * kLoad.frames * s.groups_per_frame() * s.flops_per_group() / seconds / 1e12;
+  }
+
+ private:
+  static constexpr Load kLoad{16, 33};
+  std::shared_ptr<const DeviceWaveGlow> model_;
+  std::unique_ptr<Session> session_;
+};
 
 PlainWaveGlow paper() { return PlainWaveGlow::random({}, 20181031); }
 
@@ -196,16 +220,23 @@ void bench(const std::shared_ptr<Device>& device, const Report& report) {
   for (const auto shape : {TileShape::automatic, TileShape::narrow, TileShape::medium, TileShape::wide}) {
     snr[shape] = snr_db(speak(model, {u}, {4}, shape)[0], expected);
   }
+  Probe probe(model);
+  const auto between_looks = [&](auto&& work, const Load& load) {
+    const double before = probe.tflops();
+    auto row = work(model, load, snr[load.shape]);
+    row.numbers.insert(row.numbers.end(), {{"probe_tflops_before", before}, {"probe_tflops_after", probe.tflops()}});
+    report(row);
+  };
   for (const auto shape : {TileShape::automatic, TileShape::narrow, TileShape::medium, TileShape::wide}) {
-    report(bench_offline(model, {1, 264, shape}, snr[shape]));
+    between_looks(bench_offline, {1, 264, shape});
   }
   for (const Load& load : {Load{1, 960}, Load{4, 132}, Load{16, 33}, Load{16, 66}, Load{64, 33}}) {
-    report(bench_offline(model, load, snr[load.shape]));
+    between_looks(bench_offline, load);
   }
   for (const auto shape : {TileShape::automatic, TileShape::medium, TileShape::narrow}) {
-    report(bench_chunks(model, {1, 32, shape}, snr[shape]));
+    between_looks(bench_chunks, {1, 32, shape});
   }
-  for (const int slots : {32, 128, 256}) report(bench_chunks(model, {slots, 32}, snr[TileShape::automatic]));
+  for (const int slots : {32, 128, 256}) between_looks(bench_chunks, {slots, 32});
 }
 
 void dump(const std::shared_ptr<Device>& device, const std::string& folder, double seconds) {

@@ -19,6 +19,10 @@ struct Measured {
 };
 using Report = std::function<void(const Measured&)>;
 
+/// What bench() looks at before and after each row, probe_tflops_before and probe_tflops_after: a row between two looks
+/// that differ was not measured on a quiet device.
+inline constexpr const char* kProbe = "16 utterances through the whole model, again and again";
+
 /// Small models of every kind in every tile and cut, against the plain inverse in double (snr_db) and against each
 /// other (same_bits: 1); `all` of them, or the first. → whether all is as it must be: 40 dB, and the same bits.
 bool check(const std::shared_ptr<Device>& device, bool all, const Report& report);

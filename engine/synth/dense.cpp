@@ -34,7 +34,10 @@ Dense inverse(const Dense& matrix, const std::string& what) {
 }
 
 std::vector<float> Parameters::floats(const std::string& name) const {
-  return files::as_float32(tensors_.at(name), name);
+  const auto& tensor = tensors_.at(name);
+  auto values = files::as_float32(tensor, name);
+  files::let_go(tensor.bytes);  // packed weights take its place
+  return values;
 }
 
 Dense Parameters::at(const std::string& name) const {

@@ -88,9 +88,9 @@ int64_t Synthesizer::frame_to_begin_at(int64_t start) const {
   return std::max<int64_t>(0, frame) / step * step;
 }
 
-std::optional<double> Synthesizer::run(const audio::Mel& mel, const Noise& noise, const Sink& sink,
+std::optional<double> Synthesizer::run(const files::MelFrames& mel, const Noise& noise, const Sink& sink,
                                        int64_t start) const {
-  const auto first = static_cast<int>(std::min<int64_t>(frame_to_begin_at(start), mel.frames));
+  const auto first = static_cast<int>(std::min<int64_t>(frame_to_begin_at(start), mel.frames()));
   const auto stream = open_stream(noise.from(first * (voice_.mel.hop_length / group_size(voice_.options()))));
   auto dropped = static_cast<size_t>(start - static_cast<int64_t>(first) * voice_.mel.hop_length);
   std::vector<float> frames, piece;
@@ -100,9 +100,9 @@ std::optional<double> Synthesizer::run(const audio::Mel& mel, const Noise& noise
     if (piece.size() > before) sink(std::span(piece).subspan(before));
     piece.clear();
   };
-  for (int t = first; t < mel.frames; t += source_->frames_at_once()) {
+  for (int t = first; t < mel.frames(); t += source_->frames_at_once()) {
     frames.clear();
-    audio::append_frames(mel, t, std::min(source_->frames_at_once(), mel.frames - t), frames);
+    mel.append(t, std::min(source_->frames_at_once(), mel.frames() - t), frames);
     stream->add(frames, piece);
     give();
   }
@@ -119,9 +119,9 @@ audio::Waveform Synthesizer::operator()(const audio::Mel& mel, const Noise& nois
   return out;
 }
 
-files::NpyArray Synthesizer::noise_for(const audio::Mel& mel, const Noise& noise) const {
+files::NpyArray Synthesizer::noise_for(const files::MelFrames& mel, const Noise& noise) const {
   const auto options = voice_.options();
-  const auto channels = group_size(options), groups = mel.frames * (hop_length(options) / channels);
+  const auto channels = group_size(options), groups = mel.frames() * (hop_length(options) / channels);
   const int64_t draws = noise.best_of(draws_).draws();
   const auto taken = noise.taken();
   if (draws > 1 && taken.size() < static_cast<size_t>(groups)) {

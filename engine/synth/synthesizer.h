@@ -7,6 +7,7 @@
 
 #include "audio/mel.h"
 #include "audio/waveform.h"
+#include "engine/files/mel_frames.h"
 #include "engine/noise.h"
 #include "engine/synth/stream.h"
 #include "engine/voice.h"
@@ -39,7 +40,7 @@ class Synthesizer {
   /// the mel. From sample `start` on: the same samples as from the beginning, for which WaveGlow computes no more than
   /// it sees of the past; a voice whose past never ends computes all of it.
   /// Answers Stream::snr_db.
-  std::optional<double> run(const audio::Mel& mel, const Noise& noise, const Sink& sink, int64_t start = 0) const;
+  std::optional<double> run(const files::MelFrames& mel, const Noise& noise, const Sink& sink, int64_t start = 0) const;
 
   /// The same, whole.
   audio::Waveform operator()(const audio::Mel& mel, const Noise& noise) const;
@@ -50,7 +51,7 @@ class Synthesizer {
 
   /// The noise that run() uses, before sigma: [group_size, groups]. Where the voice takes the best of several draws, it
   /// is known only after a run, and if the noise was Noise::noting().
-  files::NpyArray noise_for(const audio::Mel& mel, const Noise& noise) const;
+  files::NpyArray noise_for(const files::MelFrames& mel, const Noise& noise) const;
 
   const Voice& voice() const { return voice_; }
   double sigma() const { return sigma_; }

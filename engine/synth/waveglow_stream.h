@@ -44,8 +44,16 @@ class WaveGlowStream : public Stream {
     std::vector<int> context_of;
     AlignedFloats sums, context_sums;
   };
-  /// A layer at work: the rows that came in, the rows that go out.
-  struct Work;
+  /// A layer at work.
+  struct Work {
+    const WaveGlowWeights::Layer* layer;
+    FlowState* state;
+    size_t index;           // of the layer
+    Range in, out;          // the rows that came in, the rows that can now go out
+    const float* fresh;     // the rows of `in`
+    const RowRing* packed;  // the same, by their number in the tile
+    float* next;            // the rows of `out`, for the layer after this
+  };
 
   void draw_noise(int64_t groups);
   void advance(int64_t groups, std::vector<float>& out);

@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include "models/nets/wavenet_rows.h"
+
 namespace melflow::models {
 
 int64_t WaveNet::dilation(const Options& o, int64_t layer) {
@@ -14,7 +16,7 @@ int64_t WaveNet::reach(const Options& o) {
   return groups;
 }
 
-WaveNet::WaveNet(const Options& o) : channels_(o.n_channels) {
+WaveNet::WaveNet(const Options& o) : options_(o) {
   TORCH_CHECK(o.kernel_size % 2 == 1, "WaveNet: kernel_size ", o.kernel_size, " is even; the output would shrink");
   TORCH_CHECK(o.n_layers > 0 && o.n_layers < 24 && o.n_channels > 0, "WaveNet: ", o.n_layers, " layers of ",
               o.n_channels, " channels");
@@ -43,7 +45,34 @@ WaveNet::WaveNet(const Options& o) : channels_(o.n_channels) {
 }
 
 torch::Tensor WaveNet::forward(const torch::Tensor& x, const torch::Tensor& context) {
-  const auto c = channels_;
+  const bool rows = at::GradMode::is_enabled() && x.is_cpu() && x.scalar_type() == torch::kFloat32;
+  return rows ? rows_forward(x, context) : plain_forward(x, context);
+}
+
+torch::Tensor WaveNet::rows_forward(const torch::Tensor& x, const torch::Tensor& context) {
+  const auto c = options_.n_channels, groups = x.size(2);
+  auto cond = conv_rows(context.transpose(1, 2), cond_->weight(), cond_->bias);
+  if (const auto frames = cond.size(1); frames != groups) {
+    TORCH_CHECK(frames > 0 && groups % frames == 0, "WaveNet: ", groups, " groups are no multiple of ", frames,
+                " context frames");
+    cond = cond.unsqueeze(2).expand({-1, -1, groups / frames, -1}).reshape({cond.size(0), groups, cond.size(2)});
+  }
+  const auto end = end_->weight.squeeze(2);
+  std::vector<WaveNetLayer> layers;
+  for (size_t i = 0; i < in_.size(); ++i) {
+    auto weight = res_skip_[i]->weight().squeeze(2), bias = res_skip_[i]->bias;
+    const auto residual = weight.size(0) - c;  // channels, or none in the last layer
+    weight = torch::cat({weight.narrow(0, 0, residual), end.matmul(weight.narrow(0, residual, c))}, 0);
+    bias = torch::cat({bias.narrow(0, 0, residual), end.matmul(bias.narrow(0, residual, c))}, 0);
+    layers.push_back(
+        {in_[i]->weight(), in_[i]->bias, weight.unsqueeze(2), bias, dilation(options_, static_cast<int64_t>(i))});
+  }
+  const auto start = conv_rows(x.transpose(1, 2), start_->weight(), start_->bias);
+  return (wavenet_rows(start, cond, layers) + end_->bias).transpose(1, 2);
+}
+
+torch::Tensor WaveNet::plain_forward(const torch::Tensor& x, const torch::Tensor& context) {
+  const auto c = options_.n_channels;
   auto cond = cond_->forward(context);
   if (cond.size(2) != x.size(2)) {
     TORCH_CHECK(cond.size(2) > 0 && x.size(2) % cond.size(2) == 0, "WaveNet: ", x.size(2),

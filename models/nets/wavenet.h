@@ -23,14 +23,19 @@ class WaveNet : public Conditioner {
   /// x: [batch, in, groups]; context: [batch, context, groups], or at a lower rate of which groups is a multiple
   /// (each frame is then repeated, after the 1x1 convolution: the same function for less work) → [batch, out, groups].
   torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& context) override;
+  /// The formulas as they stand: what forward() is where no gradient is wanted, and the oracle of what it is otherwise.
+  torch::Tensor plain_forward(const torch::Tensor& x, const torch::Tensor& context);
 
   /// Groups to each side that an output depends on: Σ dilation·(kernel - 1)/2.
   static int64_t reach(const Options& options);
 
  private:
   static int64_t dilation(const Options& options, int64_t layer);
+  /// For gradients, on a CPU in float32: by rows (wavenet_rows.h), and since `end` is linear, each layer's skip goes
+  /// through it at once: end(Σ skip) = Σ end·skip, a handful of numbers instead of `channels`.
+  torch::Tensor rows_forward(const torch::Tensor& x, const torch::Tensor& context);
 
-  int64_t channels_;
+  Options options_;
   std::shared_ptr<WeightNormConv1d> start_, cond_;
   torch::nn::Conv1d end_{nullptr};
   std::vector<std::shared_ptr<WeightNormConv1d>> in_, res_skip_;

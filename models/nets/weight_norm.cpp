@@ -20,7 +20,7 @@ WeightNormConv1d::WeightNormConv1d(const Options& o) : dilation_(o.dilation), pa
   weight_v = register_parameter("weight_v", v);
 }
 
-torch::Tensor WeightNormConv1d::weight() const { return weight_v * (weight_g / row_norm(weight_v)); }
+torch::Tensor WeightNormConv1d::weight() const { return at::_weight_norm(weight_v, weight_g, 0); }
 
 torch::Tensor WeightNormConv1d::forward(const torch::Tensor& x) {
   return torch::conv1d(x, weight(), bias, /*stride=*/1, padding_, dilation_);

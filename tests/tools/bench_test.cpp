@@ -1,0 +1,68 @@
+// melflow bench: one schema, and nothing reported of a machine that was not quiet.
+#include <sstream>
+
+#include <nlohmann/json.hpp>
+
+#include "tests/tools/cli_fixture.h"
+
+namespace melflow {
+namespace {
+
+using nlohmann::json;
+
+class Bench : public melflow::testing::CliFixture {
+ protected:
+  /// The lines of a bench, each with all parts, or with the reason why it has only some.
+  std::vector<json> lines(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), "bench");
+    arguments.emplace_back("--json");
+    const auto result = run(arguments);
+    EXPECT_EQ(result.code, 0) << result.err;
+    std::istringstream text(result.out);
+    std::vector<json> out;
+    for (std::string line; std::getline(text, line);) {
+      out.push_back(json::parse(line));
+      for (const char* key : {"bench", "case", "peak", "machine", "commit"})
+        EXPECT_TRUE(out.back().contains(key)) << line;
+      const auto& looks = out.back()["peak"]["giga_operations"];
+      EXPECT_GT(looks["before"].get<double>(), 0);
+      EXPECT_GT(looks["after"].get<double>(), 0);
+      for (const char* key : {"subject", "rival", "error"}) {
+        EXPECT_NE(out.back().contains(key), out.back().contains("not_reported")) << line;
+      }
+    }
+    return out;
+  }
+  static void expect_ordered(const json& times) {
+    EXPECT_GT(times["min"].get<double>(), 0);
+    EXPECT_GE(times["median"].get<double>(), times["min"].get<double>());
+    EXPECT_GE(times["p99"].get<double>(), times["median"].get<double>());
+  }
+};
+
+TEST_F(Bench, StreamMeasuresTheStartAndEveryChunk) {
+  const auto all = lines({"stream", "--seconds", "1"});
+  ASSERT_EQ(all.size(), 5u);
+  EXPECT_TRUE(all[0]["case"].contains("start"));
+  for (size_t i = 1; i < all.size(); ++i) {
+    EXPECT_TRUE(all[i]["case"].contains("frames_a_chunk"));
+    if (all[i].contains("not_reported")) continue;
+    EXPECT_EQ(all[i]["error"]["value"], 0.0);
+    expect_ordered(all[i]["subject"]["chunk_ms"]);
+    expect_ordered(all[i]["subject"]["seconds"]);
+    expect_ordered(all[i]["rival"]["seconds"]);
+  }
+}
+
+TEST_F(Bench, TrainTakesTheTrainersOwnSteps) {
+  const auto all = lines({"train", "--voice", "kathleen", "--batch", "1", "--frames", "4", "--steps", "2"});
+  ASSERT_EQ(all.size(), 1u);
+  EXPECT_EQ(all[0]["case"]["samples_a_crop"], 4 * 256);
+  if (all[0].contains("not_reported")) return;
+  expect_ordered(all[0]["subject"]["seconds"]);
+  EXPECT_GT(all[0]["subject"]["samples_per_second"].get<double>(), 0);
+  EXPECT_LT(all[0]["error"]["value"].get<double>(), 0.1);  // of a trained voice in float32
+}
+
+}  // namespace
+}  // namespace melflow

@@ -1,0 +1,183 @@
+#include <unistd.h>
+
+#include <cmath>
+#include <filesystem>
+#include <optional>
+
+#include <torch/torch.h>
+
+#include "engine/gpu/plain_waveglow.h"
+#include "engine/kernels/thread_team.h"
+#include "engine/model_config.h"
+#include "engine/model_voice.h"
+#include "engine/train/trainer.h"
+#include "tools/benches.h"
+#include "tools/inputs.h"
+#include "tools/measurement.h"
+
+namespace melflow::tools {
+namespace {
+
+using nlohmann::json;
+namespace fs = std::filesystem;
+
+/// A folder that goes with its owner.
+class Folder {
+ public:
+  Folder() : path_(fs::temp_directory_path() / ("melflow-bench-" + std::to_string(::getpid()))) {
+    fs::create_directories(path_);
+  }
+  ~Folder() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
+/// What is trained: a model by its configuration, from a voice's weights or from random ones.
+struct Subject {
+  std::string name;
+  json model;
+  std::optional<engine::ModelVoice> start;
+};
+
+engine::TrainConfig config_of(const Subject& subject, const TrainBench& o) {
+  const auto set = [](const std::string& key, auto value) { return key + "=" + std::to_string(value); };
+  return engine::parse_train_config(
+      {{"model", subject.model}},
+      {set("steps", o.steps + 3), set("batch_size", o.batch), set("segment_frames", o.frames), "learning_rate=1e-4",
+       "final_learning_rate=1e-4", "warmup_steps=0", "level=0", "dequantise=0", "hold_out_every=0",
+       "validation_every=0", "checkpoint_every=0", "sample_every=0"},
+      "melflow bench train");
+}
+
+/// Operations of a step, forward and twice that backward: WaveGlow's as published, BlockFlow's layers.
+double operations(const engine::ModelOptions& options, const engine::TrainConfig& config, int64_t warmup_frames) {
+  const auto crops = static_cast<double>(config.batch_size), hop = static_cast<double>(config.mel.hop_length);
+  if (const auto* w = std::get_if<models::WaveGlowOptions>(&options)) {
+    const auto n = [](int64_t size) { return static_cast<int>(size); };
+    const gpu::PlainWaveGlow::Sizes sizes{.n_mels = n(w->n_mels),
+                                          .hop_length = n(w->hop_length),
+                                          .n_flows = n(w->n_flows),
+                                          .group_size = n(w->group_size),
+                                          .early_every = n(w->early_every),
+                                          .early_size = n(w->early_size),
+                                          .upsample_kernel = n(w->upsample_kernel),
+                                          .layers = n(w->wavenet_layers),
+                                          .channels = n(w->wavenet_channels)};
+    const double groups = static_cast<double>(config.segment_frames) * hop / static_cast<double>(w->group_size);
+    return 3 * crops * groups * sizes.flops_per_group();
+  }
+  const auto& b = std::get<models::BlockFlowOptions>(options);
+  const double frames = static_cast<double>(config.segment_frames + warmup_frames);
+  double sum = 0;
+  for (const auto& [name, shape] : b.tensors()) {
+    if (shape.sizes.size() < 2 || !shape.trained) continue;
+    double numbers = 2;
+    for (const auto size : shape.sizes) numbers *= static_cast<double>(size);
+    const bool by_block = name.starts_with("past") || name.starts_with("layer_") || name.starts_with("out");
+    sum += numbers * frames * (by_block ? hop / static_cast<double>(b.group_size) : 1);
+  }
+  return 3 * crops * sum;
+}
+
+/// The largest relative error of a parameter's gradient, on a short crop, against the plain formulas in double.
+double gradient_error(models::Vocoder& model, const engine::Corpus& corpus, engine::TrainConfig config) {
+  model.eval();
+  config.batch_size = 1;
+  config.segment_frames = 8;
+  const auto [x, mel] =
+      engine::training_batch(corpus, config, model.warmup_frames(), model.reach().lookahead_frames, /*step=*/0);
+  const auto gradients = [&, &x = x, &mel = mel](torch::ScalarType type) {
+    model.to(type);
+    const auto z = model.forward(x.to(type), mel.to(type));
+    const auto loss = engine::nats_by_group(z, model.group_size()).mean();
+    return torch::autograd::grad({loss}, model.parameters(), {}, {}, false, /*allow_unused=*/true);
+  };
+  const auto actual = gradients(torch::kFloat32), expected = gradients(torch::kFloat64);
+  model.to(torch::kFloat32);
+  double worst = 0;
+  for (size_t i = 0; i < actual.size(); ++i) {
+    if (!expected[i].defined() || expected[i].norm().item<double>() == 0) continue;
+    const auto error = (actual[i].to(torch::kFloat64) - expected[i]).norm() / expected[i].norm();
+    worst = std::max(worst, error.item<double>());
+  }
+  return worst;
+}
+
+json measure(const Subject& subject, const TrainBench& o, const fs::path& run) {
+  const int threads = o.threads > 0 ? o.threads : engine::default_threads();
+  torch::set_num_threads(threads);
+  const auto config = config_of(subject, o);
+  const auto corpus = engine::load_corpus(o.data.empty() ? MELFLOW_DATA_DIR "/golden" : o.data, config);
+  engine::Trainer trainer(config, corpus, run, /*resume=*/false);
+  if (subject.start) {
+    trainer.start_from(*subject.start);
+  } else {
+    torch::NoGradGuard no_grad;  // a coupling that starts as the identity would hide errors behind it
+    for (auto& p : trainer.model().named_parameters()) {
+      if (p.key().ends_with("net.end.weight")) p.value().normal_(0, 0.01);
+    }
+  }
+  const double error = gradient_error(trainer.model(), corpus, config);
+  Measurement measurement("train",
+                          {{"model", subject.name},
+                           {"threads", threads},
+                           {"batch", o.batch},
+                           {"samples_a_crop", config.segment_frames * config.mel.hop_length}},
+                          multiply_add_peak(engine::Precision::fp32, threads));
+  Times steps;
+  std::vector<double> losses;
+  std::optional<std::chrono::steady_clock::time_point> begin;
+  trainer.run(
+      [&] {  // asked before each step; the first three warm up
+        if (begin && trainer.step() > 3) {
+          steps.add(std::chrono::duration<double>(std::chrono::steady_clock::now() - *begin).count());
+        }
+        begin = std::chrono::steady_clock::now();
+        return false;
+      },
+      [&](const engine::Progress& progress) {  // about once a second: of each step, where steps are slow
+        if (progress.step == static_cast<int64_t>(losses.size()) + 1) losses.push_back(progress.loss);
+      });
+  steps.add(std::chrono::duration<double>(std::chrono::steady_clock::now() - *begin).count());
+  measurement.look();
+  const double samples = static_cast<double>(o.batch * config.segment_frames * config.mel.hop_length);
+  const double rate =
+      operations(engine::parse_model_options(config.model, "bench"), config, trainer.model().warmup_frames()) /
+      steps.median();
+  return measurement.report(
+      {{"seconds", steps.json()},
+       {"samples_per_second", samples / steps.median()},
+       {"giga_operations", 1e-9 * rate},
+       {"share_of_peak", rate / measurement.peak()},
+       {"losses", losses}},
+      nullptr,  // tools/bench_rivals --train runs PyTorch on the same weights and crops
+      {{"what", "largest relative error of a weight's gradient against the plain formulas in double"},
+       {"value", error}});
+}
+
+}  // namespace
+
+void bench_train(const TrainBench& options, const Print& print) {
+  std::vector<Subject> subjects;
+  if (options.voice.empty()) {
+    const engine::VoiceFile shipped(find_voice(""));
+    subjects.push_back({shipped.voice().name, shipped.voice().model_config, {}});
+    subjects.push_back({"WaveGlow of 128 channels", {{"system", "waveglow"}, {"wavenet_channels", 128}}, {}});
+  } else {
+    auto voice = engine::load_voice(find_voice(options.voice));
+    subjects.push_back({voice.name, voice.model_config, voice});
+  }
+  for (size_t i = 0; i < subjects.size(); ++i) {
+    const Folder folder;
+    print(measure(subjects[i], options, folder.path() / std::to_string(i)));
+  }
+}
+
+}  // namespace melflow::tools
