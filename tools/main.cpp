@@ -93,6 +93,7 @@ std::string first_line(const std::string& text) { return text.substr(0, text.fin
 
 int main(int argc, char** argv) {
   using melflow::Exit;
+  melflow::tools::keep_memory();
   std::signal(SIGPIPE, SIG_IGN);  // a reader that leaves early is an error of write(), handled where it is written
   try {
     const int result = melflow::tools::run(argc, argv);

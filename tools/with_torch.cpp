@@ -1,6 +1,8 @@
 // melflow-torch's side of with_torch.h; the verbs have their own files.
 #include "tools/with_torch.h"
 
+#include <malloc.h>
+
 #include <torch/torch.h>
 #include <torch/version.h>
 
@@ -9,6 +11,13 @@
 #include "engine/model_voice.h"
 
 namespace melflow::tools {
+
+void keep_memory() {
+#if defined(__GLIBC__)
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);
+  mallopt(M_TRIM_THRESHOLD, 256 << 20);
+#endif
+}
 
 engine::Synthesizer open_on_gpu(const std::filesystem::path& voice, const engine::SynthOptions& options) {
   const auto device = engine::open_device("cuda");

@@ -13,6 +13,11 @@ namespace melflow::tools {
 /// main() becomes the other program, with the same arguments.
 struct NeedsTorch {};
 
+/// To be called first: in melflow-torch, the memory that LibTorch gives back stays with the program (up to 256 MiB at
+/// once). The kernel would hand out every tensor of some size as fresh pages, at each operation again, which took half
+/// of the time of flows of images. Nothing in melflow.
+void keep_memory();
+
 /// A voice on a GPU. Throws Error{unavailable} where there is none, and as VoiceFile does.
 engine::Synthesizer open_on_gpu(const std::filesystem::path& voice, const engine::SynthOptions& options);
 

@@ -7,6 +7,8 @@
 
 namespace melflow::tools {
 
+void keep_memory() {}
+
 engine::Synthesizer open_on_gpu(const std::filesystem::path&, const engine::SynthOptions&) { throw NeedsTorch{}; }
 
 std::string gpu_problem() {

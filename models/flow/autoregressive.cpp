@@ -1,6 +1,6 @@
 #include "models/flow/autoregressive.h"
 
-#include "models/nets/made_inverse.h"
+#include "models/nets/made_rows.h"
 
 namespace melflow::models {
 
@@ -10,6 +10,7 @@ MaskedAutoregressive::MaskedAutoregressive(const Made::Options& options, Scale s
 }
 
 Mapped MaskedAutoregressive::forward(const torch::Tensor& x, const torch::Tensor& context) {
+  if (!at::GradMode::is_enabled() && x.is_cpu()) return made_forward(*net_, scale_, x, net_->context_bias(context));
   const auto out = net_->forward(x, context).chunk(2, 1);
   const auto alpha = log_scale(out[1], scale_);
   return {(x - out[0]) * (-alpha).exp(), -alpha.sum(1)};

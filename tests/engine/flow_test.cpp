@@ -9,46 +9,10 @@
 #include "engine/flow/flow_pictures.h"
 #include "engine/flow/flow_trainer.h"
 #include "engine/flow/registry.h"
-#include "tests/engine/reference.h"
+#include "tests/engine/flow_fixture.h"
 
 namespace melflow::engine {
 namespace {
-
-using melflow::testing::TempDir;
-using melflow::testing::tensors_of;
-
-class FlowEngine : public ::testing::Test {
- protected:
-  void SetUp() override { torch::set_num_threads(1); }
-  std::filesystem::path file(const std::string& name) const { return folder_ / name; }
-
-  FlowTrainConfig config(const std::string& data, const std::vector<std::string>& sets) const {
-    std::vector<std::string> all{"data.path=" + data};
-    all.insert(all.end(), sets.begin(), sets.end());
-    const auto loaded = load_flow_data(parse_flow_data(nlohmann::json::object(), all, "test"));
-    return parse_flow_config(nlohmann::json::object(), all, loaded, "test");
-  }
-  FlowTrainer trainer(const FlowTrainConfig& c, const std::string& run, bool resume = false) const {
-    return FlowTrainer(c, load_flow_data(c.data), file(run), resume);
-  }
-  static void train(FlowTrainer& t, int64_t until) {
-    t.run([&] { return t.state().step >= until; }, [](const Progress&) {});
-  }
-  /// A small table: two columns that hang together, on other scales.
-  std::string table() const {
-    auto random = generator(5);
-    const auto z = torch::randn({600, 2}, random, torch::TensorOptions());
-    std::ofstream out(file("table.csv"));
-    for (int64_t i = 0; i < 600; ++i) {
-      const double a = z[i][0].item<double>(), b = z[i][1].item<double>();
-      out << 100 + 20 * a << "," << 0.01 * (a * a + 0.3 * b) << "\n";
-    }
-    return file("table.csv").string();
-  }
-
- private:
-  TempDir folder_;
-};
 
 TEST_F(FlowEngine, ToysHaveTheEntropyTheySay) {
   for (const auto& toy : toys()) {
@@ -138,88 +102,6 @@ TEST_F(FlowEngine, UnknownKeysAndNamesAreErrorsWithTheNearest) {
   }
 }
 
-TEST_F(FlowEngine, LearnsAToyToNearlyItsDensity) {
-  const auto c = config("banana", {"model.system=real_nvp", "steps=400", "learning_rate=5e-3", "model.layers=4",
-                                   "model.hidden=32", "validation_every=200"});
-  auto t = trainer(c, "r");
-  train(t, 400);
-  const auto score = score_flow(load_flow(file("r") / "flow.safetensors"), load_flow_data(c.data), 8000, 3);
-  EXPECT_LT(score.gap->mean, 0.08);
-  EXPECT_GT(score.gap->mean, -3 * score.gap->standard_error);
-  EXPECT_EQ(t.state().skipped_steps, 0);
-}
-
-TEST_F(FlowEngine, ComesCloseToAnEnergy) {
-  const auto c = config("u1", {"model.system=planar", "model.layers=4", "steps=500", "learning_rate=1e-2"});
-  EXPECT_EQ(c.model["closed"], "sampling");
-  auto t = trainer(c, "r");
-  const double before = t.validate();
-  train(t, 500);
-  const auto score = score_energy(load_flow(file("r") / "flow.safetensors"), *find_energy("u1"), 4000, 1);
-  EXPECT_LT(score.kl.mean, before - 1);
-  EXPECT_GT(score.kl.mean, -3 * score.kl.standard_error);
-  EXPECT_GT(score.effective_share, 0.05);
-}
-
-TEST_F(FlowEngine, StoppedAndResumedEqualsUninterruptedBitForBit) {
-  for (const std::string system : {"maf", "glow"}) {
-    const auto c = config(table(), {"model.system=" + system, "steps=60", "batch_size=50", "validation_every=10",
-                                    "checkpoint_every=1000", "ema=0.9", "model.hidden=8", "patience=100"});
-    auto straight = trainer(c, system + "_straight");
-    train(straight, 60);
-    {
-      auto part = trainer(c, system + "_cut");
-      train(part, 25);
-    }
-    auto rest = trainer(c, system + "_cut", true);
-    EXPECT_EQ(rest.state().step, 25);
-    train(rest, 60);
-    for (const char* name : {"checkpoints/step-60.safetensors", "flow.safetensors"}) {
-      const auto a = tensors_of(file(system + "_straight") / name), b = tensors_of(file(system + "_cut") / name);
-      ASSERT_EQ(a.size(), b.size());
-      for (const auto& [key, tensor] : a) EXPECT_TRUE(torch::equal(tensor, b.at(key))) << name << " " << key;
-    }
-  }
-}
-
-TEST_F(FlowEngine, EarlyStoppingKeepsTheBest) {
-  // Fifty rows and a large network: it learns them by heart, and the validation gets worse.
-  std::ofstream(file("few.csv")) << [] {
-    std::string text;
-    auto random = generator(3);
-    const auto x = torch::randn({60, 4}, random, torch::TensorOptions());
-    for (int64_t i = 0; i < 60; ++i) {
-      for (int64_t j = 0; j < 4; ++j) text += std::to_string(x[i][j].item<float>()) + (j < 3 ? "," : "\n");
-    }
-    return text;
-  }();
-  const auto c = config(file("few.csv"), {"model.system=maf", "steps=3000", "batch_size=50", "validation_every=10",
-                                          "patience=5", "hold_out=0.2", "learning_rate=5e-3"});
-  auto t = trainer(c, "r");
-  train(t, 3000);
-  EXPECT_TRUE(t.out_of_patience());
-  EXPECT_LT(t.state().step, 3000);
-  EXPECT_GT(t.validate(), t.state().best);
-  // Going on with it changes nothing: it has ended.
-  const auto step = t.state().step;
-  auto again = trainer(c, "r", true);
-  train(again, 3000);
-  EXPECT_EQ(again.state().step, step);
-}
-
-TEST_F(FlowEngine, NatsAreThoseOfTheDatasOwnUnits) {
-  const auto c = config(table(), {"model.system=real_nvp", "steps=300", "model.hidden=32", "patience=0"});
-  auto t = trainer(c, "r");
-  train(t, 300);
-  const auto model = load_flow(file("r") / "flow.safetensors");
-  const auto score = score_flow(model, load_flow_data(c.data), 0, 0);
-  EXPECT_EQ(score.items, 600);
-  // a ~ N(100, 20²), b | a ~ N(0.01 a'², 0.003²): the truth in closed form.
-  const double truth = -std::log(2 * M_PI * M_E) - std::log(20) - std::log(0.003);
-  EXPECT_NEAR(score.nats.mean, truth, 0.15);
-  EXPECT_NEAR(*score.standardised_nats - score.nats.mean, std::log(20) + std::log(0.01 * std::sqrt(2.09)), 0.25);
-}
-
 TEST_F(FlowEngine, SamplesDoNotDependOnHowTheyAreSplit) {
   FlowModel model{.name = "m", .config = resolved_flow_config({{"system", "maf"}, {"channels", 3}}, "test")};
   torch::manual_seed(1);
@@ -231,58 +113,6 @@ TEST_F(FlowEngine, SamplesDoNotDependOnHowTheyAreSplit) {
   EXPECT_GT((all - sample_flow(model, 0, 1500, {.seed = 8})).abs().max().item<double>(), 1);
   EXPECT_NEAR(sample_flow(model, 0, 1500, {.temperature = 0.5, .seed = 7}).std().item<double>(),
               all.std().item<double>() / 2, 0.05);
-}
-
-class DigitLikeImages : public FlowEngine {
- protected:
-  /// Images 4x4 of 8 levels: class 0 is bright on the left, class 1 on the right.
-  std::string images() const {
-    auto random = generator(9);
-    std::ofstream out(file("images.csv"));
-    for (int64_t i = 0; i < 400; ++i) {
-      const auto noise = torch::randint(0, 3, {16}, random, torch::TensorOptions());
-      for (int64_t p = 0; p < 16; ++p) {
-        const bool bright = (p % 4 < 2) == (i % 2 == 0);
-        out << (bright ? 5 : 0) + noise[p].item<int64_t>() << ",";
-      }
-      out << i % 2 << "\n";
-    }
-    return file("images.csv").string();
-  }
-  FlowTrainConfig image_config(const std::string& system, int steps) const {
-    return config(images(), {"model.system=" + system, "data.height=4", "data.width=4", "data.label_column=last",
-                             "conditional=1", "model.pixel_levels=8", "model.hidden=16", "patience=0", "batch_size=64",
-                             "steps=" + std::to_string(steps)});
-  }
-};
-
-TEST_F(DigitLikeImages, ClassesComeOutAsTheyWentIn) {
-  for (const std::string system : {"glow", "real_nvp"}) {
-    const auto c = image_config(system, 250);
-    EXPECT_EQ(c.model["context"], 2);
-    auto t = trainer(c, system);
-    train(t, 250);
-    const auto model = load_flow(file(system) / "flow.safetensors");
-    const auto score = score_flow(model, load_flow_data(c.data), 0, 0);
-    EXPECT_LT(score.bits_per_dimension->mean, 2.2) << "ln 3 alone is 1.58 bits, 8 levels are 3";
-    EXPECT_GT(score.bits_per_dimension->mean, 1.5);
-    for (const int64_t label : {0, 1}) {
-      const auto x = sample_flow(model, 0, 50, {.seed = 1, .label = label}).view({50, 4, 4});
-      const auto left = x.slice(2, 0, 2).flatten(1).sum(1), right = x.slice(2, 2, 4).flatten(1).sum(1);
-      const auto right_way = (label == 0 ? left > right : right > left).sum().item<int64_t>();
-      EXPECT_GE(right_way, 47) << system << label;
-      EXPECT_TRUE((x == x.floor()).all().item<bool>());
-      EXPECT_LE(x.max().item<float>(), 7);
-    }
-    EXPECT_EQ(picture_images(model, sample_flow(model, 0, 20, {}), 5).width, 5 * (40 + 2) + 2);
-    EXPECT_THROW(sample_flow(model, 0, 1, {.label = 2}), Error);
-  }
-}
-
-TEST_F(DigitLikeImages, PixelsOutsideTheLevelsAreRefused) {
-  auto c = image_config("glow", 1);
-  c.model["pixel_levels"] = 4;
-  EXPECT_THROW(trainer(c, "r"), Error);
 }
 
 TEST_F(FlowEngine, PicturesOfTheLearnedPlane) {

@@ -3,13 +3,6 @@
 #include <functional>
 #include <ostream>
 
-#include "models/flow/act_norm.h"
-#include "models/flow/batch_norm.h"
-#include "models/flow/chain.h"
-#include "models/flow/conv1x1.h"
-#include "models/flow/logit.h"
-#include "models/flow/permutation.h"
-#include "models/flow/squeeze.h"
 #include "models/glow.h"
 #include "models/iaf.h"
 #include "models/maf.h"
@@ -70,6 +63,14 @@ class FlowFamily : public ::testing::TestWithParam<Member> {
     shake(*flow, scale);
     return flow;
   }
+  /// The integral of a density over the plane.
+  static double mass(Flow& flow) {
+    flow.to(torch::kFloat64);
+    torch::NoGradGuard no_grad;
+    const double side = 14, step = 0.05;
+    const auto axis = torch::arange(-side, side, step, torch::kFloat64);
+    return flow.log_prob(torch::cartesian_prod({axis, axis})).exp().sum().item<double>() * step * step;
+  }
   static torch::Tensor context(const FlowShape& shape, int64_t batch) {
     return shape.context > 0 ? torch::randn({batch, shape.context}) : torch::Tensor();
   }
@@ -102,12 +103,28 @@ TEST_P(FlowFamily, IsABijectionOfImages) {
 TEST_P(FlowFamily, DensityIntegratesToOne) {
   const FlowShape shape{.channels = 2};
   Flow flow(shape, ready(shape));
-  flow.to(torch::kFloat64);
-  torch::NoGradGuard no_grad;
-  const double side = 14, step = 0.05;
-  const auto axis = torch::arange(-side, side, step, torch::kFloat64);
-  const auto grid = torch::cartesian_prod({axis, axis});
-  EXPECT_NEAR(flow.log_prob(grid).exp().sum().item<double>() * step * step, 1.0, 2e-3);
+  EXPECT_NEAR(mass(flow), 1.0, 2e-3);
+}
+
+TEST_P(FlowFamily, DensityStillIntegratesToOneAfterTraining) {
+  const FlowShape shape{.channels = 2};
+  Flow flow(shape, GetParam().make(shape));
+  flow.train();
+  const auto across = torch::randn({256, 1}) * 1.5;
+  const auto x = torch::cat({across, across.sin() + torch::randn({256, 1}) * 0.3}, 1);
+  torch::optim::Adam adam(flow.parameters(), torch::optim::AdamOptions(1e-2));
+  double first = 0, last = 0;
+  for (int step = 0; step < 40; ++step) {
+    const auto loss = -flow.log_prob(x).mean();
+    adam.zero_grad();
+    loss.backward();
+    adam.step();
+    last = loss.item<double>();
+    if (step == 0) first = last;
+  }
+  EXPECT_LT(last, first - 0.05);
+  flow.eval();
+  EXPECT_NEAR(mass(flow), 1.0, 2e-3);
 }
 
 TEST_P(FlowFamily, SamplesComeWithTheirOwnDensity) {
@@ -146,8 +163,18 @@ TEST_P(FlowFamily, StaysFiniteAtExtremeParametersAndData) {
   }
 }
 
+TEST_P(FlowFamily, InvertsFarFromItsStart) {
+  const FlowShape shape{.channels = 3};
+  auto flow = ready(shape, 0.5);
+  flow->to(torch::kFloat64);
+  torch::NoGradGuard no_grad;
+  const auto x = torch::randn({200, 3}, torch::kFloat64) * 2;
+  EXPECT_LT((flow->inverse(flow->forward(x).value).value - x).abs().max().item<double>(), 1e-6);
+}
+
 TEST_P(FlowFamily, InvertsInSinglePrecision) {
   const FlowShape shape{.channels = 3};
+  // Nearer to the start: what a sigmoid scale shrinks by e^-17 is below the last digit of what is added to it.
   auto flow = ready(shape);
   torch::NoGradGuard no_grad;
   const auto x = torch::randn({200, 3}) * 2;
@@ -235,15 +262,19 @@ TEST_F(FlowParts, MaskedAutoregressiveSeesOnlyWhatIsBefore) {
   EXPECT_THROW(MaskedAutoregressive({.dimensions = 9, .hidden = 4}, Scale::tanh), c10::Error);
 }
 
-TEST_F(FlowParts, FastAutoregressiveInverseEqualsTheWholePasses) {
+TEST_F(FlowParts, FastAutoregressivePathsEqualTheWholePasses) {
   for (const bool reversed : {false, true}) {
     for (const int64_t context : {0, 3}) {
       for (const auto scale : {Scale::exp, Scale::tanh, Scale::sigmoid, Scale::additive}) {
         MaskedAutoregressive flow({.dimensions = 7, .hidden = 20, .context = context, .reversed = reversed}, scale);
         shake(flow, 0.2);
         for (const int64_t batch : {1, 128, 300}) {  // below, at and across a tile
-          torch::NoGradGuard no_grad;
           const auto z = torch::randn({batch, 7}), c = context > 0 ? torch::randn({batch, 3}) : torch::Tensor();
+          const auto slow = flow.forward(z, c);
+          torch::NoGradGuard no_grad;
+          const auto quick = flow.forward(z, c);
+          EXPECT_LT(((quick.value - slow.value) / (1 + slow.value.abs())).abs().max().item<double>(), 1e-5);
+          EXPECT_LT((quick.log_det - slow.log_det).abs().max().item<double>(), 1e-5);
           const auto fast = flow.inverse(z, c), plain = flow.inverse_by_passes(z, c);
           EXPECT_LT((fast.value - plain.value).abs().max().item<double>(), 1e-4);
           EXPECT_LT((fast.log_det - plain.log_det).abs().max().item<double>(), 1e-4);
@@ -251,80 +282,6 @@ TEST_F(FlowParts, FastAutoregressiveInverseEqualsTheWholePasses) {
       }
     }
   }
-}
-
-TEST_F(FlowParts, ActNormStartsFromItsFirstBatchAndOnlyInTraining) {
-  ActNorm flow(3);
-  const auto x = torch::randn({500, 3}) * torch::tensor({0.1f, 5.0f, 0.0f}) + 7;
-  flow.eval();
-  EXPECT_TRUE(torch::equal(flow.forward(x).value, x));
-  flow.train();
-  const auto z = flow.forward(x).value;
-  EXPECT_LT(z.mean(0).abs().max().item<double>(), 1e-4);
-  EXPECT_NEAR(z.select(1, 0).std(false).item<double>(), 1.0, 1e-4);
-  EXPECT_NEAR(z.select(1, 1).std(false).item<double>(), 1.0, 1e-4);
-  EXPECT_TRUE(z.isfinite().all().item<bool>());
-  EXPECT_TRUE(torch::equal(flow.forward(x + 1).value, flow.forward(x + 1).value));
-  ActNorm copy(3);  // initialised by loading, never again by data
-  torch::NoGradGuard no_grad;
-  for (const auto& p : flow.named_parameters()) copy.named_parameters()[p.key()].copy_(p.value());
-  for (const auto& b : flow.named_buffers()) copy.named_buffers()[b.key()].copy_(b.value());
-  copy.train();
-  EXPECT_TRUE(torch::equal(copy.forward(x * 3).value, flow.forward(x * 3).value));
-}
-
-TEST_F(FlowParts, BatchNormNormalisesInTrainingAndRemembers) {
-  BatchNorm flow(2);
-  flow.train();
-  const auto x = torch::randn({400, 2, 3}) * 3 + 5;
-  for (int i = 0; i < 200; ++i) flow.forward(x);
-  const auto z = flow.forward(x);
-  EXPECT_LT(z.value.mean().abs().item<double>(), 1e-4);
-  flow.eval();
-  EXPECT_LT((flow.forward(x).value - z.value).abs().max().item<double>(), 1e-2);
-  EXPECT_LT((flow.forward(x).log_det - z.log_det).abs().max().item<double>(), 1e-2);
-  expect_bijection(flow, torch::randn({2, 2, 3}));
-}
-
-TEST_F(FlowParts, EveryOtherPartIsABijection) {
-  Permutation permutation(5);
-  expect_bijection(permutation, torch::randn({2, 5}));
-  Squeeze2d squeeze;
-  expect_bijection(squeeze, torch::randn({2, 2, 4, 2}));
-  Conv1x1Lu lu(4);
-  shake(lu);
-  expect_bijection(lu, torch::randn({2, 4, 3, 2}));
-  expect_bijection(lu, torch::randn({2, 4}));
-  Logit logit(16, 0.05);
-  expect_bijection(logit, torch::rand({2, 1, 2, 2}) * 0.9 + 0.05);
-  Standardise standardise(3);
-  standardise.fit(torch::randn({50, 3}) * 4 + 2);
-  expect_bijection(standardise, torch::randn({2, 3}));
-}
-
-TEST_F(FlowParts, Conv1x1LuStartsAsARotationAndKeepsItsSign) {
-  Conv1x1Lu flow(6);
-  const auto w = flow.weight().to(torch::kFloat64);
-  EXPECT_LT((w.matmul(w.t()) - torch::eye(6, torch::kFloat64)).abs().max().item<double>(), 1e-5);
-  const double sign = torch::linalg_det(w).sign().item<double>();
-  shake(flow, 2);
-  EXPECT_EQ(torch::linalg_det(flow.weight().to(torch::kFloat64)).sign().item<double>(), sign);
-}
-
-TEST_F(FlowParts, ACacheFollowsItsWeights) {
-  Conv1x1Lu flow(3);
-  torch::NoGradGuard no_grad;
-  const auto x = torch::randn({4, 3});
-  const auto before = flow.forward(x).value;
-  shake(flow, 0.5);
-  EXPECT_FALSE(torch::equal(flow.forward(x).value, before));
-  EXPECT_LT((flow.inverse(flow.forward(x).value).value - x).abs().max().item<double>(), 1e-4);
-}
-
-TEST_F(FlowParts, LogitOfPixelsStaysFiniteAtBothEnds) {
-  Logit flow(256, 0.01);
-  const auto z = flow.forward(torch::tensor({{0.0f, 256.0f}}));
-  EXPECT_TRUE(z.value.isfinite().all().item<bool>() && z.log_det.isfinite().all().item<bool>());
 }
 
 }  // namespace

@@ -1,8 +1,12 @@
 #include <memory>
 
+#include "models/flow/act_norm.h"
+#include "models/flow/batch_norm.h"
 #include "models/flow/chain.h"
 #include "models/flow/conv1x1.h"
 #include "models/flow/coupling.h"
+#include "models/flow/logit.h"
+#include "models/flow/permutation.h"
 #include "models/flow/split.h"
 #include "models/flow/squeeze.h"
 #include "models/nets/wavenet.h"
@@ -111,6 +115,80 @@ TEST_F(FlowTest, WaveNetReachesAsFarAsItSays) {
   const auto touched = grad.nonzero().flatten();
   EXPECT_EQ(touched.min().item<int64_t>(), 20 - WaveNet::reach(options));
   EXPECT_EQ(touched.max().item<int64_t>(), 20 + WaveNet::reach(options));
+}
+
+TEST_F(FlowTest, ActNormStartsFromItsFirstBatchAndOnlyInTraining) {
+  ActNorm flow(3);
+  const auto x = torch::randn({500, 3}) * torch::tensor({0.1f, 5.0f, 0.0f}) + 7;
+  flow.eval();
+  EXPECT_TRUE(torch::equal(flow.forward(x).value, x));
+  flow.train();
+  const auto z = flow.forward(x).value;
+  EXPECT_LT(z.mean(0).abs().max().item<double>(), 1e-4);
+  EXPECT_NEAR(z.select(1, 0).std(false).item<double>(), 1.0, 1e-4);
+  EXPECT_NEAR(z.select(1, 1).std(false).item<double>(), 1.0, 1e-4);
+  EXPECT_TRUE(z.isfinite().all().item<bool>());
+  EXPECT_TRUE(torch::equal(flow.forward(x + 1).value, flow.forward(x + 1).value));
+  ActNorm copy(3);  // initialised by loading, never again by data
+  torch::NoGradGuard no_grad;
+  for (const auto& p : flow.named_parameters()) copy.named_parameters()[p.key()].copy_(p.value());
+  for (const auto& b : flow.named_buffers()) copy.named_buffers()[b.key()].copy_(b.value());
+  copy.train();
+  EXPECT_TRUE(torch::equal(copy.forward(x * 3).value, flow.forward(x * 3).value));
+}
+
+TEST_F(FlowTest, BatchNormNormalisesInTrainingAndRemembers) {
+  BatchNorm flow(2);
+  flow.train();
+  const auto x = torch::randn({400, 2, 3}) * 3 + 5;
+  for (int i = 0; i < 200; ++i) flow.forward(x);
+  const auto z = flow.forward(x);
+  EXPECT_LT(z.value.mean().abs().item<double>(), 1e-4);
+  flow.eval();
+  EXPECT_LT((flow.forward(x).value - z.value).abs().max().item<double>(), 1e-2);
+  EXPECT_LT((flow.forward(x).log_det - z.log_det).abs().max().item<double>(), 1e-2);
+  expect_bijection(flow, torch::randn({2, 2, 3}));
+}
+
+TEST_F(FlowTest, EveryOtherPartIsABijection) {
+  Permutation permutation(5);
+  expect_bijection(permutation, torch::randn({2, 5}));
+  Squeeze2d squeeze;
+  expect_bijection(squeeze, torch::randn({2, 2, 4, 2}));
+  Conv1x1Lu lu(4);
+  shake(lu);
+  expect_bijection(lu, torch::randn({2, 4, 3, 2}));
+  expect_bijection(lu, torch::randn({2, 4}));
+  Logit logit(16, 0.05);
+  expect_bijection(logit, torch::rand({2, 1, 2, 2}) * 0.9 + 0.05);
+  Standardise standardise(3);
+  standardise.fit(torch::randn({50, 3}) * 4 + 2);
+  expect_bijection(standardise, torch::randn({2, 3}));
+}
+
+TEST_F(FlowTest, Conv1x1LuStartsAsARotationAndKeepsItsSign) {
+  Conv1x1Lu flow(6);
+  const auto w = flow.weight().to(torch::kFloat64);
+  EXPECT_LT((w.matmul(w.t()) - torch::eye(6, torch::kFloat64)).abs().max().item<double>(), 1e-5);
+  const double sign = torch::linalg_det(w).sign().item<double>();
+  shake(flow, 2);
+  EXPECT_EQ(torch::linalg_det(flow.weight().to(torch::kFloat64)).sign().item<double>(), sign);
+}
+
+TEST_F(FlowTest, ACacheFollowsItsWeights) {
+  Conv1x1Lu flow(3);
+  torch::NoGradGuard no_grad;
+  const auto x = torch::randn({4, 3});
+  const auto before = flow.forward(x).value;
+  shake(flow, 0.5);
+  EXPECT_FALSE(torch::equal(flow.forward(x).value, before));
+  EXPECT_LT((flow.inverse(flow.forward(x).value).value - x).abs().max().item<double>(), 1e-4);
+}
+
+TEST_F(FlowTest, LogitOfPixelsStaysFiniteAtBothEnds) {
+  Logit flow(256, 0.01);
+  const auto z = flow.forward(torch::tensor({{0.0f, 256.0f}}));
+  EXPECT_TRUE(z.value.isfinite().all().item<bool>() && z.log_det.isfinite().all().item<bool>());
 }
 
 }  // namespace

@@ -67,6 +67,24 @@ TEST_F(FlowCli, ARunStopsAndGoesOn) {
   EXPECT_NE(more.err.find("going on at step 10"), std::string::npos) << more.err;
 }
 
+TEST_F(FlowCli, EvalOfAVocoderIsItsScore) {
+  const auto clip = testing::in_tree("data/golden/LJ001-0002.wav");
+  std::filesystem::create_directories(path("data"));
+  for (const char* name : {"a.wav", "b.wav", "c.wav"}) std::filesystem::copy_file(clip, path("data/") + name);
+  const auto trained = program_.run({"train", "--data", path("data"), "--out", path("vocoder"), "--threads", "1",
+                                     "--set", "model.system=waveglow", "model.n_flows=2", "model.wavenet_layers=2",
+                                     "model.wavenet_channels=4", "batch_size=1", "segment_frames=4", "steps=3",
+                                     "sample_every=0", "validation_every=0", "checkpoint_every=0"});
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  const auto voice = path("vocoder/voice.safetensors");
+  const auto score = program_.run({"score", "--voice", voice, clip.string(), "--json"});
+  ASSERT_EQ(score.code, 0) << score.err;
+  const auto eval = run({"eval", "--flow", voice, "--data", clip.string(), "--json"});
+  ASSERT_EQ(eval.code, 0) << eval.err;
+  const double nats = json::parse(score.out)["nats_per_sample"];
+  EXPECT_NEAR(json::parse(eval.out)["nats_per_sample"].get<double>(), nats, 1e-5 * (1 + std::abs(nats)));
+}
+
 TEST_F(FlowCli, WhatMakesNoSenseIsToldInOneLine) {
   std::ofstream(path("bad.csv")) << "1,2\n3,oops\n";
   const auto code = [&](const std::vector<std::string>& arguments) {

@@ -1,9 +1,11 @@
-#include "models/nets/made_inverse.h"
+#include "models/nets/made_rows.h"
 
 #include <ATen/Parallel.h>
 
 #include <cmath>
 #include <vector>
+
+#include "models/nets/vector_math.h"
 
 namespace melflow::models {
 namespace {
@@ -44,19 +46,83 @@ MELFLOW_BEST_TARGET void weigh(double* sum, const double* w, int64_t stride, con
   accumulate(sum, w, stride, rows, step, n, items);
 }
 
+/// coupling.h's log_scale of n numbers; log_s and raw may be the same.
 template <typename T>
-T log_scale_of(T raw, Scale scale) {
+void log_scales(Scale scale, const T* raw, T* log_s, int64_t n) {
   switch (scale) {
     case Scale::exp:
-      return raw;
+      std::copy_n(raw, n, log_s);
+      return;
     case Scale::tanh:
-      return 3 * std::tanh(raw / 3);
+      return bounded_array(raw, log_s, 3, n);
     case Scale::sigmoid:
-      return raw + 2 > 0 ? -std::log1p(std::exp(-raw - 2)) : raw + 2 - std::log1p(std::exp(raw + 2));
+      for (int64_t i = 0; i < n; ++i) {
+        const T r = raw[i] + 2;
+        log_s[i] = r > 0 ? -std::log1p(std::exp(-r)) : r - std::log1p(std::exp(r));
+      }
+      return;
     case Scale::additive:
-      return 0;
+      std::fill_n(log_s, n, T{0});
+      return;
   }
-  return 0;
+}
+
+/// Σ of n numbers, as many running sums as a vector has places.
+template <typename T>
+T sum_of(const T* x, int64_t n) {
+  constexpr int64_t kSums = 8;
+  T sums[kSums] = {};
+  int64_t i = 0;
+  for (; i + kSums <= n; i += kSums) {
+    for (int64_t k = 0; k < kSums; ++k) sums[k] += x[i + k];
+  }
+  T sum = 0;
+  for (; i < n; ++i) sum += x[i];
+  for (const T part : sums) sum += part;
+  return sum;
+}
+
+/// Rows of x, and the network's answer for them, mean and raw scale, → rows of z and Σ -α.
+template <typename T>
+void shrink(Scale scale, const T* x, const T* out, T* z, T* log_det, int64_t rows, int64_t d) {
+  constexpr int64_t kNumbers = 2048;  // of a tile, which stays in the first-level cache
+  const int64_t tile_rows = std::clamp<int64_t>(kNumbers / d, 1, rows);
+  std::vector<T> factor(static_cast<size_t>(tile_rows * d));
+  for (int64_t first = 0; first < rows; first += tile_rows) {
+    const int64_t items = std::min(tile_rows, rows - first), n = items * d;
+    T* tile = factor.data();
+    for (int64_t b = 0; b < items; ++b) std::copy_n(out + (2 * (first + b) + 1) * d, d, tile + b * d);
+    log_scales(scale, tile, tile, n);
+    for (int64_t i = 0; i < n; ++i) tile[i] = -tile[i];
+    for (int64_t b = 0; b < items; ++b) log_det[first + b] = sum_of(tile + b * d, d);
+    exp_array(tile, tile, n);
+    for (int64_t b = 0; b < items; ++b) {
+      const T *row = x + (first + b) * d, *mean = out + 2 * (first + b) * d, *f = tile + b * d;
+      T* to = z + (first + b) * d;
+      for (int64_t i = 0; i < d; ++i) to[i] = (row[i] - mean[i]) * f[i];
+    }
+  }
+}
+
+template <typename T>
+Mapped pass(Made& net, Scale scale, const torch::Tensor& x, const torch::Tensor& context_bias) {
+  constexpr int64_t kRows = 256;  // at once: their activations stay in the second-level cache, and come from the heap
+  const auto from = x.contiguous();
+  auto z = torch::empty_like(from), log_det = torch::empty({x.size(0)}, x.options());
+  const int64_t d = x.size(1), parts = (x.size(0) + kRows - 1) / kRows;
+  const T* in = from.const_data_ptr<T>();
+  T *to = z.data_ptr<T>(), *sums = log_det.data_ptr<T>();
+  const auto& weights = net.masked_weights();
+  at::parallel_for(0, parts, 1, [&](int64_t begin, int64_t end) {
+    c10::InferenceMode no_graph;
+    for (int64_t part = begin; part < end; ++part) {
+      const int64_t first = part * kRows, rows = std::min(kRows, x.size(0) - first);
+      const auto context = context_bias.defined() ? context_bias.narrow(0, first, rows) : context_bias;
+      const auto out = net.apply(weights, context, from.narrow(0, first, rows));
+      shrink(scale, in + first * d, out.template const_data_ptr<T>(), to + first * d, sums + first, rows, d);
+    }
+  });
+  return {z, log_det};
 }
 
 template <typename T>
@@ -79,12 +145,13 @@ class Inverter {
       const auto dimension = net_.dimension_at(place);
       output(dimension, place, mean, items);
       output(d + dimension, place, raw, items);
+      log_scales(scale_, raw, raw, items);
+      for (int64_t b = 0; b < items; ++b) log_det[first + b] += raw[b];
+      exp_array(raw, raw, items);
       for (int64_t b = 0; b < items; ++b) {
-        const T alpha = log_scale_of(raw[b], scale_);
         const int64_t at = (first + b) * d + dimension;
-        x[at] = z[at] * std::exp(alpha) + mean[b];
+        x[at] = z[at] * raw[b] + mean[b];
         x_[static_cast<size_t>(place * kTile + b)] = x[at];
-        log_det[first + b] += alpha;
       }
     }
   }
@@ -155,10 +222,21 @@ Mapped invert(Made& net, Scale scale, const torch::Tensor& z, const torch::Tenso
   return {x, log_det};
 }
 
+void check_rows(const Made& net, const torch::Tensor& rows) {
+  TORCH_CHECK(rows.is_cpu() && rows.dim() == 2 && rows.size(1) == net.options().dimensions, "MADE on rows of ",
+              net.options().dimensions, " numbers: got ", rows.sizes());
+}
+
 }  // namespace
 
+Mapped made_forward(Made& net, Scale scale, const torch::Tensor& x, const torch::Tensor& context_bias) {
+  check_rows(net, x);
+  if (x.scalar_type() == torch::kFloat64) return pass<double>(net, scale, x, context_bias);
+  return pass<float>(net, scale, x.to(torch::kFloat32), context_bias);
+}
+
 Mapped made_inverse(Made& net, Scale scale, const torch::Tensor& z, const torch::Tensor& context_bias) {
-  TORCH_CHECK(z.is_cpu() && z.dim() == 2 && z.size(1) == net.options().dimensions, "made_inverse: z is ", z.sizes());
+  check_rows(net, z);
   if (z.scalar_type() == torch::kFloat64) return invert<double>(net, scale, z, context_bias);
   return invert<float>(net, scale, z.to(torch::kFloat32), context_bias);
 }
