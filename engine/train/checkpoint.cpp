@@ -1,7 +1,11 @@
 #include "engine/train/checkpoint.h"
 
+#include <signal.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
+#include <cstdio>
 #include <iostream>
 #include <span>
 #include <vector>
@@ -38,6 +42,19 @@ std::vector<Found> checkpoints(const fs::path& run) {
   }
   std::sort(found.begin(), found.end(), [](const Found& a, const Found& b) { return a.step > b.step; });
   return found;
+}
+
+/// Removes the temporary files (AtomicFile's) of processes that are no more: a writer that was killed leaves one, as
+/// large as a checkpoint.
+void clear_leftovers(const fs::path& folder) {
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    long writer = 0;
+    int end = 0;
+    const auto name = entry.path().filename().string();
+    if (std::sscanf(name.c_str(), ".melflow-%ld-%*u.tmp%n", &writer, &end) != 1 || end == 0) continue;
+    if (::kill(static_cast<pid_t>(writer), 0) != 0 && errno == ESRCH) fs::remove(entry.path(), error);
+  }
 }
 
 torch::optim::AdamParamState& moments(torch::optim::Adam& adam, const torch::Tensor& parameter) {
@@ -137,6 +154,7 @@ void save_checkpoint(const fs::path& run, const TrainState& state, torch::nn::Mo
   });
   files::write_safetensors(folder / ("step-" + std::to_string(state.step) + ".safetensors"), table.views(),
                            {{"train_state", json.dump()}}, AtomicFile::Existing::replace);
+  for (const auto& place : {folder, run, run / "samples"}) clear_leftovers(place);
   const auto all = checkpoints(run);
   for (size_t i = static_cast<size_t>(std::max<int64_t>(keep, 1)); i < all.size(); ++i) fs::remove(all[i].path, error);
 }

@@ -27,7 +27,7 @@ struct TrainState {
 
 /// Weights, buffers that training changes, the moving average of the weights (names → tensors, both may be empty) and
 /// Adam's moments, in one safetensors file written atomically: RUN/checkpoints/step-N.safetensors. Older ones beyond
-/// `keep` are removed after the new one is durable.
+/// `keep` are removed after the new one is durable, and so is what writers that were killed left behind.
 void save_checkpoint(const std::filesystem::path& run, const TrainState& state, torch::nn::Module& model,
                      const std::map<std::string, torch::Tensor>& buffers,
                      const std::map<std::string, torch::Tensor>& average, torch::optim::Adam& adam, int64_t keep);

@@ -43,8 +43,11 @@ class StepFunction : public torch::autograd::Function<StepFunction> {
     variable_list saved{context};
     saved.insert(saved.end(), parameters.begin(), parameters.end());
     self->save_for_backward(saved);
-    auto out = take(tape->steps[static_cast<size_t>(index)], state, context);
-    return {out.value, out.local};
+    // A network may compute otherwise where no gradient is wanted: it is told the same here as in backward(), so that
+    // the inputs found again are those that were. The graph goes at once.
+    const torch::AutoGradMode with_graph(true);
+    const auto out = take(tape->steps[static_cast<size_t>(index)], state.detach(), context.detach());
+    return {out.value.detach(), out.local.detach()};
   }
 
   static variable_list backward(AutogradContext* self, const variable_list& gradients) {

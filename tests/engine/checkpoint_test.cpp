@@ -200,6 +200,8 @@ TEST(Checkpoint, OldOnesSurviveAWriterThatFailsOrDiesAtAnySystemCall) {
       SmallRun again;
       again.save(run, 4, 2);  // and what was left behind is in nobody's way
       EXPECT_EQ(SmallRun::in(run), 4) << where;
+      const auto files = std::distance(std::filesystem::directory_iterator(run / "checkpoints"), {});
+      EXPECT_EQ(files, 2) << where;
     }
     EXPECT_GT(call, 10);
   }

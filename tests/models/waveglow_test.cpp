@@ -246,11 +246,14 @@ class CountingAllocator : public at::Allocator {
 TEST(WaveGlow, WithoutKeptActivationsMemoryDoesNotGrowWithTheFlows) {
   CountingAllocator allocator;
   torch::manual_seed(10);
-  const auto x = torch::randn({2, 8192}), mel = torch::randn({2, 8, 32});
+  const auto x = torch::randn({1, 8192}), mel = torch::randn({1, 4, 32});
   const auto peak = [&](int64_t flows, bool reversible) {
     auto options = twelve_flows();
     options.n_flows = flows;
     options.early_every = 100;
+    options.n_mels = 4;  // with these, networks hold as much beside their context as at the published size
+    options.wavenet_layers = 4;
+    options.wavenet_channels = 32;
     WaveGlow model(options);
     for (auto& p : model.parameters()) p.mutable_grad() = torch::zeros_like(p);
     model.set_reversible(reversible);
@@ -260,6 +263,7 @@ TEST(WaveGlow, WithoutKeptActivationsMemoryDoesNotGrowWithTheFlows) {
     });
   };
   const auto plain = static_cast<double>(peak(12, false)), ours = static_cast<double>(peak(12, true));
+  RecordProperty("share_of_the_plain_graph", std::to_string(ours / plain));
   EXPECT_LE(ours, plain / 4);
   EXPECT_LE(ours, 1.02 * static_cast<double>(peak(3, true)));
 }
