@@ -52,7 +52,7 @@ engine::TrainConfig config_of(const Subject& subject, const TrainBench& o) {
       {{"model", subject.model}},
       {set("steps", o.steps + 3), set("batch_size", o.batch), set("segment_frames", o.frames), "learning_rate=1e-4",
        "final_learning_rate=1e-4", "warmup_steps=0", "level=0", "dequantise=0", "hold_out_every=0",
-       "validation_every=0", "checkpoint_every=0", "sample_every=0"},
+       "validation_every=0", "checkpoint_every=0", "sample_every=0", "log_every=1"},
       "melflow bench train");
 }
 
@@ -86,13 +86,19 @@ double operations(const engine::ModelOptions& options, const engine::TrainConfig
   return 3 * crops * sum;
 }
 
+std::shared_ptr<engine::Corpus> corpus_of(const TrainBench& o, const engine::TrainConfig& config) {
+  return engine::load_corpus({o.data.empty() ? fs::path(MELFLOW_DATA_DIR "/golden") : fs::path(o.data)}, config,
+                             [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); });
+}
+
 /// The largest relative error of a parameter's gradient, on a short crop, against the plain formulas in double.
-double gradient_error(models::Vocoder& model, const engine::Corpus& corpus, engine::TrainConfig config) {
+double gradient_error(models::Vocoder& model, const TrainBench& o, engine::TrainConfig config) {
   model.eval();
   config.batch_size = 1;
   config.segment_frames = 8;
-  const auto [x, mel] =
-      engine::training_batch(corpus, config, model.warmup_frames(), model.reach().lookahead_frames, /*step=*/0);
+  const auto feed = engine::training_feed(corpus_of(o, config), config, model.warmup_frames(),
+                                          model.reach().lookahead_frames, /*rank=*/0, /*ranks=*/1);
+  const auto [x, mel] = engine::batch_of(feed->take(0));
   const auto gradients = [&, &x = x, &mel = mel](torch::ScalarType type) {
     model.to(type);
     const auto z = model.forward(x.to(type), mel.to(type));
@@ -114,8 +120,7 @@ json measure(const Subject& subject, const TrainBench& o, const fs::path& run) {
   const int threads = o.threads > 0 ? o.threads : engine::default_threads();
   torch::set_num_threads(threads);
   const auto config = config_of(subject, o);
-  const auto corpus = engine::load_corpus(o.data.empty() ? MELFLOW_DATA_DIR "/golden" : o.data, config);
-  engine::Trainer trainer(config, corpus, run, /*resume=*/false);
+  engine::Trainer trainer(config, corpus_of(o, config), run, /*resume=*/false);
   if (subject.start) {
     trainer.start_from(*subject.start);
   } else {
@@ -124,7 +129,7 @@ json measure(const Subject& subject, const TrainBench& o, const fs::path& run) {
       if (p.key().ends_with("net.end.weight")) p.value().normal_(0, 0.01);
     }
   }
-  const double error = gradient_error(trainer.model(), corpus, config);
+  const double error = gradient_error(trainer.model(), o, config);
   Measurement measurement("train",
                           {{"model", subject.name},
                            {"threads", threads},
@@ -142,7 +147,7 @@ json measure(const Subject& subject, const TrainBench& o, const fs::path& run) {
         begin = std::chrono::steady_clock::now();
         return false;
       },
-      [&](const engine::Progress& progress) {  // about once a second: of each step, where steps are slow
+      [&](const engine::Progress& progress) {  // of each step
         if (progress.step == static_cast<int64_t>(losses.size()) + 1) losses.push_back(progress.loss);
       });
   steps.add(std::chrono::duration<double>(std::chrono::steady_clock::now() - *begin).count());

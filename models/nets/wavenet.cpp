@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "models/autocast.h"
 #include "models/nets/wavenet_rows.h"
 
 namespace melflow::models {
@@ -45,7 +46,8 @@ WaveNet::WaveNet(const Options& o) : options_(o) {
 }
 
 torch::Tensor WaveNet::forward(const torch::Tensor& x, const torch::Tensor& context) {
-  const bool rows = at::GradMode::is_enabled() && x.is_cpu() && x.scalar_type() == torch::kFloat32;
+  const bool rows = at::GradMode::is_enabled() && x.is_cpu() && x.scalar_type() == torch::kFloat32 &&
+                    !AutocastState::of(at::kCPU).on;  // rows are float32 whatever is cast
   return rows ? rows_forward(x, context) : plain_forward(x, context);
 }
 
