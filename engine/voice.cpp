@@ -71,6 +71,9 @@ Voice own_voice(const std::map<std::string, std::string>& metadata, double weigh
   voice.level = number(metadata, "level", 0.0, name);
   voice.sigma = number(metadata, "sigma", 1.0, name);
   voice.draws = draws(metadata, name);
+  if (voice.draws > 1 && !std::holds_alternative<models::BlockFlowOptions>(voice.options())) {
+    throw Error(Exit::bad_data, name + ": metadata 'draws' is for the system block_flow alone");
+  }
   voice.card = metadata;
   for (const char* key : kOwnKeys) voice.card.erase(key);
   return voice;

@@ -3,6 +3,7 @@
 #include "audio/error.h"
 #include "audio/nearest.h"
 #include "engine/model_options.h"
+#include "engine/noise.h"
 #include "engine/options_json.h"
 
 namespace melflow::engine {
@@ -24,6 +25,7 @@ void fields(TrainConfig& c, Visit&& visit) {
   visit("data_workers", c.data_workers);
   visit("mels", c.mels);
   visit("sigma", c.sigma);
+  visit("draws", c.draws);
   visit("name", c.name);
   visit("licence", c.licence);
   visit("training_data", c.training_data);
@@ -140,6 +142,11 @@ TrainConfig parse_train_config(const json& input, const std::vector<std::string>
   }
   if (config.data_workers > 256) throw Error(Exit::config, name + ": train.data_workers must be 256 or fewer");
   if (config.shuffle_mb > int64_t{1} << 30) throw Error(Exit::config, name + ": train.shuffle_mb must be 2^30 or less");
+  const bool chooses = config.model.at("system") == "block_flow";
+  if (config.draws < 1 || config.draws > (chooses ? kMostDraws : 1)) {
+    throw Error(Exit::config, name + ": train.draws must be 1, or up to " + std::to_string(kMostDraws) +
+                                  " for a model of the system block_flow");
+  }
   config.validate(name);
   return config;
 }

@@ -34,6 +34,7 @@ struct TrainConfig : LoopOptions {
   int64_t data_workers = 2;     ///< threads that read and make batches ahead; their number changes nothing
   bool mels = false;            ///< take the mels that lie beside recordings instead of computing them
   double sigma = 1.0;           ///< temperature of samples, recorded in the voice
+  int64_t draws = 1;            ///< of noise for each block, of which a BlockFlow takes the best; recorded too
   std::string name = "voice", licence = "", training_data = "";  ///< for the voice's card
 };
 

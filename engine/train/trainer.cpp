@@ -106,6 +106,7 @@ ModelVoice Trainer::averaged_voice(const Weights& average, const TrainState& sta
                     .mel = config_.mel,
                     .level = config_.level,
                     .sigma = config_.sigma,
+                    .draws = config_.draws,
                     .card = {{"name", config_.name},
                              {"licence", config_.licence},
                              {"training_data", config_.training_data},
@@ -150,7 +151,7 @@ std::vector<std::pair<std::string, double>> Trainer::curves() {
 }
 
 void Trainer::write_samples(RunLog& log, int64_t step, const Weights& average) {
-  auto synthesizer = synthesizer_of(averaged_voice(average, loop_->state()), {.sigma = config_.sigma});
+  auto synthesizer = synthesizer_of(averaged_voice(average, loop_->state()), {});
   audio::MelExtractor extractor(config_.mel);
   const auto& held_out = corpus_->held_out();
   for (size_t i = 0; i < std::min(kSampleClips, held_out.size()); ++i) {

@@ -100,6 +100,15 @@ TEST(VoiceFile, AMelOfAnotherRecipeIsAnErrorThatNamesTheField) {
   EXPECT_NE(failure([&] { require_same_recipe(mel, voice, "m"); }).find("bands"), std::string::npos);
 }
 
+TEST(VoiceFile, DrawsAreForBlockVoicesAndFew) {
+  const auto with_draws = [](const std::string& draws) {
+    return loading_changed([&](auto& metadata, auto&) { metadata["draws"] = draws; });
+  };
+  EXPECT_EQ(with_draws("1"), "");
+  EXPECT_NE(with_draws("16").find("block_flow"), std::string::npos) << with_draws("16");
+  for (const char* wrong : {"0", "65", "2.5", "many"}) EXPECT_NE(with_draws(wrong).find("'draws'"), std::string::npos);
+}
+
 TEST(Synthesizer, TheSameSeedGivesTheSameSamplesAndAnotherSeedOthers) {
   auto synthesizer = synthesizer_of(small_voice(), {.sigma = 0.5});
   const auto mel = small_mel(5);
