@@ -46,7 +46,8 @@ WaveNet::WaveNet(const Options& o) : options_(o) {
 }
 
 torch::Tensor WaveNet::forward(const torch::Tensor& x, const torch::Tensor& context) {
-  const bool rows = at::GradMode::is_enabled() && x.is_cpu() && x.scalar_type() == torch::kFloat32 &&
+  const bool rows = options_.n_channels >= kRowsFrom && at::GradMode::is_enabled() && x.is_cpu() &&
+                    x.scalar_type() == torch::kFloat32 &&
                     !AutocastState::of(at::kCPU).on;  // rows are float32 whatever is cast
   return rows ? rows_forward(x, context) : plain_forward(x, context);
 }

@@ -30,6 +30,8 @@ class WaveNet : public Conditioner {
   static int64_t reach(const Options& options);
 
  private:
+  /// Narrower nets have no large products to win, and stay by the formulas' own order of sums.
+  static constexpr int64_t kRowsFrom = 64;
   static int64_t dilation(const Options& options, int64_t layer);
   /// For gradients, on a CPU in float32: by rows (wavenet_rows.h), and since `end` is linear, each layer's skip goes
   /// through it at once: end(Σ skip) = Σ end·skip, a handful of numbers instead of `channels`.

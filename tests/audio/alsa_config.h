@@ -13,14 +13,22 @@ class AlsaConfig {
  public:
   explicit AlsaConfig(const std::string& text) {
     std::ofstream(folder_ / "asound.conf") << text;
+    if (const char* before = ::getenv("ALSA_CONFIG_PATH")) before_ = before;
     ::setenv("ALSA_CONFIG_PATH", (folder_ / "asound.conf").c_str(), 1);
   }
-  ~AlsaConfig() { ::unsetenv("ALSA_CONFIG_PATH"); }
+  ~AlsaConfig() {
+    if (before_.empty()) {
+      ::unsetenv("ALSA_CONFIG_PATH");
+    } else {
+      ::setenv("ALSA_CONFIG_PATH", before_.c_str(), 1);
+    }
+  }
   AlsaConfig(const AlsaConfig&) = delete;
   AlsaConfig& operator=(const AlsaConfig&) = delete;
 
  private:
   TempDir folder_;
+  std::string before_;
 };
 
 /// One device, on which nothing is heard and which takes samples as fast as they come.

@@ -54,7 +54,7 @@ std::string pulse_devices(const std::string& socket) {
 class Pulse : public melflow::testing::CliFixture {
  protected:
   void SetUp() override {
-    if (access("/usr/bin/pulseaudio", X_OK) != 0) GTEST_SKIP() << "no PulseAudio here";
+    if (access("/usr/bin/pulseaudio", X_OK) != 0) GTEST_SKIP() << "wants Debian's pulseaudio and libasound2-plugins";
     for (const char* name : {"HOME", "XDG_RUNTIME_DIR", "PULSE_RUNTIME_PATH"}) {
       const char* was = std::getenv(name);
       before_.emplace_back(name, was == nullptr ? "" : was);
