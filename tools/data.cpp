@@ -7,12 +7,11 @@
 #include <nlohmann/json.hpp>
 
 #include "audio/error.h"
-#include "audio/nearest.h"
 #include "engine/data/lint.h"
 #include "engine/data/pack.h"
 #include "tools/progress.h"
 #include "tools/signals.h"
-#include "tools/verbs.h"
+#include "tools/sub_verbs.h"
 
 namespace melflow::tools {
 namespace {
@@ -121,33 +120,12 @@ constexpr Verb kVerbs[] = {
 }  // namespace
 
 int run_data(CLI::App&, std::vector<std::string> arguments) {
-  const std::string name = arguments.empty() ? "" : arguments.front();
-  std::vector<std::string> names;
-  for (const auto& verb : kVerbs) {
-    names.emplace_back(verb.name);
-    if (name != verb.name) continue;
-    CLI::App app{verb.summary, "melflow data " + name};
-    app.set_help_flag("-h,--help", "show this help");
-    arguments.erase(arguments.begin());
-    try {
-      return verb.run(app, std::move(arguments));
-    } catch (const CLI::CallForHelp&) {
-      std::cout << app.help();
-      return 0;
-    }
-  }
-  const bool help = name == "--help" || name == "-h";
-  auto& out = help ? std::cout : std::cerr;
-  if (!help && !name.empty()) {
-    out << "melflow data: no verb '" << name << "'; did you mean '" << nearest(name, names) << "'?\n";
-    return static_cast<int>(Exit::usage);
-  }
-  out << "melflow data: recordings for a training\n\n"
-         "  melflow data check recordings/ --html check.html\n"
-         "  melflow data pack recordings/ -o shards/speech --shard-size 500MB\n\nverbs:\n";
-  for (const auto& verb : kVerbs) out << "  " << verb.name << "\t" << verb.summary << "\n";
-  out << "\nmelflow data VERB --help tells more.\n";
-  return help ? 0 : static_cast<int>(Exit::usage);
+  return run_sub_verbs({.name = "data",
+                        .verbs = kVerbs,
+                        .about = "recordings for a training\n\n"
+                                 "  melflow data check recordings/ --html check.html\n"
+                                 "  melflow data pack recordings/ -o shards/speech --shard-size 500MB\n"},
+                       std::move(arguments));
 }
 
 }  // namespace melflow::tools

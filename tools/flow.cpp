@@ -1,12 +1,9 @@
-#include <iostream>
-
 #include <torch/torch.h>
 
 #include "audio/error.h"
-#include "audio/nearest.h"
 #include "engine/device.h"
 #include "tools/flow_verbs.h"
-#include "tools/verbs.h"
+#include "tools/sub_verbs.h"
 
 namespace melflow::tools {
 namespace {
@@ -43,36 +40,16 @@ engine::FlowData FlowUse::load_data(const engine::FlowModel& model) const {
 }
 
 int run_flow(CLI::App&, std::vector<std::string> arguments) {
-  const std::string name = arguments.empty() ? "" : arguments.front();
-  std::vector<std::string> names;
-  for (const auto& verb : kVerbs) {
-    names.emplace_back(verb.name);
-    if (name != verb.name) continue;
-    CLI::App app{verb.summary, "melflow flow " + name};
-    app.set_help_flag("-h,--help", "show this help");
-    arguments.erase(arguments.begin());
-    try {
-      return verb.run(app, std::move(arguments));
-    } catch (const CLI::CallForHelp&) {
-      std::cout << app.help();
-      return 0;
-    }
-  }
-  const bool help = name == "--help" || name == "-h";
-  auto& out = help ? std::cout : std::cerr;
-  if (!help && !name.empty()) {
-    out << "melflow flow: no verb '" << name << "'; did you mean '" << nearest(name, names) << "'?\n";
-    return static_cast<int>(Exit::usage);
-  }
-  out << "melflow flow: the six classical normalizing flows\n\n"
-         "  melflow flow train --flow maf --data two_moons --out run/\n"
-         "  melflow flow plot --flow run/flow.safetensors --data two_moons -o moons.png\n\nverbs:\n";
-  for (const auto& verb : kVerbs) out << "  " << verb.name << "\t" << verb.summary << "\n";
-  out << "\nnamed data: ";
-  for (const auto& toy : engine::toys()) out << toy.name << " ";
-  for (const auto& energy : engine::energies()) out << energy.name << " ";
-  out << "\nmelflow flow VERB --help tells more.\n";
-  return help ? 0 : static_cast<int>(Exit::usage);
+  std::string data = "\nnamed data: ";
+  for (const auto& toy : engine::toys()) data += toy.name + std::string(" ");
+  for (const auto& energy : engine::energies()) data += energy.name + std::string(" ");
+  return run_sub_verbs({.name = "flow",
+                        .verbs = kVerbs,
+                        .about = "the six classical normalizing flows\n\n"
+                                 "  melflow flow train --flow maf --data two_moons --out run/\n"
+                                 "  melflow flow plot --flow run/flow.safetensors --data two_moons -o moons.png\n",
+                        .more = data},
+                       std::move(arguments));
 }
 
 }  // namespace melflow::tools

@@ -15,11 +15,6 @@ namespace {
 namespace fs = std::filesystem;
 using namespace melflow::testing;
 
-std::string content(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
 class PackTest : public ::testing::Test {
  protected:
   void SetUp() override {

@@ -2,6 +2,8 @@
 
 #include <cmath>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <vector>
@@ -25,6 +27,12 @@ inline audio::Waveform tone(double seconds, int number = 0, int rate = 22050) {
     out.samples.push_back(static_cast<float>(x * (0.6 + 0.4 * std::sin(2 * M_PI * 3 * t))));
   }
   return out;
+}
+
+/// A file's bytes.
+inline std::string content(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
 }
 
 inline void write(const std::filesystem::path& path, const audio::Waveform& sound) {

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "tools/verbs.h"
+
+namespace melflow::tools {
+
+/// A verb that is a family of verbs: `melflow NAME VERB …`.
+struct SubVerbs {
+  const char* name;
+  std::span<const Verb> verbs;
+  std::string about;      ///< its help, before the list of verbs
+  std::string more = "";  ///< and behind it
+};
+
+/// Runs the verb that the first argument names. Without one, or with one that is none, says what there is; exit
+/// code 64.
+int run_sub_verbs(const SubVerbs& family, std::vector<std::string> arguments);
+
+}  // namespace melflow::tools
