@@ -39,6 +39,7 @@ class BlockFlow : public Vocoder, public BlockFlowConstants {
   int64_t warmup_frames() const override;
   /// Must be called once on a new model (a loaded one has it among its tensors): the guesses need the mel's inverse.
   void set_filterbank(const torch::Tensor& filterbank) override;
+  void start_from(const Vocoder& other) override;  ///< block_flow_growth.cpp
   const BlockFlowOptions& options() const { return options_; }
 
  private:

@@ -18,6 +18,7 @@ struct Reach {
 struct TensorShape {
   std::vector<int64_t> sizes;
   bool trained = true;  ///< else computed once, and a parameter to nobody
+  bool operator==(const TensorShape&) const = default;
 };
 using TensorShapes = std::map<std::string, TensorShape>;
 

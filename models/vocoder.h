@@ -29,6 +29,10 @@ class Vocoder : public Bijection {
                                                               const torch::Tensor& /*mel*/) {
     return {};
   }
+  /// Takes the weights of a model of the same kind and size; a BlockFlow may be larger than the one that it begins as
+  /// (Net2Net, Chen et al. 2016): it computes the same, and the numbers that are new are there to be trained.
+  /// Throws std::invalid_argument where the other is no such model.
+  virtual void start_from(const Vocoder& other);
   /// Tells a new model the filterbank [n_mels, n_fft/2 + 1] of its mels; most have no use for it.
   virtual void set_filterbank(const torch::Tensor& /*filterbank*/) {}
 };

@@ -11,6 +11,7 @@
 #include "engine/device.h"
 #include "engine/eval/score.h"
 #include "engine/files/npy.h"
+#include "engine/files/picture.h"
 #include "engine/model_voice.h"
 #include "engine/tensors.h"
 #include "tools/batch.h"
@@ -24,7 +25,7 @@ namespace {
 using nlohmann::json;
 
 struct ScoreArguments {
-  std::string voice, mel, dump_z, device = "cpu";
+  std::string voice, mel, dump_z, plot, device = "cpu";
   std::vector<std::string> inputs;
   bool as_json = false, force = false, own_level = false;
   int threads = 0;
@@ -36,18 +37,24 @@ ScoreArguments parse_arguments(CLI::App& app, std::vector<std::string> arguments
   app.add_option("--voice", a.voice, "a voice's file, or the name of a shipped one");
   app.add_option("--mel", a.mel, "take the mel from this .npy or .safetensors file; one recording only");
   app.add_option("--dump-z", a.dump_z, "write the noise that the recording maps to, .npy [group, groups]");
+  app.add_option("--plot", a.plot, "draw the recording's mel and, below it, nats per sample of each frame, .png");
   app.add_flag("--json", a.as_json, "one object per recording, with nats per sample of every frame");
   app.add_flag("--own-level", a.own_level, "take recordings as loud as they are, not at the voice's level");
   app.add_option("--device", a.device, "cpu or cuda");
   app.add_option("--threads", a.threads, "of the CPU; 0: as many as there are")->check(CLI::Range(0, 1024));
-  app.add_flag("--force", a.force, "overwrite --dump-z's file");
+  app.add_flag("--force", a.force, "overwrite what --dump-z and --plot name");
   parse(app, std::move(arguments));
-  if (a.inputs.size() > 1 && !(a.mel.empty() && a.dump_z.empty())) {
-    throw Error(Exit::usage, std::string(a.mel.empty() ? "--dump-z" : "--mel") + ": takes one recording, " +
-                                 std::to_string(a.inputs.size()) + " were named");
+  for (const auto& [option, value] : {std::pair{"--mel", a.mel}, {"--dump-z", a.dump_z}, {"--plot", a.plot}}) {
+    if (a.inputs.size() > 1 && !value.empty()) {
+      throw Error(Exit::usage,
+                  std::string(option) + ": takes one recording, " + std::to_string(a.inputs.size()) + " were named");
+    }
   }
   if (!a.dump_z.empty() && !a.dump_z.ends_with(".npy")) {
     throw Error(Exit::usage, a.dump_z + ": noise is written as .npy; choose a name that ends so");
+  }
+  if (!a.plot.empty() && !a.plot.ends_with(".png")) {
+    throw Error(Exit::usage, a.plot + ": pictures are written as .png; choose a name that ends so");
   }
   return a;
 }
@@ -78,10 +85,11 @@ void print_line(const std::string& input, const engine::Score& score, double fra
 }
 
 json score_one(const std::string& input, const ScoreArguments& a, const engine::ModelVoice& voice) {
-  std::optional<AtomicFile> dump;  // first, so that a name that is taken is told before the work
-  if (!a.dump_z.empty()) {
-    dump.emplace(a.dump_z, a.force ? AtomicFile::Existing::replace : AtomicFile::Existing::refuse);
-  }
+  // First, so that a name that is taken is told before the work.
+  const auto existing = a.force ? AtomicFile::Existing::replace : AtomicFile::Existing::refuse;
+  std::optional<AtomicFile> dump, plot;
+  if (!a.dump_z.empty()) dump.emplace(a.dump_z, existing);
+  if (!a.plot.empty()) plot.emplace(a.plot, existing);
   const auto recording = read_input(input, a, voice);
   const auto score = engine::score(*voice.model, engine::whole_frames(recording.sound, voice.model->hop_length()),
                                    engine::mel_tensor(recording.mel));
@@ -89,6 +97,10 @@ json score_one(const std::string& input, const ScoreArguments& a, const engine::
     const std::array<int64_t, 2> shape{score.z.size(0), score.z.size(1)};
     dump->write(files::npy_bytes(shape, engine::tensor_vector(score.z)));
     dump->commit();
+  }
+  if (plot) {
+    plot->write(files::png_bytes(files::spectrogram_with_curve(recording.mel, score.per_frame)));
+    plot->commit();
   }
   if (!a.as_json) print_line(input, score, static_cast<double>(voice.mel.sample_rate) / voice.mel.hop_length);
   return as_item(input, recording, score);

@@ -71,8 +71,10 @@ int run_train(CLI::App& app, std::vector<std::string> arguments) {
   app.add_option("--out", out, "folder of the run")->required();
   app.add_option("--config", config_path, "JSON; NVIDIA's config.json is understood too");
   app.add_option("--set", sets, "key=value over the configuration: steps=1000, model.hidden=256, mel.n_mels=80");
-  app.add_option("--init", init,
-                 "voice to begin with, ours or a published one; model, mel recipe and level are the voice's");
+  app.add_option(
+      "--init", init,
+      "voice to begin with, ours or a published one; model, mel recipe and level are the voice's. Of a block_flow, "
+      "--set model.hidden=… model.layers=… may be larger: the voice grows");
   app.add_option("--network", network,
                  "interface over which several processes talk, open to all who reach it; left out: only this machine");
   app.add_flag("--resume", resume, "go on with the run that is in --out");

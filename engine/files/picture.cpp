@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdio>
 #include <limits>
+#include <ranges>
 #include <string>
 #include <string_view>
 
@@ -15,12 +17,13 @@
 namespace melflow::files {
 namespace {
 
-constexpr int kMargin = 12;      // pixels around and between panels
-constexpr int kAxis = 18;        // pixels below a panel for its ticks and numbers
-constexpr int kLabel = 40;       // pixels left of a panel for its edge frequencies
-constexpr int kRowsPerMel = 3;   // pixels
-constexpr int kMaxWidth = 4096;  // pixels of a panel; longer mels are drawn by the loudest frame of each pixel
-constexpr float kRange = 9.21f;  // nepers (ln units), 80 dB: what lies further below the peak is drawn black
+constexpr int kMargin = 12;        // pixels around and between panels
+constexpr int kAxis = 18;          // pixels below a panel for its ticks and numbers
+constexpr int kLabel = 40;         // pixels left of a panel for its edge frequencies
+constexpr int kRowsPerMel = 3;     // pixels
+constexpr int kMaxWidth = 4096;    // pixels of a panel; longer mels are drawn by the loudest frame of each pixel
+constexpr int kCurveHeight = 120;  // pixels of the panel of a curve
+constexpr float kRange = 9.21f;    // nepers (ln units), 80 dB: what lies further below the peak is drawn black
 
 void require_drawable(const audio::Mel& mel) {
   const bool sized = mel.n_mels > 0 && mel.frames > 0 &&
@@ -75,6 +78,37 @@ void draw_time(Canvas& canvas, const audio::Mel& mel, int left, int y, int frame
   }
 }
 
+/// One value a frame, in a frame of kCurveHeight pixels whose top left corner is (left, top).
+void draw_curve(Canvas& canvas, std::span<const float> values, int left, int top, int step) {
+  const auto finite = [](float v) { return std::isfinite(v); };
+  float low = std::numeric_limits<float>::max(), high = std::numeric_limits<float>::lowest();
+  for (const float v : values | std::views::filter(finite)) {
+    low = std::min(low, v);
+    high = std::max(high, v);
+  }
+  const int width = panel_width(static_cast<int>(values.size()));
+  for (int x = 0; x < width; ++x) {
+    canvas.put(left + x, top, kInk);
+    canvas.put(left + x, top + kCurveHeight - 1, kInk);
+  }
+  if (low > high) return;
+  const double range = std::max(1e-6, static_cast<double>(high) - low);
+  double last = std::numeric_limits<double>::quiet_NaN();
+  for (int x = 0; x < width; ++x) {
+    const auto column =
+        values.subspan(static_cast<size_t>(x) * step)
+            .first(std::min<size_t>(static_cast<size_t>(step), values.size() - static_cast<size_t>(x) * step));
+    const double y = top + (high - *std::ranges::max_element(column)) / range * (kCurveHeight - 1);
+    if (std::isfinite(last) && std::isfinite(y)) canvas.line(left + x - 1, last, left + x, y, kInk);
+    last = y;
+  }
+  char text[32];
+  std::snprintf(text, sizeof text, "%.2f", high);
+  canvas.text(2, top, text);
+  std::snprintf(text, sizeof text, "%.2f", low);
+  canvas.text(2, top + kCurveHeight - 10, text);
+}
+
 }  // namespace
 
 Image spectrogram_picture(const audio::Mel& mel) {
@@ -98,6 +132,18 @@ Image spectrogram_pair(const audio::Mel& reference, const audio::Mel& synthesis)
   draw_panel(canvas, reference, left, top, peak, step);
   draw_panel(canvas, synthesis, left, second, peak, step);
   draw_time(canvas, synthesis, left, second + panel_height(synthesis), frames, step);
+  return canvas.take();
+}
+
+Image spectrogram_with_curve(const audio::Mel& mel, std::span<const float> values) {
+  require_drawable(mel);
+  if (values.empty()) throw Error(Exit::internal, "spectrogram_with_curve: nothing to draw below the mel");
+  const int frames = std::max(mel.frames, static_cast<int>(values.size())), step = frames_per_pixel(frames);
+  const int left = kMargin + kLabel, top = kMargin, second = top + panel_height(mel) + kMargin;
+  Canvas canvas(left + panel_width(frames) + kMargin, second + kCurveHeight + kAxis + kMargin);
+  draw_panel(canvas, mel, left, top, peak_of(mel), step);
+  draw_curve(canvas, values, left, second, step);
+  draw_time(canvas, mel, left, second + kCurveHeight, frames, step);
   return canvas.take();
 }
 

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -25,6 +26,10 @@ Image spectrogram_picture(const audio::Mel& mel);
 
 /// Two mels on one colour scale and one time axis: the reference above, what was synthesised from it below.
 Image spectrogram_pair(const audio::Mel& reference, const audio::Mel& synthesis);
+
+/// A mel above, and below it, on the same time axis, one value a frame (the largest of a pixel column's), with the
+/// smallest and the largest as numbers: where a recording surprises a voice. Values that are not finite leave gaps.
+Image spectrogram_with_curve(const audio::Mel& mel, std::span<const float> values);
 
 /// The same two as panels alone, a pixel for each band and frame: for a page that stretches them over its own axes.
 std::pair<Image, Image> spectrogram_panels(const audio::Mel& reference, const audio::Mel& synthesis);

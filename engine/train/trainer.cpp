@@ -76,12 +76,10 @@ void Trainer::start_from(const ModelVoice& voice) {
   };
   const auto difference = audio::first_difference(voice.mel, config_.mel);
   if (!difference.empty()) throw differs("its mel recipe is another: " + difference);
-  torch::NoGradGuard no_grad;
-  const auto theirs = voice.model->named_parameters();
-  for (const auto& p : model_->named_parameters()) {
-    const auto* weight = theirs.find(p.key());
-    if (weight == nullptr || weight->sizes() != p.value().sizes()) throw differs("its model is another, at " + p.key());
-    p.value().copy_(*weight);
+  try {
+    model_->start_from(*voice.model);
+  } catch (const std::invalid_argument& e) {
+    throw differs(e.what());
   }
   loop_->restart_average();
 }

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "tests/files/bytes.h"
 #include "tests/support/shared.h"
 
@@ -76,6 +78,24 @@ TEST(Picture, APairHasTheReferenceAbove) {
   ASSERT_EQ(rows.size(), 6u);
   EXPECT_EQ(rows[0], bright_rows(single)[0]);  // where a single picture has its low line
   EXPECT_LT(rows[3] - rows[0], 40 * 3);        // and then the high line of the lower panel
+}
+
+TEST(Picture, ACurveStandsBelowItsMelOnTheSameAxis) {
+  std::vector<float> values(200, 1.0f);
+  values[150] = 3.0f;
+  values[20] = std::numeric_limits<float>::quiet_NaN();
+  const Image mel = spectrogram_picture(line_at(2)), both = spectrogram_with_curve(line_at(2), values);
+  EXPECT_EQ(both.width, mel.width);
+  ASSERT_GT(both.height, mel.height + 100);
+  // Where the value is largest the ink is at the top of the lower panel, elsewhere at its bottom.
+  const int left = both.width - 200 - 12;  // less the margin
+  const auto highest_ink = [&](int frame) {
+    int y = mel.height + 3;
+    while (y < both.height && brightness(both, left + frame, y) > 500) ++y;
+    return y;
+  };
+  EXPECT_LT(highest_ink(150) + 50, highest_ink(100));
+  EXPECT_THROW(spectrogram_with_curve(line_at(2), {}), Error);
 }
 
 TEST(Picture, PanelsAreTheBandsAndFramesAlone) {

@@ -43,6 +43,33 @@ TEST_F(BlockFlowTest, WorksOnOneFrame) {
   expect_bijection(*model(), torch::randn({1, 16}), torch::randn({1, 6, 1}), 1e-7);
 }
 
+TEST_F(BlockFlowTest, GrowsWithoutAnotherSound) {
+  const auto flow = model();
+  auto options = small();
+  options.hidden = 17;
+  options.layers = 3;
+  auto grown = std::make_shared<BlockFlow>(options);
+  grown->set_filterbank(torch::rand({6, BlockFlow::kFft / 2 + 1}));
+  grown->named_buffers()["mel_to_magnitude"].copy_(flow->named_buffers()["mel_to_magnitude"]);
+  grown->start_from(*flow);
+  const auto x = torch::randn({2, 48}), mel = torch::randn({2, 6, 3});
+  grown->eval();
+  const auto expected = flow->forward(x, mel), actual = grown->forward(x, mel);
+  EXPECT_LT((actual.value - expected.value).abs().max().item<double>(), 1e-5);
+  EXPECT_LT((actual.local - expected.local).abs().max().item<double>(), 1e-4);
+
+  // What is new can be learned: a new unit hears the past, and its own weights move.
+  grown->train();
+  grown->forward(x, mel).value.square().sum().backward();
+  const auto parameters = grown->named_parameters();
+  EXPECT_GT(parameters["out.weight"].grad().slice(1, options.hidden - 1).abs().max().item<double>(), 0);
+  EXPECT_GT(parameters["layer_2.weight"].grad().slice(0, 0, options.hidden).abs().max().item<double>(), 0);
+
+  EXPECT_THROW(flow->start_from(*grown), std::invalid_argument);  // models do not shrink
+  options.lags = 20;
+  EXPECT_THROW(BlockFlow(options).start_from(*flow), std::invalid_argument);
+}
+
 // Beyond what the filter sees of the past the map goes on, steeper, and stays one to one.
 TEST_F(BlockFlowTest, IsABijectionFarBeyondTheGain) {
   auto x = torch::randn({2, 48});

@@ -190,6 +190,15 @@ TEST_F(Cli, ScoreGivesTheConstantAndTheLoss) {
   EXPECT_FALSE(item["per_frame"].empty());
 }
 
+TEST_F(Cli, ScoreDrawsOneRecording) {
+  const std::vector<std::string> draw{"score", "--voice", "kathleen", clip_, "--plot", path("score.png")};
+  ASSERT_EQ(run(draw).code, 0);
+  EXPECT_EQ(text_of(path("score.png")).substr(1, 3), "PNG");
+  EXPECT_EQ(run(draw).code, 73);  // the picture is there already
+  EXPECT_EQ(run({"score", clip_, clip_, "--plot", path("two.png")}).code, 64);
+  EXPECT_EQ(run({"score", clip_, "--plot", path("score.jpg")}).code, 64);
+}
+
 TEST_F(Cli, TrainStopsOnASignalAndGoesOn) {
   std::filesystem::create_directories(path("data"));
   for (const char* name : {"a.wav", "b.wav", "c.wav"}) std::filesystem::copy_file(clip_, folder_ / "data" / name);

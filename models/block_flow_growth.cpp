@@ -1,0 +1,49 @@
+#include "models/block_flow.h"
+
+namespace melflow::models {
+namespace {
+
+/// Tensors whose rows are two halves side by side: scale and shift, value and gate.
+bool has_halves(const std::string& name) { return name.starts_with("film.") || name.starts_with("layer_"); }
+
+/// Old units get their old weights, and none from new units; what new units get from old ones stays as it was drawn.
+void put_into(torch::Tensor large, const torch::Tensor& small, int64_t halves) {
+  const auto rows = small.size(0) / halves, apart = large.size(0) / halves;
+  for (int64_t i = 0; i < halves; ++i) {
+    const auto block = large.narrow(0, i * apart, rows);
+    const auto theirs = small.narrow(0, i * rows, rows);
+    if (small.dim() > 1) {
+      block.zero_();
+      block.narrow(1, 0, small.size(1)).copy_(theirs);
+    } else {
+      block.copy_(theirs);
+    }
+  }
+}
+
+}  // namespace
+
+void BlockFlow::start_from(const Vocoder& other) {
+  const auto* small = dynamic_cast<const BlockFlow*>(&other);
+  require(small != nullptr, "its model is another");
+  auto expected = small->options_;
+  require(options_.hidden >= expected.hidden && options_.layers >= expected.layers,
+          "its model is larger; models grow, and do not shrink");
+  expected.hidden = options_.hidden;
+  expected.layers = options_.layers;
+  expected.context_noise = options_.context_noise;
+  require(options_.tensors() == expected.tensors(), "its model differs in more than hidden and layers");
+
+  torch::NoGradGuard no_grad;
+  const auto theirs = small->named_parameters();
+  for (const auto& p : named_parameters()) {
+    if (const auto* weight = theirs.find(p.key())) put_into(p.value(), *weight, has_halves(p.key()) ? 2 : 1);
+  }
+  for (auto i = static_cast<size_t>(small->options_.layers); i < layers_.size(); ++i) {
+    // A gate on nothing: the layer is the identity until its values have learned something.
+    layers_[i]->weight.narrow(0, 0, options_.hidden).zero_();
+    layers_[i]->bias.narrow(0, 0, options_.hidden).zero_();
+  }
+}
+
+}  // namespace melflow::models

@@ -1,0 +1,15 @@
+#include "models/vocoder.h"
+
+namespace melflow::models {
+
+void Vocoder::start_from(const Vocoder& other) {
+  torch::NoGradGuard no_grad;
+  const auto theirs = other.named_parameters();
+  for (const auto& p : named_parameters()) {
+    const auto* weight = theirs.find(p.key());
+    require(weight != nullptr && weight->sizes() == p.value().sizes(), "its model is another, at " + p.key());
+    p.value().copy_(*weight);
+  }
+}
+
+}  // namespace melflow::models
