@@ -68,6 +68,7 @@ json as_item(const std::string& input, const engine::Recording& recording, const
   return {{"input", input},
           {"nats_per_sample", score.nats_per_sample},
           {"loss", score.loss},
+          {"noise_power", score.noise_power},
           {"frames", score.per_frame.size()},
           {"seconds", recording.sound.seconds()},
           {"gain", recording.gain},

@@ -73,6 +73,7 @@ Score score(models::Vocoder& model, const torch::Tensor& x, const torch::Tensor&
   result.nats_per_sample = result.loss + kHalfLog2Pi;
   result.per_frame = tensor_vector(by_frame + kHalfLog2Pi);
   result.z = torch::cat(z, 1).contiguous();
+  result.noise_power = result.z.to(torch::kFloat64).square().mean().item<double>();
   return result;
 }
 

@@ -17,6 +17,7 @@ namespace melflow::engine {
 struct Score {
   double loss = 0.0;             ///< (½ Σ z² - log_det) / samples at sigma 1: the loss that the reference reports
   double nats_per_sample = 0.0;  ///< loss + ½ln(2π): the negative log-likelihood itself
+  double noise_power = 0.0;  ///< mean z²; 1 is what the voice expects, of any sound (typicality: Nalisnick et al. 2019)
   std::vector<float> per_frame;  ///< nats_per_sample of each mel frame; their mean is the whole's
   torch::Tensor z;               ///< [group, groups] float32 on the CPU, rows in the forward pass's order
 };

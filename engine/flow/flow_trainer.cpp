@@ -52,8 +52,7 @@ class Averaged {
 }  // namespace
 
 FlowTrainer::FlowTrainer(const FlowTrainConfig& config, FlowData data, std::filesystem::path run, bool resume)
-    : config_(config), data_(std::move(data)), run_(std::move(run)) {
-  prepare_run(run_, resume);
+    : config_(config), data_(std::move(data)), run_(std::move(run)), folder_(run_, resume) {
   if (data_.x.defined()) split(data_.x.size(0));
   torch::manual_seed(static_cast<uint64_t>(config_.seed));
   flow_ = build_flow(config_.model, "the configuration");

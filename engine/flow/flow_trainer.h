@@ -9,6 +9,7 @@
 #include "engine/flow/flow_file.h"
 #include "engine/flow/flow_train_config.h"
 #include "engine/train/loop.h"
+#include "engine/train/run_folder.h"
 
 namespace melflow::engine {
 
@@ -48,6 +49,7 @@ class FlowTrainer : private Objective {
   FlowTrainConfig config_;
   FlowData data_;
   std::filesystem::path run_;
+  RunFolder folder_;
   std::shared_ptr<models::Flow> flow_;
   torch::Tensor training_, held_out_;  // indices
   torch::Tensor epoch_order_;

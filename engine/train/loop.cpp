@@ -50,16 +50,6 @@ void write_text(const fs::path& path, const std::string& text) {
   file.commit();
 }
 
-void prepare_run(const fs::path& run, bool resume) {
-  std::error_code error;
-  if (!resume && fs::exists(run / "checkpoints", error)) {
-    throw Error(Exit::cannot_create,
-                run.string() + ": holds a run already; go on with --resume, or name another folder");
-  }
-  fs::create_directories(run, error);
-  if (error) throw Error(Exit::cannot_create, run.string() + ": cannot be made (" + error.message() + ")");
-}
-
 TrainingLoop::TrainingLoop(const LoopOptions& options, Objective& objective, fs::path run, Processes* processes)
     : options_(options), objective_(objective), run_(std::move(run)), processes_(processes) {
   const auto& o = options_;

@@ -56,8 +56,6 @@ struct Progress {
   double data_wait;  ///< share of the time that was spent waiting for data
 };
 
-/// Makes the run's folder, or throws Error{cannot_create} where it holds a run already and `resume` is false.
-void prepare_run(const std::filesystem::path& run, bool resume);
 void write_text(const std::filesystem::path& path, const std::string& text);
 
 /// The one loop of every training: Adam, schedule, clipping, steps that are not finite left out, moving average,

@@ -54,8 +54,9 @@ Trainer::Trainer(const TrainConfig& config, std::shared_ptr<Corpus> corpus, fs::
     }
   }
   if (rank_ == 0) {
-    prepare_run(run_, resume);
-    prepare_run(run_ / "samples", resume);
+    folder_ = RunFolder(run_, resume);
+    std::error_code told_when_one_is_written;
+    fs::create_directories(run_ / "samples", told_when_one_is_written);
   }
   torch::manual_seed(static_cast<uint64_t>(config_.seed));
   model_ = new_model(config_);

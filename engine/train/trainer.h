@@ -9,6 +9,7 @@
 #include "engine/train/config.h"
 #include "engine/train/dataset.h"
 #include "engine/train/loop.h"
+#include "engine/train/run_folder.h"
 #include "models/flow/flow.h"
 
 namespace melflow::engine {
@@ -57,6 +58,7 @@ class Trainer : private Objective {
   TrainConfig config_;
   std::shared_ptr<Corpus> corpus_;
   std::filesystem::path run_;
+  RunFolder folder_;  // of the first process; the others write nothing
   std::shared_ptr<models::Vocoder> model_;
   std::unique_ptr<CropFeed> feed_;
   int64_t rank_ = 0, ranks_ = 1;

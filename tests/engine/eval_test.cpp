@@ -85,6 +85,7 @@ TEST(Score, IsTheChangeOfVariables) {
   EXPECT_NEAR(score.nats_per_sample, score.loss + kHalfLog2Pi, 1e-12);
   EXPECT_EQ(score.z.sizes(), torch::IntArrayRef({8, x.size(1) / 8}));
   EXPECT_TRUE(torch::equal(score.z, mapped.value[0]));
+  EXPECT_NEAR(score.noise_power, mapped.value.square().mean().item<double>(), 1e-5 * score.noise_power);
 }
 
 TEST(Score, OfFramesAverageToTheWhole) {

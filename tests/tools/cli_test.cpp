@@ -226,6 +226,9 @@ TEST_F(Cli, TrainStopsOnASignalAndGoesOn) {
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
   }
   std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  const auto second = run({"train", "--data", path("data"), "--out", path("run"), "--resume", "--threads", "1"});
+  EXPECT_EQ(second.code, 73);  // two would overwrite each other's checkpoints
+  EXPECT_NE(second.err.find("another process trains in it"), std::string::npos) << second.err;
   kill(child, SIGTERM);
   const auto stopped = program_.wait(child);
   EXPECT_EQ(stopped.code, 143) << stopped.err;

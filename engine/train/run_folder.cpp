@@ -1,0 +1,48 @@
+#include "engine/train/run_folder.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "audio/error.h"
+
+namespace melflow::engine {
+
+namespace fs = std::filesystem;
+
+RunFolder::RunFolder(const fs::path& path, bool resume) {
+  std::error_code error;
+  if (!resume && fs::exists(path / "checkpoints", error)) {
+    throw Error(Exit::cannot_create,
+                path.string() + ": holds a run already; go on with --resume, or name another folder");
+  }
+  fs::create_directories(path, error);
+  if (error) throw Error(Exit::cannot_create, path.string() + ": cannot be made (" + error.message() + ")");
+  lock_ = ::open((path / "lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (lock_ < 0) {
+    throw Error(Exit::cannot_create, path.string() + ": cannot be written to (" + std::strerror(errno) + ")");
+  }
+  struct flock whole {};
+  whole.l_type = F_WRLCK;
+  whole.l_whence = SEEK_SET;
+  if (::fcntl(lock_, F_SETLK, &whole) == 0 || (errno != EACCES && errno != EAGAIN)) return;  // or knows no locks
+  ::close(lock_);
+  throw Error(Exit::cannot_create,
+              path.string() + ": another process trains in it; wait for its end, or name another folder");
+}
+
+RunFolder::~RunFolder() {
+  if (lock_ >= 0) ::close(lock_);
+}
+
+RunFolder::RunFolder(RunFolder&& other) noexcept : lock_(std::exchange(other.lock_, -1)) {}
+
+RunFolder& RunFolder::operator=(RunFolder&& other) noexcept {
+  std::swap(lock_, other.lock_);
+  return *this;
+}
+
+}  // namespace melflow::engine

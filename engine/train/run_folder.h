@@ -1,0 +1,24 @@
+#pragma once
+
+#include <filesystem>
+
+namespace melflow::engine {
+
+/// The folder of a run, made where there is none, and held: while this lives no other process trains in it. (Two that
+/// did would overwrite each other's checkpoints.) Within one process several may be alive; processes are told apart by
+/// the system's record locks, which end with a process however it dies.
+class RunFolder {
+ public:
+  RunFolder() = default;  ///< of none
+  /// Throws Error{cannot_create} where the folder cannot be made, holds a run already while `resume` is false, or is
+  /// held by another process.
+  RunFolder(const std::filesystem::path& path, bool resume);
+  ~RunFolder();
+  RunFolder(RunFolder&& other) noexcept;
+  RunFolder& operator=(RunFolder&& other) noexcept;
+
+ private:
+  int lock_ = -1;  // of the file "lock", which holds nothing
+};
+
+}  // namespace melflow::engine
