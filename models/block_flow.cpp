@@ -216,9 +216,7 @@ Mapped BlockFlow::forward(const torch::Tensor& x, const torch::Tensor& mel) {
             before(x, kInversionPast)};
   if (is_training()) {  // the past is data: no gradient flows into how it was whitened
     past = {past.e.detach(), past.x.detach(), past.raw};
-    const auto amount = options_.context_noise * torch::rand({x.size(0), 1, 1}, x.options());
-    past.e = past.e + amount * torch::randn_like(past.e);
-    past.x = past.x + amount * torch::randn_like(past.x) * past.x.square().mean(-1, true).sqrt();
+    perturb(past);
   }
   const auto [mu, s] = block_network(context(past, g), g.film);
   const auto z = (e - mu) * torch::exp(-s);

@@ -39,7 +39,8 @@ class BlockFlow : public Vocoder, public BlockFlowConstants {
   int64_t warmup_frames() const override;
   /// Must be called once on a new model (a loaded one has it among its tensors): the guesses need the mel's inverse.
   void set_filterbank(const torch::Tensor& filterbank) override;
-  void start_from(const Vocoder& other) override;  ///< block_flow_growth.cpp
+  void start_from(const Vocoder& other) override;  ///< block_flow_training.cpp
+  void seed_training_noise(const std::vector<uint64_t>& seeds) override { noise_seeds_ = seeds; }
   const BlockFlowOptions& options() const { return options_; }
 
  private:
@@ -60,6 +61,8 @@ class BlockFlow : public Vocoder, public BlockFlowConstants {
     torch::Tensor raw;   ///< [.., kInversionPast] of x
   };
   Guide guide(const torch::Tensor& mel, int64_t frames);
+  /// Adds noise to what the network sees of the past, as much of it in each item as its seed says.
+  void perturb(Past& past) const;
   /// Cepstrum [.., cepstrum] from quefrency 1 on → ln A^-1 [.., bins], bounded.
   torch::Tensor log_inverse(const torch::Tensor& cepstrum) const;
   /// [batch, frames + 1, n] → [batch, blocks, n]: linear between frames, at this fraction of each block.
@@ -81,6 +84,7 @@ class BlockFlow : public Vocoder, public BlockFlowConstants {
   torch::Tensor unfilter(const torch::Tensor& residual, const torch::Tensor& past, const Guide& guide) const;
 
   BlockFlowOptions options_;
+  std::vector<uint64_t> noise_seeds_;
   std::vector<torch::nn::Conv1d> encoder_;
   torch::nn::Linear cepstrum_{nullptr}, film_{nullptr}, lag_bias_{nullptr}, past_{nullptr}, out_{nullptr};
   std::vector<torch::nn::Linear> layers_;

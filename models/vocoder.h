@@ -23,6 +23,9 @@ class Vocoder : public Bijection {
   virtual int64_t warmup_frames() const { return 0; }
   /// Asks for backward passes that keep no activations (flow/reversible.h). Whether this model has them.
   virtual bool set_reversible(bool /*on*/) { return false; }
+  /// Seeds, one for each item of the next batches, of what a model in training adds to them (a BlockFlow: noise on the
+  /// past); so it belongs to the item, however a batch is shared out. None: LibTorch's own generator.
+  virtual void seed_training_noise(const std::vector<uint64_t>& /*seeds*/) {}
   /// The mean log-determinant of each part, in nats a sample, by name: the curves of a training. Of x, mel as
   /// forward().
   virtual std::vector<std::pair<std::string, double>> volumes(const torch::Tensor& /*x*/,

@@ -98,7 +98,7 @@ double gradient_error(models::Vocoder& model, const TrainBench& o, engine::Train
   config.segment_frames = 8;
   const auto feed = engine::training_feed(corpus_of(o, config), config, model.warmup_frames(),
                                           model.reach().lookahead_frames, /*rank=*/0, /*ranks=*/1);
-  const auto [x, mel] = engine::batch_of(feed->take(0));
+  const auto [x, mel, seeds] = engine::batch_of(feed->take(0));
   const auto gradients = [&, &x = x, &mel = mel](torch::ScalarType type) {
     model.to(type);
     const auto z = model.forward(x.to(type), mel.to(type));

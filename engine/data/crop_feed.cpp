@@ -142,9 +142,15 @@ Crops CropFeed::make(int64_t batch, audio::MelExtractor& extract) {
   const int64_t hop = o.mel.hop_length, frames = options_.warmup_frames + o.segment_frames;
   const int64_t begin = batch * options_.batch_size + options_.batch_size * options_.rank / options_.ranks;
   const int64_t end = batch * options_.batch_size + options_.batch_size * (options_.rank + 1) / options_.ranks;
-  Crops crops{
-      .count = end - begin, .samples = frames * hop, .frames = frames + options_.lookahead_frames, .x = {}, .mel = {}};
+  Crops crops{.count = end - begin,
+              .samples = frames * hop,
+              .frames = frames + options_.lookahead_frames,
+              .seeds = {},
+              .x = {},
+              .mel = {}};
   for (int64_t index = begin; index < end; ++index) {
+    const auto bits = philox(static_cast<uint64_t>(index), kModelStream, static_cast<uint64_t>(o.seed));
+    crops.seeds.push_back(static_cast<uint64_t>(bits.v[0]) << 32 | bits.v[1]);
     std::shared_ptr<Window> window;
     {
       const std::lock_guard lock(mutex_);

@@ -16,8 +16,9 @@ namespace melflow::engine {
 /// Crops, ready for the model, all of one size.
 struct Crops {
   int64_t count = 0, samples = 0, frames = 0;
-  std::vector<float> x;    ///< [count, samples] at the corpus level, with dequantisation noise
-  std::vector<float> mel;  ///< [count, n_mels, frames]
+  std::vector<uint64_t> seeds;  ///< [count], of what else a training draws for each: by global index, as all the rest
+  std::vector<float> x;         ///< [count, samples] at the corpus level, with dequantisation noise
+  std::vector<float> mel;       ///< [count, n_mels, frames]
 };
 
 struct FeedOptions {

@@ -54,6 +54,7 @@ class SampleOrder {
 double uniform_at(int64_t seed, uint64_t stream, uint64_t index);
 
 // Streams of random numbers of one seed; the noise of synthesis uses small channel numbers and is far away.
-inline constexpr uint64_t kCropStream = (uint64_t{1} << 40) + 1, kDequantiseStream = (uint64_t{1} << 40) + 2;
+inline constexpr uint64_t kCropStream = (uint64_t{1} << 40) + 1, kDequantiseStream = (uint64_t{1} << 40) + 2,
+                          kModelStream = (uint64_t{1} << 40) + 3;
 
 }  // namespace melflow::engine

@@ -34,7 +34,7 @@ std::unique_ptr<CropFeed> training_feed(std::shared_ptr<Corpus> corpus, const Tr
 
 Batch batch_of(const Crops& crops) {
   return {vector_tensor(crops.x).view({crops.count, crops.samples}),
-          vector_tensor(crops.mel).view({crops.count, -1, crops.frames})};
+          vector_tensor(crops.mel).view({crops.count, -1, crops.frames}), crops.seeds};
 }
 
 Batch whole_clip(const Sound& sound, const Corpus& corpus) {

@@ -27,6 +27,8 @@ std::unique_ptr<CropFeed> training_feed(std::shared_ptr<Corpus> corpus, const Tr
 /// A batch: x [batch, samples] at the corpus level with dequantisation noise, mel [batch, n_mels, frames].
 struct Batch {
   torch::Tensor x, mel;
+  std::vector<uint64_t> seeds =
+      {};  ///< [batch], of what the model draws while it is trained; a validation draws nothing
 };
 Batch batch_of(const Crops& crops);
 

@@ -88,6 +88,7 @@ void Trainer::start_from(const ModelVoice& voice) {
 torch::Tensor Trainer::loss(int64_t batch) {
   const auto data = batch_of(feed_->take(batch));
   const models::Autocast precision(data.x.device().type(), {.on = config_.precision == TrainPrecision::bf16});
+  model_->seed_training_noise(data.seeds);
   const auto nats = nats_by_group(model_->forward(data.x, data.mel), model_->group_size());
   const auto warmup = model_->warmup_frames() * model_->hop_length() / model_->group_size();
   // The mean over all processes of this is the mean over all crops, however they were shared out.

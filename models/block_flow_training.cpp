@@ -1,3 +1,7 @@
+#include <optional>
+
+#include <ATen/CPUGeneratorImpl.h>
+
 #include "models/block_flow.h"
 
 namespace melflow::models {
@@ -22,6 +26,23 @@ void put_into(torch::Tensor large, const torch::Tensor& small, int64_t halves) {
 }
 
 }  // namespace
+
+void BlockFlow::perturb(Past& past) const {
+  const auto batch = past.e.size(0), blocks = past.e.size(1), n = past.e.size(2);
+  TORCH_CHECK(noise_seeds_.empty() || static_cast<int64_t>(noise_seeds_.size()) == batch,
+              "BlockFlow: ", noise_seeds_.size(), " seeds for a batch of ", batch);
+  std::vector<torch::Tensor> noises;
+  for (int64_t i = 0; i < batch; ++i) {
+    std::optional<at::Generator> generator;
+    if (!noise_seeds_.empty())
+      generator = at::make_generator<at::CPUGeneratorImpl>(noise_seeds_[static_cast<size_t>(i)]);
+    const auto amount = options_.context_noise * at::rand({1}, generator).item<float>();
+    noises.push_back(amount * at::randn({2, blocks, n}, generator));
+  }
+  const auto noise = torch::stack(noises).to(past.e.options());
+  past.e = past.e + noise.select(1, 0);
+  past.x = past.x + noise.select(1, 1) * past.x.square().mean(-1, true).sqrt();
+}
 
 void BlockFlow::start_from(const Vocoder& other) {
   const auto* small = dynamic_cast<const BlockFlow*>(&other);
