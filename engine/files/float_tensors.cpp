@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "audio/error.h"
+
 namespace melflow::files {
 namespace {
 
@@ -71,6 +73,20 @@ TensorView stacked(const std::vector<TensorView>& parts, Arrays& made) {
   }
   out.bytes = bytes;
   return out;
+}
+
+TensorView halved(const TensorView& tensor, const std::string& name, Arrays& made) {
+  constexpr float kLargest = 65504;
+  std::vector<_Float16> halves;
+  for (const float value : as_float32(tensor, name)) {
+    if (!(std::abs(value) <= kLargest)) {
+      throw Error(Exit::bad_data, name + ": holds " + std::to_string(value) +
+                                      ", which half precision cannot; leave the voice as it is");
+    }
+    halves.push_back(static_cast<_Float16>(value));
+  }
+  const auto bytes = std::as_bytes(std::span(halves));
+  return {Dtype::f16, tensor.shape, made.emplace_back(bytes.begin(), bytes.end())};
 }
 
 }  // namespace melflow::files

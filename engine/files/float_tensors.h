@@ -1,5 +1,6 @@
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "engine/files/strided_tensor.h"
@@ -17,5 +18,9 @@ TensorView split_off_norms(TensorView& weight, Arrays& made);
 /// float32 tensors of equal shape but for the first axis, one behind the other along it; in `made` unless there is
 /// only one.
 TensorView stacked(const std::vector<TensorView>& parts, Arrays& made);
+
+/// The tensor in half precision (IEEE binary16, rounded to nearest even), in `made`. Throws Error{bad_data} that names
+/// `name` where a number is beyond ±65504.
+TensorView halved(const TensorView& tensor, const std::string& name, Arrays& made);
 
 }  // namespace melflow::files

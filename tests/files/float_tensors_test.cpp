@@ -7,6 +7,8 @@
 
 #include <gtest/gtest.h>
 
+#include "audio/error.h"
+
 namespace melflow::files {
 namespace {
 
@@ -47,6 +49,21 @@ TEST(FloatTensors, NormsComeOffAndGoOnAgain) {
   for (size_t i = 0; i < weight.size(); ++i) {
     const double norm = std::hypot<double>(direction[i / 2 * 2], direction[i / 2 * 2 + 1]);
     EXPECT_FLOAT_EQ(static_cast<float>(g[i / 2] * (direction[i] / norm)), weight[i]);
+  }
+}
+
+TEST(FloatTensors, HalvesAreTheNearestOnes) {
+  // 1 + 2^-11 lies between two halves: the even one is taken. 2^-24 is the smallest, half of it nothing.
+  const std::vector<float> numbers = {1.0f + 0x1p-11f, 1.0f + 3 * 0x1p-11f, -65504.0f, 0x1p-24f, 0x1p-25f, -0.1f};
+  const auto bytes = std::as_bytes(std::span(numbers));
+  Arrays made;
+  const auto half = halved({Dtype::f32, {2, 3}, bytes}, "w", made);
+  EXPECT_EQ(half.dtype, Dtype::f16);
+  EXPECT_EQ(half.bytes.size(), 12u);
+  EXPECT_EQ(as_float32(half, "w"),
+            (std::vector<float>{1.0f, 1.0f + 0x1p-9f, -65504.0f, 0x1p-24f, 0.0f, -0.0999755859375f}));
+  for (const float bad : {65520.0f, std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
+    EXPECT_THROW(halved({Dtype::f32, {1}, std::as_bytes(std::span(&bad, 1))}, "w", made), Error);
   }
 }
 

@@ -54,6 +54,26 @@ TEST_F(Foreign, ConvertGoesToOurFileAndBackWithoutChangingABit) {
   }
 }
 
+TEST_F(Foreign, AVoiceIsHalvedAndSoundsTheSame) {
+  const auto kathleen = std::string(MELFLOW_SOURCE_DIR) + "/data/voices/kathleen.safetensors";
+  const auto mel = std::string(MELFLOW_SOURCE_DIR) + "/data/samples/sentence.npy";
+  EXPECT_EQ(run({"convert", kathleen, "-o", path("same.safetensors")}).code, 64);
+  // Its matrices are halves already: the same numbers, the same sound.
+  ASSERT_EQ(run({"convert", kathleen, "--half", "--name", "k", "-o", path("half.safetensors")}).code, 0);
+  for (const auto& [voice, out] : {std::pair{kathleen, "a.npy"}, {path("half.safetensors"), "b.npy"}}) {
+    ASSERT_EQ(run({"synth", mel, "--voice", voice, "-o", path(out)}).code, 0);
+  }
+  EXPECT_EQ(text_of(path("a.npy")), text_of(path("b.npy")));
+  // So is a published model.
+  ASSERT_EQ(run({"convert", smallest("zip"), "-o", path("whole.safetensors")}).code, 0);
+  ASSERT_EQ(run({"convert", path("whole.safetensors"), "--half", "-o", path("small.safetensors")}).code, 0);
+  const files::SafetensorsFile small(path("small.safetensors"));
+  for (const auto& [key, view] : small.tensors())
+    EXPECT_EQ(view.dtype == files::Dtype::f16, view.shape.size() > 1) << key;
+  EXPECT_EQ(run({"inspect", path("small.safetensors")}).code, 0);
+  EXPECT_EQ(run({"convert", kathleen, "--half", "--to", "nvidia-state-dict", "-o", path("x.pt")}).code, 64);
+}
+
 TEST_F(Foreign, ConvertOverwritesNothingAndKeepsTheRecipeThatItIsTold) {
   ASSERT_EQ(run({"convert", smallest("nemo"), "-o", path("v.safetensors"), "--set", "sample_rate=16000"}).code, 0);
   EXPECT_EQ(run({"convert", smallest("nemo"), "-o", path("v.safetensors")}).code, 73);
