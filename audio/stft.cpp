@@ -63,6 +63,14 @@ std::vector<double> hann_window(int length) {
   return window;
 }
 
+void copy_padded(std::span<const float> samples, Padding pad, int64_t begin, std::span<float> out) {
+  const auto n = static_cast<int64_t>(samples.size()), count = static_cast<int64_t>(out.size());
+  const int64_t first = std::clamp<int64_t>(-begin, 0, count), last = std::clamp(n - begin, first, count);
+  for (int64_t i = 0; i < first; ++i) out[static_cast<size_t>(i)] = sample_beyond(samples, pad, begin + i);
+  std::copy_n(samples.begin() + (first < last ? begin + first : 0), last - first, out.begin() + first);
+  for (int64_t i = last; i < count; ++i) out[static_cast<size_t>(i)] = sample_beyond(samples, pad, begin + i);
+}
+
 void load_frame(const StftOptions& options, std::span<const float> samples, std::span<const double> window,
                 int64_t frame, std::span<double> out) {
   const int n = options.win_length;

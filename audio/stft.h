@@ -34,6 +34,9 @@ struct StftOptions {
 /// 0.5 - 0.5·cos(2πt/length): the periodic Hann window.
 std::vector<double> hann_window(int length);
 
+/// out[i] = sample begin + i of the signal as it is continued beyond its ends, by less than its length.
+void copy_padded(std::span<const float> samples, Padding pad, int64_t begin, std::span<float> out);
+
 /// Writes frame number `frame` of the signal, times the window [win_length], to the middle of out [n_fft].
 /// What lies outside the window is left as it is.
 void load_frame(const StftOptions& options, std::span<const float> samples, std::span<const double> window,

@@ -1,0 +1,90 @@
+#include "audio/lane_fft.h"
+
+#include <bit>
+#include <cassert>
+#include <cmath>
+#include <cstddef>
+#include <numbers>
+
+namespace melflow::audio {
+
+extern const LaneFftKernels kPortableLaneFftKernels, kAvx2LaneFftKernels, kAvx512LaneFftKernels;
+
+namespace {
+
+std::vector<const LaneFftKernels*> find_runnable() {
+  std::vector<const LaneFftKernels*> out;
+#ifdef MELFLOW_X86_KERNELS
+  if (__builtin_cpu_supports("x86-64-v4")) out.push_back(&kAvx512LaneFftKernels);
+  if (__builtin_cpu_supports("x86-64-v3")) out.push_back(&kAvx2LaneFftKernels);
+#endif
+  out.push_back(&kPortableLaneFftKernels);
+  return out;
+}
+
+/// Appends the samples' numbers in the order of the leaves: those ≡ first modulo step, each residue class of eight
+/// times the step after the other.
+void append_leaves(int first, int step, int n, int leaf, std::vector<int>& order) {
+  if (n / step == leaf) {
+    for (int t = first; t < n; t += step) order.push_back(t);
+    return;
+  }
+  for (int r = 0; r < 8; ++r) append_leaves(first + r * step, 8 * step, n, leaf, order);
+}
+
+std::vector<double> twiddles(int leaf, int n) {
+  std::vector<double> out;
+  for (int length = leaf; length < n; length *= 8) {
+    for (int k = 1; k < length / 2; ++k) {
+      for (int r = 1; r < 8; ++r) {
+        const double angle = -2.0 * std::numbers::pi * r * k / (8.0 * length);
+        out.push_back(std::cos(angle));
+        out.push_back(std::sin(angle));
+      }
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+std::span<const LaneFftKernels* const> runnable_lane_fft_kernels() {
+  static const std::vector<const LaneFftKernels*> runnable = find_runnable();
+  return runnable;
+}
+
+bool LaneFft::serves(int n) { return n >= 32 && n <= 16384 && std::has_single_bit(static_cast<unsigned>(n)); }
+
+LaneFft::LaneFft(std::span<const double> window, std::span<const int32_t> offset, int bins,
+                 const LaneFftKernels& kernels)
+    : leaf_(static_cast<int>(window.size())), bins_(bins), kernels_(&kernels) {
+  const auto n = static_cast<int>(window.size());
+  assert(serves(n) && offset.size() == window.size() && bins >= 1 && bins <= n / 2 + 1);
+  for (; leaf_ > 16; leaf_ /= 8) ++passes_;
+  std::vector<int> order;
+  append_leaves(0, 1, n, leaf_, order);
+  for (const int t : order) {
+    offset_.push_back(offset[static_cast<size_t>(t)]);
+    window_.push_back(window[static_cast<size_t>(t)]);
+  }
+  twiddle_ = twiddles(leaf_, n);
+  size_t vectors = 0;
+  for (int length = 8 * leaf_; length <= n; length *= 8) vectors += static_cast<size_t>(length);
+  work_.resize(vectors * static_cast<size_t>(kernels.width) / 8);
+}
+
+void LaneFft::magnitudes(const float* samples, int count, double epsilon, float* out) {
+  assert(count <= kLanes);
+  for (int lane = 0; lane < count; lane += kernels_->width) {
+    kernels_->magnitudes(plan(), samples + lane, epsilon, work_.data()->values, out + lane);
+  }
+}
+
+void LaneFft::spectrum(const float* samples, int count, double* out) {
+  assert(count <= kLanes);
+  for (int lane = 0; lane < count; lane += kernels_->width) {
+    kernels_->spectrum(plan(), samples + lane, work_.data()->values, out + lane);
+  }
+}
+
+}  // namespace melflow::audio

@@ -1,0 +1,292 @@
+// The loops of LaneFft, written once for any number of lanes. Included by one source file for each instruction set, and
+// by nothing else: everything is in an unnamed namespace and calls no library function, so that no code compiled for a
+// newer CPU can be linked into an older one's path.
+#pragma once
+
+#include <utility>
+
+#include "audio/lane_fft.h"
+
+namespace melflow::audio {
+namespace {
+
+// What is below is to be one function, whose values stay in registers.
+#define MELFLOW_INLINE [[gnu::always_inline]] inline
+
+constexpr double kRootHalf = 0.70710678118654752440, kCosPi8 = 0.92387953251128675613, kSinPi8 = 0.38268343236508977173;
+
+/// Vectors as GCC and Clang know them.
+template <int kWidth>
+struct Lanes {
+  typedef double Doubles __attribute__((vector_size(8 * kWidth)));
+  typedef float Floats __attribute__((vector_size(4 * kWidth)));
+  typedef double StoredDoubles __attribute__((vector_size(8 * kWidth), may_alias));
+  typedef float UnalignedFloats __attribute__((vector_size(4 * kWidth), aligned(4), may_alias));
+};
+
+/// As a list of lanes, because GCC 12 makes one instruction of it, and three of a converted vector.
+template <int kWidth, int... kLane>
+MELFLOW_INLINE typename Lanes<kWidth>::Doubles as_doubles(const float* p, std::integer_sequence<int, kLane...>) {
+  return typename Lanes<kWidth>::Doubles{p[kLane]...};
+}
+
+template <typename D>
+struct Complex {
+  D re, im;
+};
+template <typename D>
+MELFLOW_INLINE Complex<D> operator+(Complex<D> a, Complex<D> b) {
+  return {a.re + b.re, a.im + b.im};
+}
+template <typename D>
+MELFLOW_INLINE Complex<D> operator-(Complex<D> a, Complex<D> b) {
+  return {a.re - b.re, a.im - b.im};
+}
+/// a·w for one w in all lanes.
+template <typename D>
+MELFLOW_INLINE Complex<D> times(Complex<D> a, double re, double im) {
+  return {a.re * re - a.im * im, a.re * im + a.im * re};
+}
+template <typename D>
+MELFLOW_INLINE Complex<D> times_minus_i(Complex<D> a) {
+  return {a.im, -a.re};
+}
+
+/// The bins 1, 3, … below kHalf of a real transform of 2·kHalf samples, where d[t] = x[t] - x[t + kHalf]:
+/// X[2q + 1] = Σ_t d[t]·exp(-2πi·t·(2q + 1)/(2·kHalf)).
+template <int kHalf, typename D>
+MELFLOW_INLINE void odd_bins(const D (&d)[kHalf], Complex<D> (&out)[kHalf / 2]) {
+  if constexpr (kHalf == 2) {
+    out[0] = {d[0], -d[1]};
+  } else if constexpr (kHalf == 4) {
+    const D re = (d[1] - d[3]) * kRootHalf, im = (d[1] + d[3]) * kRootHalf;
+    out[0] = {d[0] + re, -d[2] - im};
+    out[1] = {d[0] - re, d[2] - im};
+  } else {
+    static_assert(kHalf == 8);
+    // A complex transform of four, of which the last two bins are mirror images of bins below kHalf.
+    const Complex<D> y0{d[0], -d[4]}, y1 = times(Complex<D>{d[1], -d[5]}, kCosPi8, -kSinPi8),
+                                      y3 = times(Complex<D>{d[3], -d[7]}, kSinPi8, -kCosPi8),
+                                      y2{(d[2] - d[6]) * kRootHalf, (d[2] + d[6]) * -kRootHalf};
+    const Complex<D> a = y0 + y2, b = y0 - y2, c = y1 + y3, e = times_minus_i(y1 - y3);
+    out[0] = a + c;
+    out[1] = {b.re - e.re, e.im - b.im};
+    out[2] = b + e;
+    out[3] = {a.re - c.re, c.im - a.im};
+  }
+}
+
+/// Transform of 2·kHalf real samples, of which x[t] ± x[t + kHalf] are given: bins 0 and kHalf, which are real, then
+/// the complex bins between.
+template <int kHalf, typename D>
+MELFLOW_INLINE void real_transform(const D (&sum)[kHalf], const D (&difference)[kHalf], D (&out)[2 * kHalf]) {
+  if constexpr (kHalf == 1) {
+    out[0] = sum[0];
+    out[1] = difference[0];
+  } else {
+    constexpr int kQuarter = kHalf / 2;
+    D even_sum[kQuarter], even_difference[kQuarter], even[kHalf];
+    for (int t = 0; t < kQuarter; ++t) {
+      even_sum[t] = sum[t] + sum[t + kQuarter];
+      even_difference[t] = sum[t] - sum[t + kQuarter];
+    }
+    real_transform(even_sum, even_difference, even);
+    Complex<D> odd[kQuarter];
+    odd_bins(difference, odd);
+    out[0] = even[0];
+    out[1] = even[1];
+    for (int k = 1; k < kQuarter; ++k) {
+      out[4 * k] = even[2 * k];
+      out[4 * k + 1] = even[2 * k + 1];
+    }
+    for (int q = 0; q < kQuarter; ++q) {
+      out[4 * q + 2] = odd[q].re;
+      out[4 * q + 3] = odd[q].im;
+    }
+  }
+}
+
+/// Takes the bins of a pass, to be the input of the next: as real_transform leaves them.
+template <int kWidth>
+struct NextPass {
+  using D = typename Lanes<kWidth>::Doubles;
+  typename Lanes<kWidth>::StoredDoubles* out;
+
+  MELFLOW_INLINE void operator()(int bin, Complex<D> value) const {
+    out[2 * bin] = value.re;
+    out[2 * bin + 1] = value.im;
+  }
+  MELFLOW_INLINE void ends(D first, D last, int) const {
+    out[0] = first;
+    out[1] = last;
+  }
+};
+
+/// Takes the bins of the last pass and writes their magnitudes.
+template <int kWidth>
+struct Magnitudes {
+  using D = typename Lanes<kWidth>::Doubles;
+  using Floats = typename Lanes<kWidth>::Floats;
+  float* out;
+  int bins;
+  double epsilon;
+
+  MELFLOW_INLINE void operator()(int bin, Complex<D> value) const {
+    if (bin >= bins) return;
+    Floats power = __builtin_convertvector(value.re * value.re + value.im * value.im + epsilon, Floats);
+    for (int lane = 0; lane < kWidth; ++lane) power[lane] = __builtin_sqrtf(power[lane]);
+    *reinterpret_cast<typename Lanes<kWidth>::UnalignedFloats*>(out + static_cast<long>(bin) * LaneFft::kLanes) = power;
+  }
+  MELFLOW_INLINE void ends(D first, D last, int last_bin) const {
+    (*this)(0, {first, D{}});
+    (*this)(last_bin, {last, D{}});
+  }
+};
+
+/// Takes the bins of the last pass as they are.
+template <int kWidth>
+struct Spectrum {
+  using D = typename Lanes<kWidth>::Doubles;
+  double* out;
+  int bins;
+
+  MELFLOW_INLINE void operator()(int bin, Complex<D> value) const {
+    if (bin >= bins) return;
+    for (int lane = 0; lane < kWidth; ++lane) {
+      out[2L * bin * LaneFft::kLanes + lane] = value.re[lane];
+      out[(2L * bin + 1) * LaneFft::kLanes + lane] = value.im[lane];
+    }
+  }
+  MELFLOW_INLINE void ends(D first, D last, int last_bin) const {
+    (*this)(0, {first, D{}});
+    (*this)(last_bin, {last, D{}});
+  }
+};
+
+/// The complex transform of eight, y[j] = Σ_r a[r]·exp(-2πi·r·j/8), of whose input the sums and the differences
+/// a[r] ± a[r + 4] are given. Bin j is bin k + length·j of the whole; those of its upper half are written as the bins
+/// of the lower one that they mirror.
+template <typename D, typename Sink>
+MELFLOW_INLINE void butterfly(const Complex<D> (&b)[4], const Complex<D> (&c)[4], int k, int length, Sink sink) {
+  {
+    const Complex<D> p = b[0] + b[2], m = b[0] - b[2], q = b[1] + b[3], t = times_minus_i(b[1] - b[3]);
+    sink(k, p + q);
+    sink(k + 2 * length, m + t);
+    sink(2 * length - k, Complex<D>{m.re - t.re, t.im - m.im});
+    sink(4 * length - k, Complex<D>{p.re - q.re, q.im - p.im});
+  }
+  const Complex<D> u1{c[1].re + c[1].im, c[1].im - c[1].re}, u3{c[3].re - c[3].im, c[3].re + c[3].im};
+  const Complex<D> p{c[0].re + c[2].im, c[0].im - c[2].re}, m{c[0].re - c[2].im, c[0].im + c[2].re};
+  const Complex<D> q = u1 - u3, t = times_minus_i(u1 + u3);
+  sink(k + length, Complex<D>{p.re + q.re * kRootHalf, p.im + q.im * kRootHalf});
+  sink(k + 3 * length, Complex<D>{m.re + t.re * kRootHalf, m.im + t.im * kRootHalf});
+  sink(length - k, Complex<D>{m.re - t.re * kRootHalf, t.im * kRootHalf - m.im});
+  sink(3 * length - k, Complex<D>{p.re - q.re * kRootHalf, q.im * kRootHalf - p.im});
+}
+
+/// One pass: eight transforms of `length`, of every eighth sample each, become one of 8·length.
+template <int kWidth, typename Sink>
+MELFLOW_INLINE void combine(const typename Lanes<kWidth>::StoredDoubles* in, int length, const double* twiddle,
+                            Sink sink) {
+  using D = typename Lanes<kWidth>::Doubles;
+  D first_sum[4], first_difference[4], out[8], middle[8];
+  for (int r = 0; r < 4; ++r) {
+    first_sum[r] = in[r * length] + in[(r + 4) * length];
+    first_difference[r] = in[r * length] - in[(r + 4) * length];
+  }
+  real_transform(first_sum, first_difference, out);
+  sink.ends(out[0], out[1], 4 * length);
+  for (int j = 1; j < 4; ++j) sink(j * length, Complex<D>{out[2 * j], out[2 * j + 1]});
+  for (int r = 0; r < 8; ++r) middle[r] = in[r * length + 1];
+  Complex<D> odd[4];
+  odd_bins(middle, odd);
+  for (int j = 0; j < 4; ++j) sink(length / 2 + j * length, odd[j]);
+  for (int k = 1; k < length / 2; ++k, twiddle += 14) {
+    const auto input = [&](int r) {
+      const Complex<D> value{in[r * length + 2 * k], in[r * length + 2 * k + 1]};
+      return r == 0 ? value : times(value, twiddle[2 * r - 2], twiddle[2 * r - 1]);
+    };
+    // In this order few values are alive at once, and stay in registers.
+    Complex<D> sum[4], difference[4];
+    for (int r = 0; r < 4; ++r) {
+      const Complex<D> low = input(r), high = input(r + 4);
+      sum[r] = low + high;
+      difference[r] = low - high;
+    }
+    butterfly(sum, difference, k, length, sink);
+  }
+}
+
+/// One real transform of kLeaf samples.
+template <int kWidth, int kLeaf>
+MELFLOW_INLINE void leaf(const float* samples, const int32_t* offset, const double* window,
+                         typename Lanes<kWidth>::StoredDoubles* out) {
+  using D = typename Lanes<kWidth>::Doubles;
+  const auto input = [&](int t) {
+    return as_doubles<kWidth>(samples + offset[t], std::make_integer_sequence<int, kWidth>()) * window[t];
+  };
+  constexpr int kHalf = kLeaf / 2;
+  D sum[kHalf], difference[kHalf], bins[kLeaf];
+  for (int t = 0; t < kHalf; ++t) {
+    const D low = input(t), high = input(t + kHalf);
+    sum[t] = low + high;
+    difference[t] = low - high;
+  }
+  real_transform(sum, difference, bins);
+  for (int k = 0; k < kLeaf; ++k) out[k] = bins[k];
+}
+
+/// The whole transform, depth first, so that what a pass reads is still in the cache. `work` has room for the input of
+/// each pass, one after the other.
+template <int kWidth, int kLeaf, typename Sink>
+[[gnu::noinline]] void transform(const LaneFftPlan& plan, const float* samples, double* work, Sink sink) {
+  using Stored = typename Lanes<kWidth>::StoredDoubles;
+  auto* const leaves = reinterpret_cast<Stored*>(work);
+  const int last = plan.passes - 1;
+  const int count = 1 << (3 * plan.passes);
+  const int32_t* offset = plan.offset;
+  const double* window = plan.window;
+  for (int done = 0; done < count; offset += kLeaf, window += kLeaf) {
+    leaf<kWidth, kLeaf>(samples, offset, window, leaves + (done & 7) * kLeaf);
+    ++done;
+    Stored* in = leaves;
+    const double* twiddle = plan.twiddle;
+    int length = kLeaf;
+    for (int pass = 0, rest = done; pass < last && (rest & 7) == 0; ++pass) {
+      rest >>= 3;
+      Stored* const next = in + 8 * length;
+      combine<kWidth>(in, length, twiddle, NextPass<kWidth>{next + ((rest - 1) & 7) * 8 * length});
+      twiddle += 14 * (length / 2 - 1);
+      in = next;
+      length *= 8;
+    }
+    if (done == count) combine<kWidth>(in, length, twiddle, sink);
+  }
+}
+
+template <int kWidth, typename Sink>
+void transform_any(const LaneFftPlan& plan, const float* samples, double* work, Sink sink) {
+  if (plan.leaf == 4) transform<kWidth, 4>(plan, samples, work, sink);
+  if (plan.leaf == 8) transform<kWidth, 8>(plan, samples, work, sink);
+  if (plan.leaf == 16) transform<kWidth, 16>(plan, samples, work, sink);
+}
+
+template <int kWidth>
+void magnitudes(const LaneFftPlan& plan, const float* samples, double epsilon, double* work, float* out) {
+  transform_any<kWidth>(plan, samples, work, Magnitudes<kWidth>{out, plan.bins, epsilon});
+}
+
+template <int kWidth>
+void spectrum(const LaneFftPlan& plan, const float* samples, double* work, double* out) {
+  transform_any<kWidth>(plan, samples, work, Spectrum<kWidth>{out, plan.bins});
+}
+
+template <int kWidth>
+constexpr LaneFftKernels make_lane_fft_kernels(const char* name) {
+  return {name, kWidth, magnitudes<kWidth>, spectrum<kWidth>};
+}
+
+#undef MELFLOW_INLINE
+
+}  // namespace
+}  // namespace melflow::audio
