@@ -2,20 +2,19 @@
 
 #include <algorithm>
 #include <cmath>
-#include <complex>
 #include <limits>
 #include <string>
 
 #include "audio/cpu_clones.h"
 #include "audio/error.h"
 #include "audio/fast_log.h"
-#include "audio/fft.h"
+#include "audio/frame_magnitudes.h"
 
 namespace melflow::audio {
 namespace {
 
-/// Frames that are taken through filterbank and logarithm together: one SIMD lane each (a whole AVX-512 register).
-constexpr int kLanes = 16;
+/// Frames that are taken through transform, filterbank and logarithm together: one SIMD lane each.
+constexpr int kLanes = FrameMagnitudes::kLanes;
 
 /// The part of a filterbank row that is not zero.
 struct Band {
@@ -24,20 +23,28 @@ struct Band {
   int first_weight = 0;  ///< in the one array of all weights
 };
 
-/// |spectrum[k]| for one frame; re and im alternate in memory. Single precision is enough from the square on.
-MELFLOW_CPU_CLONES void magnitudes(const double* __restrict spectrum, double epsilon, int bins, float* __restrict out) {
-  for (int k = 0; k < bins; ++k) {
-    const double re = spectrum[2 * k], im = spectrum[2 * k + 1];
-    out[k] = static_cast<float>(re * re + im * im + epsilon);
+/// The bands of a recipe; appends their weights.
+std::vector<Band> find_bands(const MelOptions& options, std::vector<float>& weights) {
+  const std::vector<double> dense = mel_filterbank(options);
+  const auto bins = static_cast<size_t>(options.stft().bins());
+  std::vector<Band> bands;
+  for (size_t m = 0; m < static_cast<size_t>(options.n_mels); ++m) {
+    const auto row = std::span(dense).subspan(m * bins, bins);
+    const auto positive = [](double w) { return w > 0.0; };
+    const auto first = std::ranges::find_if(row, positive);
+    const auto last = std::find_if(row.rbegin(), std::make_reverse_iterator(first), positive).base();
+    const auto length = static_cast<int>(last - first);
+    bands.push_back({length > 0 ? static_cast<int>(first - row.begin()) : 0, length, static_cast<int>(weights.size())});
+    for (auto w = first; w != last; ++w) weights.push_back(static_cast<float>(*w));
   }
-  for (int k = 0; k < bins; ++k) out[k] = std::sqrt(out[k]);
+  return bands;
 }
 
-/// [kLanes, stride] → [bins, kLanes], so that the filterbank needs no sum across lanes.
-MELFLOW_CPU_CLONES void transpose(const float* __restrict rows, int stride, int bins, float* __restrict out) {
-  for (int k = 0; k < bins; ++k) {
-    for (int lane = 0; lane < kLanes; ++lane) out[k * kLanes + lane] = rows[lane * stride + k];
-  }
+/// The number of the first bins that all bands together want; at least one.
+int end_of(const std::vector<Band>& bands) {
+  int end = 1;
+  for (const Band& band : bands) end = std::max(end, band.first_bin + band.length);
+  return end;
 }
 
 /// Half a group's lanes. A vector type, because the compiler turns an array of sums into shuffles.
@@ -66,37 +73,16 @@ struct MelExtractor::Impl {
   explicit Impl(const MelOptions& recipe)
       : options((recipe.validate(), recipe)),
         framing(recipe.stft()),
-        window(hann_window(recipe.win_length)),
-        fft(recipe.n_fft),
-        bins(fft.bins()),
-        stride((bins + kLanes - 1) / kLanes * kLanes) {
-    const std::vector<double> dense = mel_filterbank(options);
-    for (int m = 0; m < options.n_mels; ++m) {
-      const auto row = std::span(dense).subspan(static_cast<size_t>(m) * bins, static_cast<size_t>(bins));
-      const auto positive = [](double w) { return w > 0.0; };
-      const auto first = std::ranges::find_if(row, positive);
-      const auto last = std::find_if(row.rbegin(), std::make_reverse_iterator(first), positive).base();
-      bands.push_back(
-          {static_cast<int>(first - row.begin()), static_cast<int>(last - first), static_cast<int>(weights.size())});
-      for (auto w = first; w != last; ++w) weights.push_back(static_cast<float>(*w));
-    }
-    rows.resize(static_cast<size_t>(kLanes) * stride);
-    columns.resize(rows.size());
-    sums.resize(static_cast<size_t>(options.n_mels) * kLanes);
-  }
+        bands(find_bands(recipe, weights)),
+        magnitudes(framing, end_of(bands), recipe.magnitude_epsilon),
+        sums(static_cast<size_t>(recipe.n_mels) * kLanes) {}
 
   /// Log-mels of frames [first, first + count), count ≤ kLanes, into values [n_mels, frames].
   void group(std::span<const float> samples, int first, int count, Mel& mel) {
-    for (int lane = 0; lane < count; ++lane) {
-      load_frame(framing, samples, window, first + lane, fft.real());
-      fft.forward();
-      magnitudes(reinterpret_cast<const double*>(fft.spectrum().data()), options.magnitude_epsilon, bins,
-                 rows.data() + static_cast<ptrdiff_t>(lane) * stride);
-    }
-    transpose(rows.data(), stride, bins, columns.data());
+    const float* const columns = magnitudes(samples, first, count);
     for (size_t m = 0; m < bands.size(); ++m) {
-      sum_band(columns.data() + static_cast<ptrdiff_t>(bands[m].first_bin) * kLanes,
-               weights.data() + bands[m].first_weight, bands[m].length, sums.data() + m * kLanes);
+      sum_band(columns + static_cast<ptrdiff_t>(bands[m].first_bin) * kLanes, weights.data() + bands[m].first_weight,
+               bands[m].length, sums.data() + m * kLanes);
     }
     log_in_place(sums.data(), options.n_mels * kLanes, static_cast<float>(options.log_floor));
     for (int m = 0; m < options.n_mels; ++m) {
@@ -107,14 +93,10 @@ struct MelExtractor::Impl {
 
   MelOptions options;
   StftOptions framing;
-  std::vector<double> window;  ///< [win_length]
-  RealFft fft;
-  int bins, stride;
-  std::vector<Band> bands;     ///< [n_mels]
   std::vector<float> weights;  ///< all bands' one after the other
-  std::vector<float> rows;     ///< magnitudes [kLanes, stride]
-  std::vector<float> columns;  ///< magnitudes [bins, kLanes]
-  std::vector<float> sums;     ///< mels, then log-mels [n_mels, kLanes]
+  std::vector<Band> bands;     ///< [n_mels]
+  FrameMagnitudes magnitudes;
+  std::vector<float> sums;  ///< mels, then log-mels [n_mels, kLanes]
 };
 
 MelExtractor::MelExtractor(const MelOptions& options) : impl_(std::make_unique<Impl>(options)) {}

@@ -27,7 +27,7 @@ void MelStream::finish(std::vector<float>& frames) {
 void MelStream::take(int64_t end, std::vector<float>& frames) {
   if (end <= done_) return;
   // The mel of what is kept: its first frames see an end that is none, and so may its last ones; those between are the
-  // whole's. That is some transforms too many a call, of 2 us each.
+  // whole's. That is some transforms too many a call, of half a microsecond each.
   const Mel mel = extractor_(kept_);
   const int64_t before = first_ / options().hop_length;
   for (; done_ < end; ++done_) {
