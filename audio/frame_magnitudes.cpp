@@ -45,12 +45,13 @@ MELFLOW_CPU_CLONES void transpose(const float* __restrict rows, int length, int 
   }
 }
 
-/// out[k·kLanes] = sqrt(|spectrum[k]|² + epsilon); re and im alternate in memory.
+/// out[k] = sqrt(|spectrum[k]|² + epsilon); re and im alternate in memory.
 MELFLOW_CPU_CLONES void magnitudes(const double* __restrict spectrum, double epsilon, int bins, float* __restrict out) {
   for (int k = 0; k < bins; ++k) {
     const double re = spectrum[2 * k], im = spectrum[2 * k + 1];
-    out[k * FrameMagnitudes::kLanes] = std::sqrt(static_cast<float>(re * re + im * im + epsilon));
+    out[k] = static_cast<float>(re * re + im * im + epsilon);
   }
+  for (int k = 0; k < bins; ++k) out[k] = std::sqrt(out[k]);
 }
 
 }  // namespace
@@ -61,13 +62,14 @@ FrameMagnitudes::FrameMagnitudes(const StftOptions& options, int bins, double ep
   const int n = options.n_fft, hop = options.hop_length, margin = (n - options.win_length) / 2;
   if (!LaneFft::serves(n)) {
     single_.emplace(n);
+    rows_.resize(static_cast<size_t>(kLanes) * static_cast<size_t>(bins));
     return;
   }
-  rows_ = kLanes + (n - 1) / hop;
-  stride_ = (rows_ + kBlock - 1) / kBlock * kBlock;
+  needed_ = kLanes + (n - 1) / hop;
+  stride_ = (needed_ + kBlock - 1) / kBlock * kBlock;
   const int zeros = hop * stride_;
   columns_.resize(static_cast<size_t>(zeros + kLanes));
-  edge_.resize(static_cast<size_t>(kBlock) * static_cast<size_t>(hop));
+  rows_.resize(static_cast<size_t>(kBlock) * static_cast<size_t>(hop));
   std::vector<double> window(static_cast<size_t>(n));
   std::vector<int32_t> offset(static_cast<size_t>(n), zeros);
   for (int t = margin; t < margin + options.win_length; ++t) {
@@ -90,17 +92,17 @@ const float* FrameMagnitudes::operator()(std::span<const float> samples, int64_t
 
 void FrameMagnitudes::load_rows(std::span<const float> samples, int64_t first, int count) {
   const int64_t hop = options_.hop_length, size = static_cast<int64_t>(samples.size());
-  const int needed = rows_ - kLanes + count;
+  const int needed = needed_ - kLanes + count;
   for (int row = 0; row < needed; row += kBlock) {
     const int64_t begin = (first + row) * hop - options_.pad_length();
-    const float* source = edge_.data();
+    const float* source = rows_.data();
     if (begin >= 0 && begin + kBlock * hop <= size) {
       source = samples.data() + begin;
     } else {
       // No frame sees what lies beyond the padding.
       const int64_t there = std::clamp<int64_t>(size + options_.pad_length() - begin, 0, kBlock * hop);
-      copy_padded(samples, options_.pad, begin, std::span(edge_).first(static_cast<size_t>(there)));
-      std::fill(edge_.begin() + there, edge_.end(), 0.0f);
+      copy_padded(samples, options_.pad, begin, std::span(rows_).first(static_cast<size_t>(there)));
+      std::fill(rows_.begin() + there, rows_.end(), 0.0f);
     }
     transpose(source, static_cast<int>(hop), stride_, columns_.data() + row);
   }
@@ -110,7 +112,11 @@ void FrameMagnitudes::transform_singly(std::span<const float> samples, int64_t f
   for (int lane = 0; lane < count; ++lane) {
     load_frame(options_, samples, window_, first + lane, single_->real());
     single_->forward();
-    magnitudes(reinterpret_cast<const double*>(single_->spectrum().data()), epsilon_, bins_, out_.data() + lane);
+    magnitudes(reinterpret_cast<const double*>(single_->spectrum().data()), epsilon_, bins_,
+               rows_.data() + lane * static_cast<ptrdiff_t>(bins_));
+  }
+  for (int lane = 0; lane < count; lane += kBlock) {
+    transpose(rows_.data() + lane * static_cast<ptrdiff_t>(bins_), bins_, kLanes, out_.data() + lane);
   }
 }
 

@@ -36,13 +36,16 @@ class FrameMagnitudes {
   // For LaneFft the signal is cut into rows of one hop and transposed, so that the same sample of neighbouring frames
   // lies side by side, and a sample lies there once, however many frames see it.
   std::optional<LaneFft> lanes_;
-  int rows_ = 0;                // that kLanes frames see
+  int needed_ = 0;              // rows that kLanes frames see
   int stride_ = 0;              // the same as whole blocks
   std::vector<float> columns_;  // [hop_length, stride], then kLanes zeros for what lies outside the window
-  std::vector<float> edge_;     // [kBlock, hop_length] rows that reach beyond the signal's ends
 
   std::optional<RealFft> single_;
   std::vector<double> window_;  // [win_length]
+
+  // What is to be transposed: rows that reach beyond the signal's ends [a block, hop_length], or by RealFft the
+  // magnitudes [kLanes, bins].
+  std::vector<float> rows_;
 };
 
 }  // namespace melflow::audio
