@@ -58,12 +58,6 @@ void tell_snr(nlohmann::json& item, const std::optional<double>& snr, const std:
   std::fprintf(stderr, "%s: %.1f dB above its error against the exact sound\n", name.c_str(), *snr);
 }
 
-void write_noise(const SynthArguments& a, const engine::Synthesizer& synthesizer, const files::MelFrames& mel,
-                 const engine::Noise& noise) {
-  const auto z = synthesizer.noise_for(mel, noise);
-  files::write_npy(a.dump_z, z.shape, z.values, a.out.existing());
-}
-
 nlohmann::json synthesize(const SynthArguments& a, const VoiceOptions& v, const engine::Synthesizer& synthesizer,
                           const std::string& input) {
   const auto spoken = read_spoken(input, synthesizer.voice(), a.raw_input);
@@ -79,6 +73,8 @@ nlohmann::json synthesize(const SynthArguments& a, const VoiceOptions& v, const 
   }
   const auto path = a.out.path_for(input, "." + a.format);
   SoundOutput out(path, output_options(a, recipe, samples));
+  std::optional<AtomicFile> dump;  // before the work, so that a name that is taken is told at once
+  if (!a.dump_z.empty()) dump.emplace(a.dump_z, a.out.existing());
   ProgressLine line;
   const auto begin = Clock::now();
   const double seconds = static_cast<double>(samples) / recipe.sample_rate;
@@ -91,7 +87,11 @@ nlohmann::json synthesize(const SynthArguments& a, const VoiceOptions& v, const 
     line.show(clock_text(done) + " of " + clock_text(seconds));
   };
   const auto snr = synthesizer.run(spoken.mel, noise, sink, start);
-  if (!a.dump_z.empty()) write_noise(a, synthesizer, spoken.mel, noise);
+  if (dump) {
+    const auto z = synthesizer.noise_for(spoken.mel, noise);
+    dump->write(files::npy_bytes(z.shape, z.values));
+    dump->commit();
+  }
   out.finish();
   const double took = std::chrono::duration<double>(Clock::now() - begin).count();
   std::fprintf(stderr, "%s: %.2f s of sound in %.2f s, %.1f times real time\n", path.c_str(), seconds, took,

@@ -112,6 +112,8 @@ TEST_F(Cli, SynthSpeaksAMelInEveryFormat) {
 TEST_F(Cli, SameSeedSameSoundAndNoiseCanBeDumpedAndGivenBack) {
   const auto mel = short_mel();
   ASSERT_EQ(run({"synth", mel, "-o", path("a.npy"), "--seed", "5", "--dump-z", path("z.npy")}).code, 0);
+  EXPECT_EQ(run({"synth", mel, "-o", path("other.npy"), "--dump-z", path("z.npy")}).code, 73);
+  EXPECT_FALSE(std::filesystem::exists(path("other.npy")));  // told before the work
   ASSERT_EQ(run({"synth", mel, "-o", path("b.npy"), "--z", path("z.npy")}).code, 0);
   ASSERT_EQ(run({"synth", mel, "-o", path("c.npy"), "--seed", "6"}).code, 0);
   EXPECT_EQ(text_of(path("a.npy")), text_of(path("b.npy")));
