@@ -36,7 +36,9 @@ if(MELFLOW_WITH_TORCH)
   add_library(melflow_torch INTERFACE)
   target_include_directories(melflow_torch SYSTEM INTERFACE ${TORCH_ROOT}/include
                              ${TORCH_ROOT}/include/torch/csrc/api/include)
-  target_link_libraries(melflow_torch INTERFACE ${TORCH_CPU_LIBRARY} ${C10_LIBRARY})
+  # at::parallel_for is a template of LibTorch's headers: without OpenMP's switch it runs on one thread, and says nothing.
+  find_package(OpenMP REQUIRED COMPONENTS CXX)
+  target_link_libraries(melflow_torch INTERFACE ${TORCH_CPU_LIBRARY} ${C10_LIBRARY} OpenMP::OpenMP_CXX)
   # The CUDA runtime and CUPTI that libtorch_cpu itself needs lie beside the wheel.
   target_link_options(melflow_torch INTERFACE -Wl,-rpath,${TORCH_ROOT}/lib -Wl,--allow-shlib-undefined)
 endif()

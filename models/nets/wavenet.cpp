@@ -54,12 +54,9 @@ torch::Tensor WaveNet::forward(const torch::Tensor& x, const torch::Tensor& cont
 
 torch::Tensor WaveNet::rows_forward(const torch::Tensor& x, const torch::Tensor& context) {
   const auto c = options_.n_channels, groups = x.size(2);
-  auto cond = conv_rows(context.transpose(1, 2), cond_->weight(), cond_->bias);
-  if (const auto frames = cond.size(1); frames != groups) {
-    TORCH_CHECK(frames > 0 && groups % frames == 0, "WaveNet: ", groups, " groups are no multiple of ", frames,
-                " context frames");
-    cond = cond.unsqueeze(2).expand({-1, -1, groups / frames, -1}).reshape({cond.size(0), groups, cond.size(2)});
-  }
+  const auto frames = context.size(2);
+  TORCH_CHECK(frames > 0 && groups % frames == 0, "WaveNet: ", groups, " groups are no multiple of ", frames,
+              " context frames");
   const auto end = end_->weight.squeeze(2);
   std::vector<WaveNetLayer> layers;
   for (size_t i = 0; i < in_.size(); ++i) {
@@ -67,11 +64,11 @@ torch::Tensor WaveNet::rows_forward(const torch::Tensor& x, const torch::Tensor&
     const auto residual = weight.size(0) - c;  // channels, or none in the last layer
     weight = torch::cat({weight.narrow(0, 0, residual), end.matmul(weight.narrow(0, residual, c))}, 0);
     bias = torch::cat({bias.narrow(0, 0, residual), end.matmul(bias.narrow(0, residual, c))}, 0);
-    layers.push_back(
-        {in_[i]->weight(), in_[i]->bias, weight.unsqueeze(2), bias, dilation(options_, static_cast<int64_t>(i))});
+    layers.push_back({in_[i]->weight(), in_[i]->bias, weight, bias, dilation(options_, static_cast<int64_t>(i))});
   }
-  const auto start = conv_rows(x.transpose(1, 2), start_->weight(), start_->bias);
-  return (wavenet_rows(start, cond, layers) + end_->bias).transpose(1, 2);
+  const auto start = torch::linear(x.transpose(1, 2), start_->weight().squeeze(2), start_->bias);
+  const auto sum = wavenet_rows(start, context.transpose(1, 2), {cond_->weight(), cond_->bias}, layers);
+  return (sum + end_->bias).transpose(1, 2);
 }
 
 torch::Tensor WaveNet::plain_forward(const torch::Tensor& x, const torch::Tensor& context) {

@@ -1,7 +1,5 @@
 #include "models/nets/wavenet_gate.h"
 
-#include <ATen/Parallel.h>
-
 #include <bit>
 #include <cstdint>
 
@@ -35,50 +33,32 @@ namespace {
   return x < -limit ? -limit : x;
 }
 
-MELFLOW_BEST_TARGET void forward_row(const float* u, const float* c, int64_t n, float* tanh, float* sigmoid,
-                                     float* product) {
-#pragma GCC ivdep
-  for (int64_t i = 0; i < n; ++i) {
-    const float ea = fast_exp(clamped(u[i] + c[i], 10.0f) * -2.0f), eb = fast_exp(-clamped(u[n + i] + c[n + i], 60.0f));
-    const float t = (1.0f - ea) / (1.0f + ea), s = 1.0f / (1.0f + eb);
-    tanh[i] = t;
-    sigmoid[i] = s;
-    product[i] = t * s;
-  }
-}
-
-MELFLOW_BEST_TARGET void backward_row(const float* tanh, const float* sigmoid, const float* gradient, int64_t n,
-                                      float* of_u, float* of_conditioning) {
-#pragma GCC ivdep
-  for (int64_t i = 0; i < n; ++i) {
-    const float t = tanh[i], s = sigmoid[i], g = gradient[i] * s;
-    const float a = g * (1.0f - t * t), b = g * t * (1.0f - s);
-    of_u[i] = of_conditioning[i] = a;
-    of_u[n + i] = of_conditioning[n + i] = b;
-  }
-}
-
-constexpr int64_t kGrain = 32;  // rows that are worth another thread
-
 }  // namespace
 
-void gate_forward(const GateRows& g, const float* u, float* tanh, float* sigmoid, float* product) {
-  at::parallel_for(0, g.rows, kGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) {
-      const int64_t at = r * g.channels;
-      forward_row(u + 2 * at, g.conditioning + r * g.stride, g.channels, tanh + at, sigmoid + at, product + at);
+MELFLOW_BEST_TARGET void gate_forward(int64_t rows, int64_t n, const float* u, float* tanh, float* sigmoid,
+                                      float* product) {
+  for (int64_t r = 0; r < rows; ++r, u += 2 * n, tanh += n, sigmoid += n, product += n) {
+#pragma GCC ivdep
+    for (int64_t i = 0; i < n; ++i) {
+      const float ea = fast_exp(clamped(u[i], 10.0f) * -2.0f), eb = fast_exp(-clamped(u[n + i], 60.0f));
+      const float t = (1.0f - ea) / (1.0f + ea), s = 1.0f / (1.0f + eb);
+      tanh[i] = t;
+      sigmoid[i] = s;
+      product[i] = t * s;
     }
-  });
+  }
 }
 
-void gate_backward(const GateRows& g, const float* tanh, const float* sigmoid, const float* gradient, float* of_u,
-                   float* of_conditioning) {
-  at::parallel_for(0, g.rows, kGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) {
-      const int64_t at = r * g.channels;
-      backward_row(tanh + at, sigmoid + at, gradient + at, g.channels, of_u + 2 * at, of_conditioning + r * g.stride);
+MELFLOW_BEST_TARGET void gate_backward(int64_t rows, int64_t n, const float* tanh, const float* sigmoid,
+                                       const float* gradient, float* of_u) {
+  for (int64_t r = 0; r < rows; ++r, tanh += n, sigmoid += n, gradient += n, of_u += 2 * n) {
+#pragma GCC ivdep
+    for (int64_t i = 0; i < n; ++i) {
+      const float t = tanh[i], s = sigmoid[i], g = gradient[i] * s;
+      of_u[i] = g * (1.0f - t * t);
+      of_u[n + i] = g * t * (1.0f - s);
     }
-  });
+  }
 }
 
 }  // namespace melflow::models

@@ -4,20 +4,14 @@
 
 namespace melflow::models {
 
-/// The gate of a WaveNet over rows of channels, forward and backward in one pass each over memory; float32, on a CPU.
-/// Rows are points in time: u [rows, 2·channels] and conditioning [rows, …], of which a row begins every `stride`.
-struct GateRows {
-  int64_t rows, channels;
-  const float* conditioning;
-  int64_t stride;
-};
+// The gate of a WaveNet over rows of channels, forward and backward in one pass each over memory; float32, on one
+// thread of a CPU.
 
-/// tanh and sigmoid of u + conditioning [rows, channels] each, and their product. |error| below 2e-7.
-void gate_forward(const GateRows& g, const float* u, float* tanh, float* sigmoid, float* product);
+/// u [rows, 2·channels] → tanh and sigmoid of its halves [rows, channels] each, and their product. |error| below 2e-7.
+void gate_forward(int64_t rows, int64_t channels, const float* u, float* tanh, float* sigmoid, float* product);
 
-/// From the product's gradient [rows, channels] that of u [rows, 2·channels], and once more into rows of `stride`:
-/// the conditioning's.
-void gate_backward(const GateRows& g, const float* tanh, const float* sigmoid, const float* gradient, float* of_u,
-                   float* of_conditioning);
+/// From the product's gradient [rows, channels] that of u [rows, 2·channels].
+void gate_backward(int64_t rows, int64_t channels, const float* tanh, const float* sigmoid, const float* gradient,
+                   float* of_u);
 
 }  // namespace melflow::models

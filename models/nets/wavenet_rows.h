@@ -6,23 +6,26 @@
 
 namespace melflow::models {
 
-/// A WaveNet's training on a CPU in float32, over rows [batch, time, channels] (channels last): what oneDNN multiplies
-/// fastest, with the gate in one pass. Once differentiable. WaveNet::plain_forward is its oracle.
-
-/// x [batch, time, in] · weight [out, in, kernel] + bias, zeros beyond the ends → [batch, time, out].
-torch::Tensor conv_rows(const torch::Tensor& x, const torch::Tensor& weight, const torch::Tensor& bias,
-                        int64_t dilation = 1);
+/// A WaveNet's training on a CPU in float32, over rows [batch, time, channels] (channels last). A few hundred rows at a
+/// time pass through a layer whole, by our own products (row_products.h), and only what the backward pass needs is
+/// written to memory. Once differentiable. WaveNet::plain_forward is its oracle.
 
 /// A layer's weights; `out` is the residual's rows [channels], none in the last layer, then what is added up over all
 /// layers.
 struct WaveNetLayer {
   torch::Tensor in_weight, in_bias;    ///< [2·channels, channels, kernel], [2·channels]
-  torch::Tensor out_weight, out_bias;  ///< [(channels +) outputs, channels, 1]
+  torch::Tensor out_weight, out_bias;  ///< [(channels +) outputs, channels]
   int64_t dilation;
 };
 
-/// h [batch, time, channels], conditioning [batch, time, 2·channels·layers] → the sum [batch, time, outputs].
-torch::Tensor wavenet_rows(const torch::Tensor& h, const torch::Tensor& conditioning,
+/// Of all layers, one after another.
+struct Conditioning1x1 {
+  torch::Tensor weight, bias;  ///< [2·channels·layers, context, 1], [2·channels·layers]
+};
+
+/// h [batch, time, channels], context [batch, frames, …], each frame for time/frames rows → the sum
+/// [batch, time, outputs].
+torch::Tensor wavenet_rows(const torch::Tensor& h, const torch::Tensor& context, const Conditioning1x1& conditioning,
                            const std::vector<WaveNetLayer>& layers);
 
 }  // namespace melflow::models
