@@ -156,14 +156,17 @@ void add_product(const float* a, int64_t a_row, int64_t rows, const Panels& b, f
 void add_transposed_product(const float* a, int64_t a_row, int64_t m, const float* b, int64_t b_row, int64_t n,
                             int64_t rows, float* c, int64_t c_row) {
   alignas(64) float panel[kDepth * kMaxWidth];
-  const auto width = padded(n), depths = (rows + kDepth - 1) / kDepth;
+  const auto depths = (rows + kDepth - 1) / kDepth;
   for (int64_t d = 0; d < depths; ++d) {
     const auto first = rows * d / depths, depth = rows * (d + 1) / depths - first;
-    for (int64_t r = 0; r < depth; ++r) {
-      std::copy_n(b + (first + r) * b_row, n, panel + r * width);
-      std::fill_n(panel + r * width + n, width - n, 0.0f);
+    for (int64_t p = 0; p < n; p += panel_columns()) {
+      const auto columns = std::min(panel_columns(), n - p), width = padded(columns);
+      for (int64_t r = 0; r < depth; ++r) {
+        std::copy_n(b + (first + r) * b_row + p, columns, panel + r * width);
+        std::fill_n(panel + r * width + columns, width - columns, 0.0f);
+      }
+      add_panel(a + first * a_row, 1, a_row, m, panel, depth, c + p, c_row, columns);
     }
-    add_panel(a + first * a_row, 1, a_row, m, panel, depth, c, c_row, n);
   }
 }
 

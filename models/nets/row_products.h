@@ -26,10 +26,10 @@ class Panels {
 /// c [rows, n] += a [rows, k] · b.
 void add_product(const float* a, int64_t a_row, int64_t rows, const Panels& b, float* c, int64_t c_row);
 
-/// A share of columns for add_transposed_product.
+/// Columns that are added up together: what shares of add_transposed_product's had best be multiples of.
 int64_t panel_columns();
 
-/// c [m, n] += aᵀ·b of a [rows, m] and b [rows, n]; n is panel_columns() at most.
+/// c [m, n] += aᵀ·b of a [rows, m] and b [rows, n].
 void add_transposed_product(const float* a, int64_t a_row, int64_t m, const float* b, int64_t b_row, int64_t n,
                             int64_t rows, float* c, int64_t c_row);
 

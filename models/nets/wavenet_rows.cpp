@@ -1,10 +1,6 @@
 #include "models/nets/wavenet_rows.h"
 
-#include <algorithm>
-#include <atomic>
-
-#include "models/nets/row_products.h"
-#include "models/nets/wavenet_gate.h"
+#include "models/nets/wavenet_layer.h"
 
 namespace melflow::models {
 namespace {
@@ -14,264 +10,16 @@ using torch::autograd::AutogradContext;
 using torch::autograd::Function;
 using torch::autograd::variable_list;
 
-struct Sizes {
-  int64_t batch, time, channels, frames, context, outputs;
-  int64_t rows() const { return batch * time; }
-  int64_t repeat() const { return time / frames; }
-};
-
-Sizes sizes_of(const Tensor& h, const Tensor& context, int64_t outputs) {
+WaveNetSizes sizes_of(const Tensor& h, const Tensor& context, int64_t outputs) {
   return {h.size(0), h.size(1), h.size(2), context.size(1), context.size(2), outputs};
 }
 
-/// A layer's tensors: those of WaveNetLayer and its part of the conditioning's.
-struct Layer {
-  Tensor in_weight, in_bias, out_weight, out_bias, cond_weight, cond_bias;
-  int64_t dilation;
-  int64_t kernel() const { return in_weight.size(2); }
-  int64_t offset(int64_t tap) const { return (tap - (kernel() - 1) / 2) * dilation; }
-};
-
-/// work(i, scratch) for every i below count, whichever thread is free; scratch holds `numbers` of its thread.
-template <typename Work>
-void share_out(int64_t count, int64_t numbers, Work&& work) {
-  std::atomic<int64_t> next{0};
-  at::parallel_for(0, at::get_num_threads(), 1, [&](int64_t, int64_t) {
-    const auto scratch = std::make_unique_for_overwrite<float[]>(static_cast<size_t>(numbers));
-    for (int64_t i = next++; i < count; i = next++) work(i, scratch.get());
-  });
-}
-
-/// Rows of one item of the batch that pass through a layer together: what they need fits the second cache.
-struct Chunk {
-  int64_t item, begin, end;
-  int64_t rows() const { return end - begin; }
-};
-
-/// Whole frames of context each.
-std::vector<Chunk> chunks_of(const Sizes& s) {
-  constexpr int64_t kRows = 192;
-  const auto count = std::min(s.frames, (s.time + kRows - 1) / kRows);
-  std::vector<Chunk> out;
-  for (int64_t item = 0; item < s.batch; ++item) {
-    for (int64_t i = 0; i < count; ++i) {
-      out.push_back({item, s.frames * i / count * s.repeat(), s.frames * (i + 1) / count * s.repeat()});
-    }
-  }
-  return out;
-}
-
-int64_t longest(const std::vector<Chunk>& chunks) {
-  int64_t rows = 0;
-  for (const auto& c : chunks) rows = std::max(rows, c.rows());
-  return rows;
-}
-
-/// c [the chunk's rows] += a [time] · b, of rows `offset` later in time, where there are such.
-void add_shifted(const Sizes& s, const Chunk& chunk, const float* a, int64_t offset, const Panels& b, float* c) {
-  const auto begin = std::max(chunk.begin, -offset), end = std::min(chunk.end, s.time - offset);
-  if (begin >= end) return;
-  add_product(a + (chunk.item * s.time + begin + offset) * b.k(), b.k(), end - begin, b,
-              c + (begin - chunk.begin) * b.n(), b.n());
-}
-
-/// What a layer keeps for its gradients.
-struct Kept {
-  Tensor h, tanh, sigmoid, product;
-};
-
-class Forward {
- public:
-  Forward(const Sizes& s, const Layer& w) : s_(s), w_(w), residual_(w.out_weight.size(0) - s.outputs) {
-    const auto* in = w.in_weight.const_data_ptr<float>();
-    for (int64_t k = 0; k < w.kernel(); ++k)
-      taps_.emplace_back(in + k, s.channels, 2 * s.channels, w.kernel(), w.kernel() * s.channels);
-    const auto* out = w.out_weight.const_data_ptr<float>();
-    to_next_ = std::make_unique<Panels>(out, s.channels, residual_, 1, s.channels);
-    to_sum_ = std::make_unique<Panels>(out + residual_ * s.channels, s.channels, s.outputs, 1, s.channels);
-    conditioning_ =
-        std::make_unique<Panels>(w.cond_weight.const_data_ptr<float>(), s.context, 2 * s.channels, 1, s.context);
-    bias_ = w.in_bias + w.cond_bias;
-  }
-
-  /// Fills the other tensors of `kept` and next [batch, time, channels], and adds to sum [batch, time, outputs].
-  void operator()(const Kept& kept, const Tensor& context, const Tensor& next, const Tensor& sum) const {
-    const auto chunks = chunks_of(s_);
-    const auto c = s_.channels;
-    share_out(static_cast<int64_t>(chunks.size()), longest(chunks) * 4 * c, [&](int64_t i, float* u) {
-      const auto& chunk = chunks[static_cast<size_t>(i)];
-      const auto row = chunk.item * s_.time + chunk.begin, at = row * c;
-      start(chunk, context.const_data_ptr<float>(), u, u + chunk.rows() * 2 * c);
-      for (size_t k = 0; k < taps_.size(); ++k)
-        add_shifted(s_, chunk, kept.h.const_data_ptr<float>(), w_.offset(static_cast<int64_t>(k)), taps_[k], u);
-      float* const product = kept.product.data_ptr<float>() + at;
-      gate_forward(chunk.rows(), c, u, kept.tanh.data_ptr<float>() + at, kept.sigmoid.data_ptr<float>() + at, product);
-      add_product(product, c, chunk.rows(), *to_sum_, sum.data_ptr<float>() + row * s_.outputs, s_.outputs);
-      if (residual_ == 0) return;
-      float* const to = next.data_ptr<float>() + at;
-      const float* const h = kept.h.const_data_ptr<float>() + at;
-      const float* const bias = w_.out_bias.const_data_ptr<float>();
-      for (int64_t r = 0; r < chunk.rows(); ++r) {
-        for (int64_t j = 0; j < c; ++j) to[r * c + j] = h[r * c + j] + bias[j];
-      }
-      add_product(product, c, chunk.rows(), *to_next_, to, c);
-    });
-  }
-
- private:
-  /// u = bias + conditioning; frames: scratch of the same size.
-  void start(const Chunk& chunk, const float* context, float* u, float* frames) const {
-    const auto repeat = s_.repeat(), count = chunk.rows() / repeat, width = 2 * s_.channels;
-    float* const product = repeat == 1 ? u : frames;
-    const auto* const bias = bias_.const_data_ptr<float>();
-    for (int64_t f = 0; f < count; ++f) std::copy_n(bias, width, product + f * width);
-    const auto first = chunk.item * s_.frames + chunk.begin / repeat;
-    add_product(context + first * s_.context, s_.context, count, *conditioning_, product, width);
-    if (repeat == 1) return;
-    for (int64_t r = 0; r < chunk.rows(); ++r) std::copy_n(frames + r / repeat * width, width, u + r * width);
-  }
-
-  const Sizes& s_;
-  const Layer& w_;
-  int64_t residual_;
-  std::vector<Panels> taps_;
-  std::unique_ptr<Panels> to_next_, to_sum_, conditioning_;
-  Tensor bias_;
-};
-
-/// A weight's gradient: aᵀ·b over rows of a and those of b `offset` later, item by item of the batch.
-struct Correlation {
-  const float* a;
-  int64_t m;
-  const float* b;
-  int64_t n;
-  int64_t items, rows;
-  int64_t offset;
-  float* c;  ///< [m, n]
-};
-
-void correlate(const std::vector<Correlation>& all) {
-  struct Share {
-    const Correlation* of;
-    int64_t first, columns;
-  };
-  std::vector<Share> shares;
-  for (const auto& one : all) {
-    for (int64_t n = 0; n < one.n; n += panel_columns())
-      shares.push_back({&one, n, std::min(panel_columns(), one.n - n)});
-  }
-  share_out(static_cast<int64_t>(shares.size()), 0, [&](int64_t i, float*) {
-    const auto [of, first, columns] = shares[static_cast<size_t>(i)];
-    const auto begin = std::max<int64_t>(0, -of->offset), end = std::min(of->rows, of->rows - of->offset);
-    for (int64_t item = 0; item < of->items && begin < end; ++item) {
-      const auto row = item * of->rows + begin;
-      add_transposed_product(of->a + row * of->m, of->m, of->m, of->b + (row + of->offset) * of->n + first, of->n,
-                             columns, end - begin, of->c + first, of->n);
-    }
-  });
-}
-
-/// Gradients of a layer's tensors; the conditioning's go straight into those of all layers.
-class Backward {
- public:
-  Backward(const Sizes& s, const Layer& w) : s_(s), w_(w), residual_(w.out_weight.size(0) - s.outputs) {
-    const auto* in = w.in_weight.const_data_ptr<float>();
-    for (int64_t k = 0; k < w.kernel(); ++k)
-      taps_.emplace_back(in + k, 2 * s.channels, s.channels, w.kernel() * s.channels, w.kernel());
-    const auto* out = w.out_weight.const_data_ptr<float>();
-    from_next_ = std::make_unique<Panels>(out, residual_, s.channels, s.channels, 1);
-    from_sum_ = std::make_unique<Panels>(out + residual_ * s.channels, s.outputs, s.channels, s.channels, 1);
-    conditioning_ =
-        std::make_unique<Panels>(w.cond_weight.const_data_ptr<float>(), 2 * s.channels, s.context, s.context, 1);
-  }
-
-  /// of_next [batch, time, channels] and of_sum → of_u, its sums over a frame's rows, those of the biases; adds to the
-  /// context's gradient.
-  void through_gate(const Kept& kept, const Tensor& of_next, const Tensor& of_sum, const Tensor& of_u,
-                    const Tensor& of_frames, const Tensor& of_context) {
-    const auto chunks = chunks_of(s_);
-    const auto c = s_.channels;
-    const auto sums = at::zeros({static_cast<int64_t>(chunks.size()), 3 * c}, kept.h.options());
-    share_out(static_cast<int64_t>(chunks.size()), longest(chunks) * c, [&](int64_t i, float* of_product) {
-      const auto& chunk = chunks[static_cast<size_t>(i)];
-      const auto rows = chunk.rows(), row = chunk.item * s_.time + chunk.begin, at = row * c;
-      float* const sum = sums.data_ptr<float>() + i * 3 * c;
-      std::fill_n(of_product, rows * c, 0.0f);
-      add_product(of_sum.const_data_ptr<float>() + row * s_.outputs, s_.outputs, rows, *from_sum_, of_product, c);
-      if (residual_ > 0) {
-        add_product(of_next.const_data_ptr<float>() + at, c, rows, *from_next_, of_product, c);
-        add_rows(of_next.const_data_ptr<float>() + at, rows, c, sum + 2 * c);
-      }
-      float* const u = of_u.data_ptr<float>() + 2 * at;
-      gate_backward(rows, c, kept.tanh.const_data_ptr<float>() + at, kept.sigmoid.const_data_ptr<float>() + at,
-                    of_product, u);
-      add_rows(u, rows, 2 * c, sum);
-      to_context(chunk, u, of_frames.data_ptr<float>(), of_context.data_ptr<float>());
-    });
-    const auto whole = sums.sum(0);
-    of_in_bias = whole.narrow(0, 0, 2 * c);
-    of_residual_bias = whole.narrow(0, 2 * c, residual_);
-  }
-
-  /// Of the weights: [kernel, 2·channels, channels], [(channels +) outputs, channels], and into `of_conditioning`.
-  void of_weights(const Kept& kept, const Tensor& context, const Tensor& of_next, const Tensor& of_sum,
-                  const Tensor& of_u, const Tensor& of_frames, const Tensor& of_conditioning) {
-    const auto c = s_.channels;
-    of_in_weight = at::zeros({w_.kernel(), 2 * c, c}, kept.h.options());
-    of_out_weight = at::zeros_like(w_.out_weight);
-    const auto* const h = kept.h.const_data_ptr<float>();
-    const auto* const product = kept.product.const_data_ptr<float>();
-    float* const out = of_out_weight.data_ptr<float>();
-    std::vector<Correlation> all;
-    all.push_back({of_frames.const_data_ptr<float>(), 2 * c, context.const_data_ptr<float>(), s_.context, s_.batch,
-                   s_.frames, 0, of_conditioning.data_ptr<float>()});
-    for (int64_t k = 0; k < w_.kernel(); ++k) {
-      all.push_back({of_u.const_data_ptr<float>(), 2 * c, h, c, s_.batch, s_.time, w_.offset(k),
-                     of_in_weight.data_ptr<float>() + k * 2 * c * c});
-    }
-    if (residual_ > 0) all.push_back({of_next.const_data_ptr<float>(), c, product, c, 1, s_.rows(), 0, out});
-    all.push_back({of_sum.const_data_ptr<float>(), s_.outputs, product, c, 1, s_.rows(), 0, out + residual_ * c});
-    correlate(all);
-  }
-
-  /// of_h, which holds what came past the layer, += what came through it.
-  void of_input(const Tensor& of_u, const Tensor& of_h) const {
-    const auto chunks = chunks_of(s_);
-    share_out(static_cast<int64_t>(chunks.size()), 0, [&](int64_t i, float*) {
-      const auto& chunk = chunks[static_cast<size_t>(i)];
-      float* const to = of_h.data_ptr<float>() + (chunk.item * s_.time + chunk.begin) * s_.channels;
-      for (size_t k = 0; k < taps_.size(); ++k)
-        add_shifted(s_, chunk, of_u.const_data_ptr<float>(), -w_.offset(static_cast<int64_t>(k)), taps_[k], to);
-    });
-  }
-
-  Tensor of_in_weight, of_in_bias, of_out_weight, of_residual_bias;
-
- private:
-  void to_context(const Chunk& chunk, const float* of_u, float* of_frames, float* of_context) const {
-    const auto repeat = s_.repeat(), count = chunk.rows() / repeat, width = 2 * s_.channels;
-    const auto first = chunk.item * s_.frames + chunk.begin / repeat;
-    float* const frames = of_frames + first * width;
-    if (repeat > 1) {  // otherwise they are of_u itself
-      std::fill_n(frames, count * width, 0.0f);
-      for (int64_t f = 0; f < count; ++f) add_rows(of_u + f * repeat * width, repeat, width, frames + f * width);
-    }
-    add_product(frames, width, count, *conditioning_, of_context + first * s_.context, s_.context);
-  }
-
-  const Sizes& s_;
-  const Layer& w_;
-  int64_t residual_;
-  std::vector<Panels> taps_;
-  std::unique_ptr<Panels> from_next_, from_sum_, conditioning_;
-};
-
-/// Saves each layer's Kept and weights.
+/// Saves each layer's LayerKept and weights.
 struct WaveNetRows : Function<WaveNetRows> {
   static constexpr size_t kOfLayer = 4;  // tensors kept, and weights
 
-  static Layer layer_of(const Tensor* w, const Tensor& cond_weight, const Tensor& cond_bias, size_t layer,
-                        int64_t dilation) {
+  static LayerTensors layer_of(const Tensor* w, const Tensor& cond_weight, const Tensor& cond_bias, size_t layer,
+                               int64_t dilation) {
     const auto width = w[0].size(0), first = static_cast<int64_t>(layer) * width;
     return {w[0], w[1], w[2], w[3], cond_weight.narrow(0, first, width), cond_bias.narrow(0, first, width), dilation};
   }
@@ -291,9 +39,9 @@ struct WaveNetRows : Function<WaveNetRows> {
     auto in = h;
     for (size_t i = 0; i < layers; ++i) {
       const auto layer = layer_of(&weights[kOfLayer * i], cond_weight, cond_bias, i, dilations[i]);
-      const Kept kept{in, at::empty_like(h), at::empty_like(h), at::empty_like(h)};
+      const LayerKept kept{in, at::empty_like(h), at::empty_like(h), at::empty_like(h)};
       const auto next = i + 1 < layers ? at::empty_like(h) : Tensor();
-      Forward(s, layer)(kept, context, next, sum);
+      layer_forward(s, layer, kept, context, next, sum);
       saved.insert(saved.end(), {kept.h, kept.tanh, kept.sigmoid, kept.product});
       in = next;
     }
@@ -310,30 +58,29 @@ struct WaveNetRows : Function<WaveNetRows> {
     const auto* const weights = &saved[3];
     const auto* const kept = weights + kOfLayer * layers;
     const auto s = sizes_of(kept[0], context, of_sum.size(2));
-    variable_list out(5 + kOfLayer * layers);
-    const auto of_h = at::zeros_like(kept[0]), of_u = at::empty({s.batch, s.time, 2 * s.channels}, of_h.options());
-    const auto of_frames = s.repeat() == 1 ? of_u : at::empty({s.batch, s.frames, 2 * s.channels}, of_h.options());
-    const auto of_context = at::zeros_like(context), of_cond_weight = at::zeros_like(cond_weight),
-               of_sum_bias = of_sum.flatten(0, 1).sum(0);
-    variable_list of_cond_bias(layers);
+    const auto width = 2 * s.channels;
+    const auto of_u = at::empty({s.batch, s.time, width}, of_sum.options());
+    const PassedBack passed{at::zeros_like(kept[0]),
+                            of_sum,
+                            context,
+                            at::zeros_like(context),
+                            of_u,
+                            s.repeat() == 1 ? of_u : at::empty({s.batch, s.frames, width}, of_sum.options())};
+    const auto of_cond_weight = at::zeros_like(cond_weight), of_sum_bias = of_sum.flatten(0, 1).sum(0);
+    variable_list out(5 + kOfLayer * layers), of_cond_bias(layers);
     for (size_t i = layers; i-- > 0;) {
       const auto layer = layer_of(&weights[kOfLayer * i], cond_weight, saved[2], i, dilations[i]);
       const auto* const k = &kept[kOfLayer * i];
-      const Kept of_layer{k[0], k[1], k[2], k[3]};
-      Backward back(s, layer);
-      back.through_gate(of_layer, of_h, of_sum, of_u, of_frames, of_context);
-      const auto width = 2 * s.channels;
-      back.of_weights(of_layer, context, of_h, of_sum, of_u, of_frames,
-                      of_cond_weight.narrow(0, static_cast<int64_t>(i) * width, width));
-      back.of_input(of_u, of_h);
+      const auto of = layer_backward(s, layer, {k[0], k[1], k[2], k[3]}, passed,
+                                     of_cond_weight.narrow(0, static_cast<int64_t>(i) * width, width));
       auto* const to = &out[5 + kOfLayer * i];
-      to[0] = back.of_in_weight.permute({1, 2, 0}).contiguous();
-      to[1] = of_cond_bias[i] = back.of_in_bias;
-      to[2] = back.of_out_weight;
-      to[3] = at::cat({back.of_residual_bias, of_sum_bias});
+      to[0] = of.in_weight;
+      to[1] = of_cond_bias[i] = of.in_bias;
+      to[2] = of.out_weight;
+      to[3] = at::cat({of.residual_bias, of_sum_bias});
     }
-    out[0] = of_h;
-    out[1] = of_context;
+    out[0] = passed.of_h;
+    out[1] = passed.of_context;
     out[2] = of_cond_weight;
     out[3] = at::cat(of_cond_bias);
     return out;

@@ -292,52 +292,5 @@ TEST_F(TrainTest, StepsThatAreNotFiniteAreLeftOutAndEndTheRunWhenThereAreMany) {
   for (const auto& p : trainer.model().parameters()) EXPECT_TRUE(p.isfinite().all().item<bool>());
 }
 
-TEST(TrainConfig, NvidiasConfigIsUnderstood) {
-  const auto json = nlohmann::json::parse(R"({
-    "train_config": {"fp16_run": true, "output_directory": "checkpoints", "epochs": 100000, "learning_rate": 1e-4,
-                     "sigma": 1.0, "iters_per_checkpoint": 2000, "batch_size": 12, "seed": 1234,
-                     "checkpoint_path": "", "with_tensorboard": false},
-    "data_config": {"training_files": "train_files.txt", "segment_length": 16000, "sampling_rate": 22050,
-                    "filter_length": 1024, "hop_length": 256, "win_length": 1024, "mel_fmin": 0.0, "mel_fmax": 8000.0},
-    "dist_config": {"dist_backend": "nccl", "dist_url": "tcp://localhost:54321"},
-    "waveglow_config": {"n_mel_channels": 80, "n_flows": 12, "n_group": 8, "n_early_every": 4, "n_early_size": 2,
-                        "WN_config": {"n_layers": 8, "n_channels": 256, "kernel_size": 3}}})");
-  const auto config = parse_train_config(json, {}, "config.json");
-  EXPECT_EQ(config.model["wavenet_channels"], 256);
-  EXPECT_EQ(config.model["conditioning"], "sample_rate");
-  EXPECT_EQ(config.batch_size, 12);
-  EXPECT_EQ(config.segment_frames, 62);
-  EXPECT_EQ(config.checkpoint_every, 2000);
-  EXPECT_EQ(config.mel, audio::MelOptions{});
-  auto wrong = json;
-  wrong["train_config"]["learning_rat"] = 1;
-  EXPECT_THROW(parse_train_config(wrong, {}, "config.json"), Error);
-}
-
-TEST(TrainConfig, UnknownKeysAreErrorsWithTheNearestName) {
-  const auto message = [](const nlohmann::json& json, const std::vector<std::string>& sets) -> std::string {
-    try {
-      parse_train_config(json, sets, "c.json");
-      return "";
-    } catch (const Error& e) {
-      return e.what();
-    }
-  };
-  EXPECT_NE(message({{"train", {{"batchsize", 3}}}}, {}).find("'batch_size'"), std::string::npos);
-  EXPECT_NE(message({{"trian", nlohmann::json::object()}}, {}).find("'train'"), std::string::npos);
-  EXPECT_NE(message(nlohmann::json::object(), {"mel.hop=3"}).find("hop_length"), std::string::npos);
-  EXPECT_NE(message(nlohmann::json::object(), {"steps=fast"}).find("steps"), std::string::npos);
-  EXPECT_NE(message(nlohmann::json::object(), {"beta2=1.5"}).find("beta"), std::string::npos);
-  EXPECT_EQ(message(nlohmann::json::object(), {"train.steps=5", "model.n_flows=4", "name=x"}), "");
-}
-
-TEST(TrainConfig, WhatIsWrittenIsReadBack) {
-  const auto config = parse_train_config({{"model", {{"system", "block_flow"}}}}, {"steps=77", "mel.f_max=7600"}, "t");
-  const auto again = parse_train_config(to_json(config), {}, "t");
-  EXPECT_EQ(to_json(again), to_json(config));
-  EXPECT_EQ(again.steps, 77);
-  EXPECT_EQ(again.mel.f_max, 7600);
-}
-
 }  // namespace
 }  // namespace melflow::engine

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <torch/torch.h>
+
+namespace melflow::models {
+
+// One layer of a WaveNet over rows [batch, time, channels], for wavenet_rows.h.
+
+struct WaveNetSizes {
+  int64_t batch, time, channels, frames, context, outputs;
+  int64_t rows() const { return batch * time; }
+  int64_t repeat() const { return time / frames; }  ///< rows of a frame of context
+};
+
+/// A layer's tensors: those of WaveNetLayer and its part of the conditioning's.
+struct LayerTensors {
+  torch::Tensor in_weight, in_bias, out_weight, out_bias, cond_weight, cond_bias;
+  int64_t dilation;
+  int64_t kernel() const { return in_weight.size(2); }
+  int64_t offset(int64_t tap) const { return (tap - (kernel() - 1) / 2) * dilation; }
+};
+
+/// What a layer keeps for its gradients.
+struct LayerKept {
+  torch::Tensor h, tanh, sigmoid, product;  ///< [batch, time, channels]
+};
+
+/// Fills the other tensors of `kept` and next [batch, time, channels] (none behind the last layer), and adds to sum
+/// [batch, time, outputs], but for its bias.
+void layer_forward(const WaveNetSizes& sizes, const LayerTensors& layer, const LayerKept& kept,
+                   const torch::Tensor& context, const torch::Tensor& next, const torch::Tensor& sum);
+
+/// What passes from layer to layer, backwards.
+struct PassedBack {
+  torch::Tensor of_h;    ///< of the layer's output, then of its input
+  torch::Tensor of_sum;  ///< the same for all layers
+  torch::Tensor context, of_context;
+  torch::Tensor of_u, of_frames;  ///< scratch: [batch, time, 2·channels], [batch, frames, 2·channels]; one if alike
+};
+
+struct LayerGradients {
+  torch::Tensor in_weight, in_bias, out_weight;
+  torch::Tensor residual_bias;  ///< the residual's part of out_bias
+};
+
+/// Adds to of_conditioning, a part of the gradient of the conditioning's weight; its bias has that of in_bias.
+LayerGradients layer_backward(const WaveNetSizes& sizes, const LayerTensors& layer, const LayerKept& kept,
+                              const PassedBack& passed, const torch::Tensor& of_conditioning);
+
+}  // namespace melflow::models
