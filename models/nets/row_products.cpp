@@ -11,7 +11,8 @@ namespace {
 
 constexpr int kVectors = 2;        ///< of a panel's row; in its last panel perhaps one
 constexpr int64_t kDepth = 256;    ///< of k at a time: so much of a panel stays in the first cache
-constexpr int64_t kMaxWidth = 32;  ///< columns of a panel, on any machine
+constexpr int64_t kMaxWidth = 32;  ///< columns of a panel, and
+constexpr int kMaxRows = 14;       ///< rows of a tile, on any machine
 
 /// c [kRows, vectors] += a · b: sums in registers. a's entry (row, k) is at row·a_row + k·a_k; b is packed.
 using Tile = void (*)(const float* a, int64_t a_row, int64_t a_k, const float* b, int64_t k, float* c, int64_t c_row);
@@ -81,10 +82,10 @@ MELFLOW_TILES(v4_tiles, tile_v4, 16)
 Kernel best() {
   constexpr std::make_integer_sequence<int, 6> kSix;
 #if defined(__x86_64__)
-  constexpr std::make_integer_sequence<int, 14> kFourteen;
+  constexpr std::make_integer_sequence<int, kMaxRows> kFourteen;
   static constexpr auto k512One = v4_tiles<1>(kFourteen), k512Two = v4_tiles<2>(kFourteen);
   static constexpr auto k256One = v3_tiles<1>(kSix), k256Two = v3_tiles<2>(kSix);
-  if (__builtin_cpu_supports("x86-64-v4")) return {16, 14, {k512One.data(), k512Two.data()}};
+  if (__builtin_cpu_supports("x86-64-v4")) return {16, kMaxRows, {k512One.data(), k512Two.data()}};
   if (__builtin_cpu_supports("x86-64-v3")) return {8, 6, {k256One.data(), k256Two.data()}};
 #endif
   static constexpr auto kOne = plain_tiles<1>(kSix), kTwo = plain_tiles<2>(kSix);
@@ -115,7 +116,7 @@ void add_panel(const float* a, int64_t a_row, int64_t a_k, int64_t m, const floa
       table[rows - 1](a + first * a_row, a_row, a_k, b, k, at, c_row);
       continue;
     }
-    float whole[14 * kMaxWidth] = {};  // a tile writes whole vectors
+    float whole[kMaxRows * kMaxWidth] = {};  // a tile writes whole vectors
     for (int64_t r = 0; r < rows; ++r) std::copy_n(at + r * c_row, n, whole + r * width);
     table[rows - 1](a + first * a_row, a_row, a_k, b, k, whole, width);
     for (int64_t r = 0; r < rows; ++r) std::copy_n(whole + r * width, n, at + r * c_row);
