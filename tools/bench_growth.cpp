@@ -132,7 +132,7 @@ class Growth {
     // What was said before the end of the shorter mel came into sight.
     const auto ahead = static_cast<size_t>(engine::reach(synthesizer.voice().options()).lookahead_frames) *
                        static_cast<size_t>(recipe.hop_length);
-    const auto same = before.size() >= kept ? kept : before.size() - std::min(before.size(), ahead);
+    const auto same = before.size() - std::min(before.size(), ahead);
     say(measurement, times, seconds_of(synthesizer, samples), "the shorter sound before it, where both know as much",
         difference(before, beginning, same), by_length_[threads], std::log10(seconds));
     return beginning;

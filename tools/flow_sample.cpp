@@ -84,9 +84,11 @@ files::Image interpolation(const FlowUse& use, const engine::FlowModel& model, c
   if (!data.x.defined() || std::max(between[0], between[1]) >= data.x.size(0)) {
     throw Error(Exit::usage, use.data + ": has no such item");
   }
-  const auto item = [&](int64_t i) { return data.x.narrow(0, i, 1); };
-  return engine::picture_images(model, engine::interpolate(model, item(between[0]), item(between[1]), columns),
-                                columns);
+  const auto two = [&](const torch::Tensor& all) {
+    return torch::cat({all.narrow(0, between[0], 1), all.narrow(0, between[1], 1)});
+  };
+  const auto labels = data.labels.defined() ? two(data.labels) : torch::Tensor();
+  return engine::picture_images(model, engine::interpolate(model, two(data.x), labels, columns), columns);
 }
 
 }  // namespace

@@ -134,18 +134,29 @@ torch::Tensor sample_flow(const FlowModel& model, int64_t first, int64_t count, 
   return as_pixels(model, torch::cat(parts));
 }
 
-torch::Tensor interpolate(const FlowModel& model, const torch::Tensor& a, const torch::Tensor& b, int64_t count) {
+torch::Tensor interpolate(const FlowModel& model, const torch::Tensor& ends, const torch::Tensor& labels,
+                          int64_t count) {
   torch::NoGradGuard no_grad;
-  TORCH_CHECK(model.flow->shape().context == 0, "interpolate: the flow is conditional");
+  const auto classes = model.flow->shape().context;
+  if (classes > 0 && !labels.defined()) {
+    throw Error(Exit::usage,
+                model.name + ": was trained on classes; name those of the data by --labels or --label-column");
+  }
+  const auto device = device_of(model);
+  auto context = classes > 0 ? context_of(labels, classes, model.name).to(device) : torch::Tensor();
   // The middle of a pixel stands for the pixel.
   const double middle = model.config.at("preprocess") == "logit" ? 0.5 : 0.0;
-  const auto ends = model.flow->bijection().forward(torch::cat({a, b}) + middle).value;
-  std::vector<torch::Tensor> way;
-  for (int64_t i = 0; i < count; ++i) {
-    const double part = count > 1 ? static_cast<double>(i) / static_cast<double>(count - 1) : 0.0;
-    way.push_back(torch::lerp(ends.narrow(0, 0, 1), ends.narrow(0, 1, 1), part));
-  }
-  return as_pixels(model, model.flow->draw(torch::cat(way)).x);
+  const auto z = model.flow->bijection().forward((ends + middle).to(device), context).value;
+  const auto way = [&](const torch::Tensor& two) {
+    std::vector<torch::Tensor> steps;
+    for (int64_t i = 0; i < count; ++i) {
+      const double part = count > 1 ? static_cast<double>(i) / static_cast<double>(count - 1) : 0.0;
+      steps.push_back(torch::lerp(two.narrow(0, 0, 1), two.narrow(0, 1, 1), part));
+    }
+    return torch::cat(steps);
+  };
+  if (context.defined()) context = way(context);
+  return as_pixels(model, model.flow->draw(way(z), context).x.to(torch::kCPU));
 }
 
 }  // namespace melflow::engine

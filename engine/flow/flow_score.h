@@ -47,7 +47,9 @@ torch::Tensor sample_flow(const FlowModel& model, int64_t first, int64_t count, 
 /// The labels that sample_flow gives to its samples, or undefined.
 torch::Tensor sample_labels(const FlowModel& model, int64_t first, int64_t count, const FlowSampling& sampling);
 
-/// `count` images on the way between two, both included: equal steps in the latent. a, b: one item each, [1, …].
-torch::Tensor interpolate(const FlowModel& model, const torch::Tensor& a, const torch::Tensor& b, int64_t count);
+/// `count` images on the way between two, `ends` [2, …], both included: equal steps in the latent and, of a conditional
+/// flow, from one's class (labels [2]) to the other's. Throws Error{usage} where such a flow gets no labels.
+torch::Tensor interpolate(const FlowModel& model, const torch::Tensor& ends, const torch::Tensor& labels,
+                          int64_t count);
 
 }  // namespace melflow::engine

@@ -58,6 +58,37 @@ TEST_F(FlowCli, TrainEvalSamplePlot) {
   }
 }
 
+TEST_F(FlowCli, ImagesOfTwoClassesAndWhatLiesBetween) {
+  std::ofstream table(path("images.csv"));
+  for (int i = 0; i < 40; ++i) {
+    table << i % 2;
+    for (int p = 0; p < 16; ++p) table << ',' << (p / 8 == i % 2 ? 12 + (i + p) % 4 : (i * p) % 3);
+    table << '\n';
+  }
+  table.close();
+  const auto trained =
+      run(training(path("images.csv"),
+                   {"--flow", "glow", "--label-column", "first", "--conditional", "--set", "steps=3", "data.height=4",
+                    "data.width=4", "batch_size=8", "model.pixel_levels=16", "model.levels=1", "model.steps=2"}));
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  const std::vector<std::string> between{"plot",   "--kind",           "interpolation", "--flow", flow(),
+                                         "--data", path("images.csv"), "--between",     "0",      "3",
+                                         "-o",     path("way.png")};
+  auto with_labels = between;
+  with_labels.insert(with_labels.end(), {"--label-column", "first"});
+  EXPECT_EQ(run(with_labels).code, 0);
+  EXPECT_EQ(text_of(path("way.png")).substr(1, 3), "PNG");
+  std::ofstream unlabelled(path("unlabelled.csv"));
+  for (int i = 0; i < 4; ++i) unlabelled << "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,0\n";
+  unlabelled.close();
+  auto without = between;
+  without[6] = path("unlabelled.csv");
+  without.back() = path("other.png");
+  const auto refused = run(without);
+  EXPECT_EQ(refused.code, 64);
+  EXPECT_NE(refused.err.find("--labels"), std::string::npos) << refused.err;
+}
+
 TEST_F(FlowCli, ARunStopsAndGoesOn) {
   const auto arguments = training("banana", {"--flow", "real_nvp", "--set", "steps=10"});
   ASSERT_EQ(run(arguments).code, 0);
