@@ -1,6 +1,7 @@
 #pragma once
 
 #include <bit>
+#include <cmath>
 #include <cstdint>
 
 namespace melflow::files {
@@ -16,6 +17,18 @@ inline float float_from_half(uint16_t half) {
   }
   const uint32_t wide_exponent = exponent == 31 ? 255 : exponent + (127 - 15);
   return std::bit_cast<float>(sign | (wide_exponent << 23) | (fraction << 13));
+}
+
+/// |value| ≤ 65504, to nearest even. (_Float16 is not there on every compiler's x86-64.)
+inline uint16_t half_from_float(float value) {
+  const auto bits = std::bit_cast<uint32_t>(value);
+  const uint32_t sign = bits >> 16 & 0x8000, size = bits & 0x7fffffff;
+  constexpr uint32_t kSmallestNormal = 0x38800000;  // 2^-14
+  if (size < kSmallestNormal) {                     // in steps of 2^-24, of which 1,024 are the smallest normal one
+    return static_cast<uint16_t>(sign | static_cast<uint32_t>(std::nearbyint(std::abs(value) * 0x1p24f)));
+  }
+  const uint32_t rounded = size + 0xfff + (size >> 13 & 1);
+  return static_cast<uint16_t>(sign | (rounded - ((127u - 15) << 23)) >> 13);
 }
 
 /// bfloat16 is the upper half of a binary32.

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "audio/error.h"
+#include "engine/files/float_formats.h"
 
 namespace melflow::files {
 namespace {
@@ -77,13 +78,13 @@ TensorView stacked(const std::vector<TensorView>& parts, Arrays& made) {
 
 TensorView halved(const TensorView& tensor, const std::string& name, Arrays& made) {
   constexpr float kLargest = 65504;
-  std::vector<_Float16> halves;
+  std::vector<uint16_t> halves;
   for (const float value : as_float32(tensor, name)) {
     if (!(std::abs(value) <= kLargest)) {
       throw Error(Exit::bad_data, name + ": holds " + std::to_string(value) +
                                       ", which half precision cannot; leave the voice as it is");
     }
-    halves.push_back(static_cast<_Float16>(value));
+    halves.push_back(half_from_float(value));
   }
   const auto bytes = std::as_bytes(std::span(halves));
   return {Dtype::f16, tensor.shape, made.emplace_back(bytes.begin(), bytes.end())};

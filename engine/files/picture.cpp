@@ -7,7 +7,6 @@
 #include <cmath>
 #include <cstdio>
 #include <limits>
-#include <ranges>
 #include <string>
 #include <string_view>
 
@@ -80,9 +79,9 @@ void draw_time(Canvas& canvas, const audio::Mel& mel, int left, int y, int frame
 
 /// One value a frame, in a frame of kCurveHeight pixels whose top left corner is (left, top).
 void draw_curve(Canvas& canvas, std::span<const float> values, int left, int top, int step) {
-  const auto finite = [](float v) { return std::isfinite(v); };
   float low = std::numeric_limits<float>::max(), high = std::numeric_limits<float>::lowest();
-  for (const float v : values | std::views::filter(finite)) {
+  for (const float v : values) {
+    if (!std::isfinite(v)) continue;
     low = std::min(low, v);
     high = std::max(high, v);
   }

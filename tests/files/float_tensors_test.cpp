@@ -1,5 +1,6 @@
 #include "engine/files/float_tensors.h"
 
+#include <algorithm>
 #include <cfloat>
 #include <cmath>
 #include <cstring>
@@ -62,6 +63,13 @@ TEST(FloatTensors, HalvesAreTheNearestOnes) {
   EXPECT_EQ(half.bytes.size(), 12u);
   EXPECT_EQ(as_float32(half, "w"),
             (std::vector<float>{1.0f, 1.0f + 0x1p-9f, -65504.0f, 0x1p-24f, 0.0f, -0.0999755859375f}));
+  // Every finite half there is comes back as itself.
+  std::vector<uint16_t> all;
+  for (uint32_t bits = 0; bits < 0x10000; ++bits) {
+    if ((bits & 0x7c00) != 0x7c00) all.push_back(static_cast<uint16_t>(bits));
+  }
+  const TensorView every{Dtype::f16, {static_cast<int64_t>(all.size())}, std::as_bytes(std::span(all))};
+  EXPECT_TRUE(std::ranges::equal(halved(every, "w", made).bytes, every.bytes));
   for (const float bad : {65520.0f, std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
     EXPECT_THROW(halved({Dtype::f32, {1}, std::as_bytes(std::span(&bad, 1))}, "w", made), Error);
   }
