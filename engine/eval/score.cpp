@@ -1,5 +1,4 @@
 #include "engine/eval/score.h"
-#include "engine/data/clips.h"
 
 #include <algorithm>
 #include <cmath>

@@ -94,9 +94,8 @@ void draw_curve(Canvas& canvas, std::span<const float> values, int left, int top
   const double range = std::max(1e-6, static_cast<double>(high) - low);
   double last = std::numeric_limits<double>::quiet_NaN();
   for (int x = 0; x < width; ++x) {
-    const auto column =
-        values.subspan(static_cast<size_t>(x) * step)
-            .first(std::min<size_t>(static_cast<size_t>(step), values.size() - static_cast<size_t>(x) * step));
+    const auto begin = static_cast<size_t>(x) * static_cast<size_t>(step);
+    const auto column = values.subspan(begin, std::min(static_cast<size_t>(step), values.size() - begin));
     const double y = top + (high - *std::ranges::max_element(column)) / range * (kCurveHeight - 1);
     if (std::isfinite(last) && std::isfinite(y)) canvas.line(left + x - 1, last, left + x, y, kInk);
     last = y;

@@ -93,7 +93,11 @@ double TrainingLoop::gradients() {
     const auto loss = objective_.loss(batch) / static_cast<double>(parts);
     // Of several processes: gradients are summed here first, and averaged over all with the last part.
     const bool last = batch + 1 == (state_.step + 1) * parts;
-    processes_ != nullptr&& last ? processes_->backward(loss) : loss.backward();
+    if (processes_ != nullptr && last) {
+      processes_->backward(loss);
+    } else {
+      loss.backward();
+    }
     sum += loss.item<double>();
   }
   return processes_ == nullptr ? sum : processes_->mean(sum);

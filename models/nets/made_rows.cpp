@@ -5,6 +5,7 @@
 #include <cmath>
 #include <vector>
 
+#include "models/nets/best_target.h"
 #include "models/nets/vector_math.h"
 
 namespace melflow::models {
@@ -32,11 +33,6 @@ template <typename T>
   }
 }
 
-#if defined(__x86_64__)
-#define MELFLOW_BEST_TARGET __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
-#else
-#define MELFLOW_BEST_TARGET
-#endif
 MELFLOW_BEST_TARGET void weigh(float* sum, const float* w, int64_t stride, const float* rows, int64_t step, int64_t n,
                                int64_t items) {
   accumulate(sum, w, stride, rows, step, n, items);

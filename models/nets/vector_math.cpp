@@ -3,12 +3,7 @@
 #include <bit>
 #include <cmath>
 
-// Compiled for what the machine may have; the loader takes the best.
-#if defined(__x86_64__)
-#define MELFLOW_BEST_TARGET __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
-#else
-#define MELFLOW_BEST_TARGET
-#endif
+#include "models/nets/best_target.h"
 
 namespace melflow::models {
 namespace {

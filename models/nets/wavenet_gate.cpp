@@ -3,14 +3,10 @@
 #include <bit>
 #include <cstdint>
 
+#include "models/nets/best_target.h"
+
 namespace melflow::models {
 namespace {
-
-#if defined(__x86_64__)
-#define MELFLOW_BEST_TARGET __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
-#else
-#define MELFLOW_BEST_TARGET
-#endif
 
 /// eˣ for |x| ≤ 87: x = n·ln 2 + r, a polynomial in r (Cephes' expf), 2ⁿ by its bits. No branch, so that loops over it
 /// are vectorised.

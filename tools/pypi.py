@@ -1,0 +1,24 @@
+"""Packages from PyPI for the scripts of this folder, where the Python that runs them has none."""
+import importlib
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+RIVALS = Path(__file__).resolve().parent.parent / ".deps/rivals"
+
+
+def need(modules, packages):
+    """Returns where `modules` can be imported. Else installs `packages` into .deps/rivals and starts the script anew there."""
+    try:
+        for name in modules:
+            importlib.import_module(name)
+    except ImportError:
+        python = RIVALS / "bin/python"
+        if Path(sys.executable) == python:
+            raise
+        if not python.exists():
+            venv.create(RIVALS, with_pip=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *packages], check=True)
+        os.execv(python, [str(python), *sys.argv])
