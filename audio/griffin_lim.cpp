@@ -8,40 +8,10 @@
 #include <string>
 
 #include "audio/error.h"
+#include "audio/sparse_bank.h"
 
 namespace melflow::audio {
 namespace {
-
-/// The filterbank as its non-zero entries, band after band.
-struct SparseBank {
-  struct Entry {
-    int band, bin;
-    float weight;
-  };
-  std::vector<Entry> entries;
-  int bands, bins;
-
-  explicit SparseBank(const MelOptions& recipe) : bands(recipe.n_mels), bins(recipe.n_fft / 2 + 1) {
-    const std::vector<double> dense = mel_filterbank(recipe);
-    for (int m = 0; m < bands; ++m) {
-      for (int k = 0; k < bins; ++k) {
-        const double w = dense[static_cast<size_t>(m) * static_cast<size_t>(bins) + static_cast<size_t>(k)];
-        if (w > 0.0) entries.push_back({m, k, static_cast<float>(w)});
-      }
-    }
-  }
-
-  /// bands = bank · spectrum
-  void apply(const std::vector<float>& spectrum, std::vector<float>& out) const {
-    std::ranges::fill(out, 0.0f);
-    for (const Entry& e : entries) out[static_cast<size_t>(e.band)] += e.weight * spectrum[static_cast<size_t>(e.bin)];
-  }
-  /// bins = bankᵀ · values
-  void apply_transposed(const std::vector<float>& values, std::vector<float>& out) const {
-    std::ranges::fill(out, 0.0f);
-    for (const Entry& e : entries) out[static_cast<size_t>(e.bin)] += e.weight * values[static_cast<size_t>(e.band)];
-  }
-};
 
 /// Uniform in [0, 1) from a counter (SplitMix64, Steele et al. 2014): the same phases on every machine.
 double uniform(uint64_t seed, uint64_t counter) {

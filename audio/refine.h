@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "audio/mel.h"
+
+namespace melflow::audio {
+
+struct RefineOptions {
+  static constexpr int kMostPasses = 64;  ///< that are of any use
+
+  int passes = 8;  ///< over what is not given out yet, each time a frame is complete
+  int delay = 6;   ///< hops by which a sample is given out later than it came
+  /// Of the last pass's change, how much the next one goes on with (heavy ball; Perraudin et al. 2013 do so too).
+  double momentum = 0.85;
+
+  /// The least delay with which every sample has been in some complete frame.
+  static constexpr int least_delay(int n_fft, int hop_length) { return n_fft / hop_length - 1; }
+};
+
+/// Brings a sound nearer to the mel that it was made from: alternating projections, as Griffin & Lim (1984) have them,
+/// between signals and spectrograms with what is known. Here that is the mel alone: in each frame every band gets the
+/// gain that it lacks, and the bins of a band keep their proportions and phases, which are the voice's. On a window
+/// that slides over the sound, as real-time spectrogram inversion has it (Zhu, Beauregard & Wyse 2007): once a frame is
+/// complete, the frames that touch samples not yet given out are corrected `passes` times.
+/// What no band hears, above f_max, is left as it is but for what cannot be (refining_bank.h). `samples` are
+/// frames·hop_length; the answer is as long. This is the plain version, in double: the oracle of Refiner. Throws
+/// Error{bad_data} where the mel does not have the recipe's bands or as many frames, Error{config} where hop_length
+/// does not divide n_fft.
+std::vector<float> refine(std::span<const float> samples, const Mel& mel, const MelOptions& recipe,
+                          const RefineOptions& options = {});
+
+}  // namespace melflow::audio
