@@ -1,9 +1,9 @@
 #include "engine/kernels/convolve.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "audio/cpu_clones.h"
+#include "audio/lane_fft.h"
 
 namespace melflow::engine {
 
@@ -28,25 +28,16 @@ void unconvolve(const float* __restrict taps, size_t n_taps, float limit, float*
 }
 
 MELFLOW_CPU_CLONES
-double magnitude_distance(const std::complex<double>* spectrum, const float* magnitude, size_t count) {
-  constexpr size_t kLanes = 8;
-  const auto* parts = reinterpret_cast<const double*>(spectrum);
-  double sums[kLanes] = {};
-  size_t k = 0;
-  for (; k + kLanes <= count; k += kLanes) {
+void magnitude_distances(const float* __restrict spectra, const float* __restrict magnitude, size_t count,
+                         double* __restrict sums) {
+  constexpr size_t kLanes = audio::LaneFft::kLanes;
+  for (size_t k = 0; k < count; ++k, spectra += kLanes) {
+    const double target = magnitude[k];
     for (size_t lane = 0; lane < kLanes; ++lane) {
-      const double re = parts[2 * (k + lane)], im = parts[2 * (k + lane) + 1];
-      const double d = std::sqrt(re * re + im * im) - magnitude[k + lane];
+      const double d = spectra[lane] - target;
       sums[lane] += d * d;
     }
   }
-  for (; k < count; ++k) {
-    const double d = std::sqrt(std::norm(spectrum[k])) - magnitude[k];
-    sums[0] += d * d;
-  }
-  double sum = 0;
-  for (const double s : sums) sum += s;
-  return sum;
 }
 
 MELFLOW_CPU_CLONES

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <complex>
 #include <cstddef>
 
 namespace melflow::engine {
@@ -13,8 +12,8 @@ void convolve_into(const float* taps, size_t first_tap, size_t last_tap, const f
 /// taps with taps[0] = 1. Each sum runs over falling k.
 void unconvolve(const float* taps, size_t n_taps, float limit, float* x, size_t count);
 
-/// Σ_k (|spectrum[k]| - magnitude[k])², in eight partial sums.
-double magnitude_distance(const std::complex<double>* spectrum, const float* magnitude, size_t count);
+/// sums[lane] += Σ_k (spectra[k, lane] - magnitude[k])² for audio::LaneFft's magnitudes [count, kLanes].
+void magnitude_distances(const float* spectra, const float* magnitude, size_t count, double* sums);
 
 /// out[lags - 1 - l] = Σ_{j<length} now[j]·then[j - l] for 0 ≤ l < lags: the lags come out in reverse, which is how
 /// they lie in memory. `then` has lags - 1 samples before it.

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <complex>
 #include <limits>
 
 #include "audio/error.h"
@@ -22,6 +21,12 @@ float saturate(float x, double limit) {
   return x / std::sqrt(1.0f + r * r);
 }
 
+std::vector<int32_t> side_by_side() {
+  std::vector<int32_t> offsets;
+  for (int32_t t = 0; t < static_cast<int32_t>(kFft); ++t) offsets.push_back(t * audio::LaneFft::kLanes);
+  return offsets;
+}
+
 float sigmoid(float x) { return 1.0f / (1.0f + std::exp(-x)); }
 
 }  // namespace
@@ -33,12 +38,13 @@ BlockStream::BlockStream(std::shared_ptr<const BlockWeights> weights, Noise nois
       noise_(std::move(noise)),
       sigma_(sigma),
       guessed_frames_(guessed_frames),
-      fft_(kFft) {
+      window_(audio::hann_window(kFft)),
+      fft_(kFft),
+      lane_fft_(window_, side_by_side(), kFft / 2 + 1) {
   const auto& o = weights_->options;
   group_ = static_cast<size_t>(o.group_size);
   past_length_ = static_cast<size_t>(o.past);
   taps_ = static_cast<size_t>(o.filter_taps);
-  window_ = audio::hann_window(kFft);
   x_.assign(std::max(kHistory, past_length_), 0.0f);
   e_.assign(past_length_, 0.0f);
   seen_e_.resize(past_length_);
@@ -50,6 +56,8 @@ BlockStream::BlockStream(std::shared_ptr<const BlockWeights> weights, Noise nois
   gates_.resize(2 * h_.size());
   out_.resize(2 * group_);
   guess_.resize(group_);
+  candidates_.resize(kFft * audio::LaneFft::kLanes);
+  spectra_.resize((kFft / 2 + 1) * audio::LaneFft::kLanes);
 }
 
 void BlockStream::add(std::span<const float> frames, std::vector<float>& out) {
@@ -113,25 +121,39 @@ void BlockStream::continue_with(const BlockGuide& guide, std::span<const float> 
     e[t] = out_[t] + out_[group_ + t] * z[t];
     x[t] = guide.sigma * e[t] - from_past_[t];
   }
-  unconvolve(guide.taps.data(), taps_, guide.gain * static_cast<float>(BlockFlow::kFilterLimit), x.data(), group_);
+  const float limit = guide.gain * static_cast<float>(BlockFlow::kFilterLimit);
+  unconvolve(guide.taps.data(), taps_, limit, x.data(), group_);
+  // Louder than any recording: what the filter does not see, it cannot answer, and the sound would run away. So the
+  // noise is that of the loudest sample that it sees.
+  for (size_t t = 0; t < group_; ++t) {
+    const float seen = std::clamp(x[t], -limit, limit);
+    e[t] -= (x[t] - seen) / guide.sigma;
+    x[t] = seen;
+  }
 }
 
 size_t BlockStream::choose(const BlockGuide& guide, std::span<const float> draws) {
-  auto real = fft_.real();
+  constexpr size_t kLanes = audio::LaneFft::kLanes;
   const auto past = std::span(x_).last(kHistory - static_cast<size_t>(weights_->options.hop_length));
-  for (size_t i = 0; i < past.size(); ++i) real[i] = past[i] * window_[i];
-  std::fill(real.begin() + static_cast<ptrdiff_t>(past.size()), real.end(), 0.0);
+  for (size_t i = 0; i < past.size(); ++i) std::fill_n(candidates_.begin() + i * kLanes, kLanes, past[i]);
+  const size_t count = draws.size() / group_;
   std::vector<float> e(group_), x(group_);
   size_t best = 0;
   double least = std::numeric_limits<double>::infinity();
-  for (size_t draw = 0; draw < draws.size() / group_; ++draw) {
-    continue_with(guide, draws.subspan(draw * group_, group_), e, x);
-    for (size_t t = 0; t < group_; ++t) real[past.size() + t] = x[t] * window_[past.size() + t];
-    fft_.forward();
-    const double distance = magnitude_distance(fft_.spectrum().data(), guide.magnitude.data(), guide.magnitude.size());
-    if (distance < least) {
-      least = distance;
-      best = draw;
+  for (size_t first = 0; first < count; first += kLanes) {
+    const size_t lanes = std::min(kLanes, count - first);
+    for (size_t lane = 0; lane < lanes; ++lane) {
+      continue_with(guide, draws.subspan((first + lane) * group_, group_), e, x);
+      for (size_t t = 0; t < group_; ++t) candidates_[(past.size() + t) * kLanes + lane] = x[t];
+    }
+    lane_fft_.magnitudes(candidates_.data(), static_cast<int>(lanes), /*epsilon=*/0, spectra_.data());
+    double distances[kLanes] = {};
+    magnitude_distances(spectra_.data(), guide.magnitude.data(), guide.magnitude.size(), distances);
+    for (size_t lane = 0; lane < lanes; ++lane) {
+      if (distances[lane] < least) {
+        least = distances[lane];
+        best = first + lane;
+      }
     }
   }
   return best;

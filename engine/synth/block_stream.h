@@ -5,14 +5,15 @@
 #include <vector>
 
 #include "audio/fft.h"
+#include "audio/lane_fft.h"
 #include "engine/synth/block_guide.h"
 #include "engine/synth/stream.h"
 
 namespace melflow::engine {
 
-/// BlockFlow, block after block, without LibTorch in its path: models::BlockFlow::inverse is its oracle. State a
-/// stream: some 20 kB (twice that for a hasty one). Every block is computed by the same operations whatever the chunks
-/// were.
+/// BlockFlow, block after block, without LibTorch in its path: models::BlockFlow::inverse is its oracle, but that no
+/// sample is louder than what the filter sees (kFilterLimit). State a stream: some 130 kB (twice that for a hasty one).
+/// Every block is computed by the same operations whatever the chunks were.
 class BlockStream : public Stream {
  public:
   /// With `guessed_frames` > 0 it is as many frames ahead of what the encoder needs, whose place its last one takes.
@@ -44,6 +45,9 @@ class BlockStream : public Stream {
   size_t group_, past_length_, taps_;
   std::vector<double> window_;  // [kFft] Hann
   audio::RealFft fft_;
+  audio::LaneFft lane_fft_;             // of candidates for a block
+  std::vector<float> candidates_;       // [kFft, lanes]: the past and each block, silence behind it
+  std::vector<float> spectra_;          // [bins, lanes]
   std::vector<float> x_, e_;            // the past: [kInversionPast], [past], the newest last
   std::vector<float> seen_e_, seen_x_;  // [past], as the network sees them
   std::vector<float> from_past_;        // [group]: what the filter makes of the past alone

@@ -119,6 +119,29 @@ TEST(BlockStream, TakesTheDrawsThatTheModelTakes) {
   EXPECT_GT((expected - first).abs().max().item<double>(), 1e-3);
 }
 
+TEST(BlockStream, IsNoLouderThanItsFilterSees) {
+  const auto model = block_flow();
+  const auto source = stream_source(model);
+  const auto mel = small_mel(12);
+  constexpr double kSigma = 100;
+  const auto frames = frames_of(mel);
+  const auto wild = source->open(Noise(8), kSigma);
+  std::vector<float> samples;
+  wild->add(frames, samples);
+  wild->finish(samples);
+  const auto m = mel_tensor(mel)[0];
+  const double gain = (2 * m).exp().mean(0).add(models::BlockFlow::kLevelFloor).sqrt().max().item<double>();
+  const double limit = models::BlockFlow::kFilterLimit * gain;
+  const auto x = vector_tensor(samples);
+  EXPECT_LE(x.abs().max().item<double>(), 1.0001 * limit);
+  torch::InferenceMode guard;
+  const auto z = noise_tensor(Noise(8), 64, 0, 12 * 4) * kSigma;
+  EXPECT_GT(model->inverse(z, mel_tensor(mel)).value.abs().max().item<double>(), 2 * limit);  // otherwise nothing was
+  // It is a sound of the model's like any other: there is a noise that makes it.
+  const auto again = model->inverse(model->forward(x.unsqueeze(0), mel_tensor(mel)).value, mel_tensor(mel)).value[0];
+  EXPECT_LT((again - x).abs().max().item<double>(), 1e-3 * limit);
+}
+
 TEST(BlockStream, OptionsNameEveryTensorOfTheModel) {
   const auto model = block_flow();
   const auto shapes = model->options().tensors();
