@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "audio/error.h"
+#include "audio/refine.h"
 #include "engine/files/mel_file.h"
 #include "engine/files/safetensors.h"
 #include "engine/noise.h"
@@ -32,12 +33,15 @@ double number(const std::map<std::string, std::string>& metadata, const std::str
 }
 
 constexpr const char* kOwnKeys[] = {"format", "melflow_format_version", "model_config", "mel_recipe", "level", "sigma",
-                                    "draws"};
+                                    "draws", "refine"};
 
-int64_t draws(const std::map<std::string, std::string>& metadata, const std::string& name) {
-  const double count = number(metadata, "draws", 1, name);
-  if (count != std::floor(count) || count < 1 || count > static_cast<double>(kMostDraws)) {
-    throw Error(Exit::bad_data, name + ": metadata 'draws' is no whole number from 1 to " + std::to_string(kMostDraws));
+/// `least` where it is missing.
+int64_t whole_number(const std::map<std::string, std::string>& metadata, const std::string& key, int64_t least,
+                     int64_t most, const std::string& name) {
+  const double count = number(metadata, key, static_cast<double>(least), name);
+  if (count != std::floor(count) || count < static_cast<double>(least) || count > static_cast<double>(most)) {
+    throw Error(Exit::bad_data, name + ": metadata '" + key + "' is no whole number from " + std::to_string(least) +
+                                    " to " + std::to_string(most));
   }
   return static_cast<int64_t>(count);
 }
@@ -70,7 +74,8 @@ Voice own_voice(const std::map<std::string, std::string>& metadata, double weigh
   }
   voice.level = number(metadata, "level", 0.0, name);
   voice.sigma = number(metadata, "sigma", 1.0, name);
-  voice.draws = draws(metadata, name);
+  voice.draws = whole_number(metadata, "draws", 1, kMostDraws, name);
+  voice.refine = whole_number(metadata, "refine", 0, audio::RefineOptions::kMostPasses, name);
   if (voice.draws > 1 && !std::holds_alternative<models::BlockFlowOptions>(voice.options())) {
     throw Error(Exit::bad_data, name + ": metadata 'draws' is for the system block_flow alone");
   }
@@ -159,6 +164,7 @@ std::map<std::string, std::string> voice_metadata(const Voice& voice) {
   metadata["level"] = json(voice.level).dump();
   metadata["sigma"] = json(voice.sigma).dump();
   if (voice.draws != 1) metadata["draws"] = json(voice.draws).dump();
+  if (voice.refine != 0) metadata["refine"] = json(voice.refine).dump();
   return metadata;
 }
 

@@ -22,6 +22,7 @@ struct Voice {
   double level = 0.0;                       ///< RMS that recordings were brought to in training; 0: left as they were
   double sigma = 1.0;                       ///< the temperature at which the voice sounds best
   int64_t draws = 1;                        ///< draws of noise for each group, of which a BlockFlow takes the best
+  int64_t refine = 0;                       ///< passes that bring its sound nearer to the mel (audio/refine.h)
   std::map<std::string, std::string> card;  ///< licence, training_data, commit, …: text for people
 
   ModelOptions options() const { return parse_model_options(model_config, name); }

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "audio/error.h"
+#include "audio/refine.h"
 #include "engine/device.h"
 #include "engine/eval/evaluator.h"
 #include "engine/eval/html_report.h"
@@ -45,6 +46,9 @@ EvalArguments parse_arguments(CLI::App& app, std::vector<std::string> arguments)
   app.add_option("--seed", a.options.seed, "of the noise");
   app.add_option("--draws", a.options.draws, "of noise for each block, as synth takes them; left out: the voice's own")
       ->check(CLI::Range(int64_t{1}, engine::kMostDraws));
+  app.add_option("--refine", a.options.refine,
+                 "passes that bring the sound nearer to the mel, as synth has them; left out: the voice's own")
+      ->check(CLI::Range(0, audio::RefineOptions::kMostPasses));
   app.add_option("--denoise", a.options.denoise, "strength of the denoiser; 0: none")->check(CLI::Range(0.0, 10.0));
   app.add_option("--device", a.device, "cpu or cuda");
   app.add_option("--threads", a.threads, "of the CPU; 0: as many as there are")->check(CLI::Range(0, 1024));
@@ -75,10 +79,11 @@ std::string cell(double value) {
 void print_table(const engine::Evaluation& evaluation) {
   const auto voice = evaluation.mean(&engine::EvalItem::voice);
   const auto floor = evaluation.mean(&engine::EvalItem::griffin_lim);
-  std::printf("%-22s %12s %12s  %s\n", "measure", "voice", "Griffin-Lim", "better");
+  const auto noise = evaluation.mean(&engine::EvalItem::refined_noise);
+  std::printf("%-22s %12s %12s %14s  %s\n", "measure", "voice", "Griffin-Lim", "refined noise", "better");
   for (const auto& name : engine::kMeasures) {
-    std::printf("%-22s %12s %12s  %s\n", name.key, cell(voice.*name.value).c_str(), cell(floor.*name.value).c_str(),
-                name.better);
+    std::printf("%-22s %12s %12s %14s  %s\n", name.key, cell(voice.*name.value).c_str(),
+                cell(floor.*name.value).c_str(), cell(noise.*name.value).c_str(), name.better);
   }
   std::fflush(stdout);
 }

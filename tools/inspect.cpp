@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "audio/error.h"
+#include "audio/refine.h"
 #include "engine/files/checkpoint_file.h"
 #include "engine/files/inflate.h"
 #include "engine/files/npy.h"
@@ -50,7 +51,8 @@ void add_sums(const files::Checkpoint& checkpoint, uint64_t most, const std::str
 json voice_facts(const engine::Voice& voice, int64_t parameters) {
   const auto options = voice.options();
   const double frame_ms = 1e3 * static_cast<double>(voice.mel.hop_length) / voice.mel.sample_rate;
-  const auto lookahead = engine::reach(options).lookahead_frames, first = engine::first_sample_frames(options);
+  const auto lookahead = engine::reach(options).lookahead_frames;
+  const auto first = engine::first_sample_frames(options) + (voice.refine > 0 ? audio::RefineOptions{}.delay : 0);
   return {{"model", voice.model_config},
           {"parameters", parameters},
           {"lookahead_frames", lookahead},
@@ -60,6 +62,7 @@ json voice_facts(const engine::Voice& voice, int64_t parameters) {
           {"level", voice.level},
           {"sigma", voice.sigma},
           {"draws", voice.draws},
+          {"refine", voice.refine},
           {"card", voice.card}};
 }
 

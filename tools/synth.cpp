@@ -104,6 +104,7 @@ nlohmann::json synthesize(const SynthArguments& a, const VoiceOptions& v, const 
                       {"real_time_factor", seconds / took},
                       {"sigma", synthesizer.sigma()},
                       {"draws", noise.best_of(synthesizer.draws()).draws()},
+                      {"refine", synthesizer.refining_passes()},
                       {"seed", v.seed}};
   tell_snr(item, snr, path.string());
   return item;

@@ -1,6 +1,7 @@
 #include "tools/voice_options.h"
 
 #include "audio/error.h"
+#include "audio/refine.h"
 #include "engine/synth/gpu_stream.h"
 #include "tools/inputs.h"
 #include "tools/with_torch.h"
@@ -16,22 +17,32 @@ void VoiceOptions::add_to(CLI::App& app) {
                  "of noise for each block, of which a block voice takes the one that fits the mel best; 1: the first, "
                  "whatever it is; default: the voice's own")
       ->check(CLI::Range(int64_t{1}, engine::kMostDraws));
+  app.add_option(
+         "--refine", refine,
+         "passes over the sound that bring it nearer to the mel; 0: what the voice says, 70 ms earlier; default: "
+         "the voice's own")
+      ->check(CLI::Range(0, audio::RefineOptions::kMostPasses));
   app.add_option("--denoise", denoise, "strength of the denoiser; 0 leaves it out")->check(CLI::Range(0.0, 100.0));
   app.add_option("--device", device, "cpu or cuda");
   app.add_option("--precision", precision,
                  "fp32; bf16 or int8 for WaveGlow: faster, and not exact. Default on a GPU: bf16 for WaveGlow, whose "
                  "own kernels then run")
       ->check(CLI::IsMember({"fp32", "bf16", "int8"}));
-  app.add_option("--latency", latency,
-                 "milliseconds from a mel frame to its sound, at most: a voice that looks ahead further guesses what "
-                 "follows, and says how far off that was; 0: exact")
+  app.add_option(
+         "--latency", latency,
+         "milliseconds from a mel frame to its sound, at most: refining waits less or is left out; then a voice "
+         "that looks ahead further guesses what follows, and says how far off that was; 0: exact")
       ->check(CLI::Range(0.0, 60000.0));
   app.add_option("--threads", threads, "of the CPU; 0: as many as there are")->check(CLI::Range(0, 1024));
 }
 
 engine::Synthesizer VoiceOptions::open() const {
-  engine::SynthOptions options{
-      .sigma = sigma, .draws = draws, .denoise = denoise, .threads = threads, .latency = latency / 1000};
+  engine::SynthOptions options{.sigma = sigma,
+                               .draws = draws,
+                               .refine = refine,
+                               .denoise = denoise,
+                               .threads = threads,
+                               .latency = latency / 1000};
   if (device == "cuda") return open_cuda(options);
   if (device != "cpu") throw Error(Exit::usage, "--device " + device + ": unknown; use cpu or cuda");
   for (const auto p : engine::kPrecisions) {

@@ -10,6 +10,7 @@
 #include "audio/griffin_lim.h"
 #include "audio/quality.h"
 #include "engine/eval/pesq.h"
+#include "engine/eval/refined_noise.h"
 #include "engine/eval/score.h"
 #include "engine/tensors.h"
 
@@ -42,7 +43,7 @@ void add_pair(PesqRun& pesq, audio::Waveform reference, audio::Waveform degraded
 }
 
 EvalItem evaluate_one(const ModelVoice& voice, Synthesizer& synthesizer, const std::filesystem::path& path,
-                      const EvalOptions& options, PesqRun& pesq) {
+                      const EvalOptions& options, bool measure_noise, PesqRun& pesq) {
   const auto hop = voice.model->hop_length(), group = voice.model->group_size();
   auto recording = read_recording(path, voice);
   EvalItem item;
@@ -68,8 +69,24 @@ EvalItem evaluate_one(const ModelVoice& voice, Synthesizer& synthesizer, const s
 
   add_pair(pesq, recording.sound, item.synthesis);
   add_pair(pesq, recording.sound, item.floor_synthesis);
+  if (measure_noise) {
+    double noise_rate = 0;
+    auto noise = timed(noise_rate, [&] { return refined_noise(recording.mel, voice.mel, options.seed); });
+    item.refined_noise = measure(recording.sound, noise, voice.mel, group);
+    item.refined_noise.real_time_factor = noise_rate;
+    add_pair(pesq, recording.sound, std::move(noise));
+  }
   item.recording = std::move(recording.sound);
   return item;
+}
+
+bool refinable(const audio::MelOptions& recipe) {
+  try {
+    refined_noise({recipe.n_mels, 0, {}, recipe}, recipe, 0);
+    return true;
+  } catch (const Error&) {
+    return false;
+  }
 }
 
 /// What a first call costs (caches, threads, a GPU's start) belongs to no recording: a second of silence pays for it.
@@ -80,11 +97,12 @@ void warm_up(Synthesizer& synthesizer) {
   synthesizer(mel, Noise(0));
 }
 
-void take_pesq(Evaluation& out, const PesqRun::Result& result) {
+void take_pesq(Evaluation& out, size_t ways, const PesqRun::Result& result) {
   out.pesq_absent = result.absent;
   for (size_t i = 0; i < out.items.size(); ++i) {
-    out.items[i].voice.pesq = result.scores[2 * i];
-    out.items[i].griffin_lim.pesq = result.scores[2 * i + 1];
+    out.items[i].voice.pesq = result.scores[ways * i];
+    out.items[i].griffin_lim.pesq = result.scores[ways * i + 1];
+    if (ways > 2) out.items[i].refined_noise.pesq = result.scores[ways * i + 2];
   }
 }
 
@@ -138,16 +156,18 @@ Evaluation evaluate(const ModelVoice& voice, std::span<const std::filesystem::pa
   out.denoise = options.denoise;
   out.seed = options.seed;
   voice.model->to(options.device);
-  auto synthesizer =
-      synthesizer_of(voice, {.sigma = options.sigma, .draws = options.draws, .denoise = options.denoise});
+  auto synthesizer = synthesizer_of(
+      voice, {.sigma = options.sigma, .draws = options.draws, .refine = options.refine, .denoise = options.denoise});
   out.sigma = synthesizer.sigma();
   out.draws = synthesizer.draws();
+  out.refine = synthesizer.refining_passes();
   warm_up(synthesizer);
   PesqRun pesq;
+  const bool measure_noise = refinable(voice.mel);
   for (size_t i = 0; i < recordings.size() && !stop(); ++i) {
     report(i, recordings.size());
     try {
-      auto item = evaluate_one(voice, synthesizer, recordings[i], options, pesq);
+      auto item = evaluate_one(voice, synthesizer, recordings[i], options, measure_noise, pesq);
       if (out.items.size() >= options.keep_sounds) item.recording = item.synthesis = item.floor_synthesis = {};
       out.items.push_back(std::move(item));
     } catch (const Error& e) {
@@ -156,16 +176,18 @@ Evaluation evaluate(const ModelVoice& voice, std::span<const std::filesystem::pa
     }
   }
   report(recordings.size(), recordings.size());
-  if (!out.items.empty() && !stop()) take_pesq(out, pesq.finish(stop));
+  if (!out.items.empty() && !stop()) take_pesq(out, measure_noise ? 3 : 2, pesq.finish(stop));
   return out;
 }
 
 json to_json(const Evaluation& evaluation) {
   json out = measures_json(evaluation.mean(&EvalItem::voice));
   out["griffin_lim"] = measures_json(evaluation.mean(&EvalItem::griffin_lim));
+  out["refined_noise"] = measures_json(evaluation.mean(&EvalItem::refined_noise));
   out["voice"] = evaluation.voice;
   out["sigma"] = evaluation.sigma;
   out["draws"] = evaluation.draws;
+  out["refine"] = evaluation.refine;
   out["denoise"] = evaluation.denoise;
   out["seed"] = evaluation.seed;
   if (!evaluation.pesq_absent.empty()) out["pesq_absent"] = evaluation.pesq_absent;
@@ -174,6 +196,7 @@ json to_json(const Evaluation& evaluation) {
   for (const auto& item : evaluation.items) {
     auto one = measures_json(item.voice);
     one["griffin_lim"] = measures_json(item.griffin_lim);
+    one["refined_noise"] = measures_json(item.refined_noise);
     one["path"] = item.path.string();
     one["seconds"] = item.seconds;
     one["gain"] = item.gain;

@@ -50,6 +50,7 @@ Measures measure(const audio::Waveform& recording, const audio::Waveform& synthe
 struct EvalOptions {
   double sigma = -1.0;   ///< of the noise; negative: the voice's own
   int64_t draws = 0;     ///< of noise for each group; 0: the voice's own
+  int64_t refine = -1;   ///< passes that bring the sound nearer to the mel; negative: the voice's own
   float denoise = 0.0f;  ///< strength of the denoiser
   uint64_t seed = 0;     ///< of the noise, the same for every recording
   torch::Device device = torch::kCPU;
@@ -61,7 +62,7 @@ struct EvalOptions {
 struct EvalItem {
   std::filesystem::path path;
   double seconds = 0.0, gain = 1.0;
-  Measures voice, griffin_lim;
+  Measures voice, griffin_lim, refined_noise;
   std::vector<float> per_frame;                           ///< nats per sample of each mel frame
   audio::Waveform recording, synthesis, floor_synthesis;  ///< empty where not kept; the last is Griffin-Lim's
 };
@@ -70,7 +71,7 @@ struct Evaluation {
   std::string voice;      ///< name of its file
   audio::MelOptions mel;  ///< the voice's recipe
   double sigma = 1.0;
-  int64_t draws = 1;
+  int64_t draws = 1, refine = 0;
   float denoise = 0.0f;
   uint64_t seed = 0;
   std::vector<EvalItem> items;
@@ -81,13 +82,15 @@ struct Evaluation {
   Measures mean(Measures EvalItem::*part) const;
 };
 
-/// Synthesises every recording from its own mel and measures it; Griffin-Lim from the same mel beside it, as the floor
-/// to beat. A recording that fails is told in `failures`. `report` hears of (finished, of how many).
+/// Synthesises every recording from its own mel and measures it; from the same mel beside it, as the floors to beat,
+/// Griffin-Lim and refined noise (refined_noise.h; not known where the recipe does not allow it). A recording that
+/// fails is told in `failures`. `report` hears of (finished, of how many).
 Evaluation evaluate(const ModelVoice& voice, std::span<const std::filesystem::path> recordings,
                     const EvalOptions& options, const std::function<bool()>& stop,
                     const std::function<void(size_t, size_t)>& report);
 
-/// The means under the names of kMeasures, "griffin_lim" with its own, and "recordings" with one such object each.
+/// The means under the names of kMeasures, "griffin_lim" and "refined_noise" with their own, and "recordings" with one
+/// such object each.
 nlohmann::json to_json(const Evaluation& evaluation);
 
 }  // namespace melflow::engine

@@ -17,14 +17,14 @@ using files::html_escaped;
 
 std::string number(double value, int digits = 4) { return files::html_number(value, digits); }
 
-std::string row(const MeasureName& name, const Measures& voice, const Measures& floor) {
-  return std::string("<tr><td>") + name.key + "</td><td>" + number(voice.*name.value) + "</td><td>" +
-         number(floor.*name.value) + "</td><td>" + name.better + "</td></tr>\n";
-}
-
-std::string table(const Measures& voice, const Measures& floor) {
-  std::string out = "<table><tr><th>measure</th><th>voice</th><th>Griffin-Lim</th><th>better</th></tr>\n";
-  for (const auto& name : kMeasures) out += row(name, voice, floor);
+std::string table(const Measures& voice, const Measures& griffin_lim, const Measures& noise) {
+  std::string out =
+      "<table><tr><th>measure</th><th>voice</th><th>Griffin-Lim</th><th>refined noise</th><th>better</th></tr>\n";
+  for (const auto& name : kMeasures) {
+    out += std::string("<tr><td>") + name.key;
+    for (const auto* way : {&voice, &griffin_lim, &noise}) out += "</td><td>" + number(way->*name.value);
+    out += std::string("</td><td>") + name.better + "</td></tr>\n";
+  }
   return out + "</table>\n";
 }
 
@@ -92,7 +92,8 @@ std::string section(const EvalItem& item, audio::MelExtractor& extract) {
          player("recording", item.recording) + player("voice", item.synthesis) +
          player("Griffin-Lim", item.floor_synthesis) + "</div>\n" + panel("recording", recording, recipe) +
          panel("voice", voice, recipe) + likelihood_line(item.per_frame, item.seconds) +
-         "<details><summary>Measures</summary>" + table(item.voice, item.griffin_lim) + "</details></section>\n";
+         "<details><summary>Measures</summary>" + table(item.voice, item.griffin_lim, item.refined_noise) +
+         "</details></section>\n";
 }
 
 }  // namespace
@@ -103,11 +104,14 @@ std::string html_report(const Evaluation& evaluation) {
   std::string out = files::html_head("melflow eval");
   out += "<h1>" + html_escaped(std::filesystem::path(evaluation.voice).filename().string()) + "</h1>\n<p>" +
          std::to_string(evaluation.items.size()) + " recordings, " + number(seconds, 1) + " s; sigma " +
-         number(evaluation.sigma, 3) + ", draws " + std::to_string(evaluation.draws) + ", denoiser " +
-         number(evaluation.denoise, 3) + ", seed " + std::to_string(evaluation.seed) +
-         ". Each was synthesised from its own mel; Griffin-Lim from the same mel is the floor to beat.</p>\n";
+         number(evaluation.sigma, 3) + ", draws " + std::to_string(evaluation.draws) + ", refining passes " +
+         std::to_string(evaluation.refine) + ", denoiser " + number(evaluation.denoise, 3) + ", seed " +
+         std::to_string(evaluation.seed) +
+         ". Each was synthesised from its own mel; Griffin-Lim and refined noise from the same mel are the floors to "
+         "beat.</p>\n";
   if (!evaluation.pesq_absent.empty()) out += "<p>No PESQ: " + html_escaped(evaluation.pesq_absent) + ".</p>\n";
-  out += table(evaluation.mean(&EvalItem::voice), evaluation.mean(&EvalItem::griffin_lim));
+  out += table(evaluation.mean(&EvalItem::voice), evaluation.mean(&EvalItem::griffin_lim),
+               evaluation.mean(&EvalItem::refined_noise));
   out += recordings_table(evaluation);
   if (!evaluation.failures.empty()) {
     out += "<p>Failed:</p><ul>\n";

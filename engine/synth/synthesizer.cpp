@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "audio/error.h"
+#include "audio/refiner.h"
 #include "engine/synth/denoiser.h"
 
 namespace melflow::engine {
@@ -36,6 +37,29 @@ class DenoisedStream : public Stream {
   std::vector<float> raw_;
 };
 
+/// A stream whose samples are brought nearer to the mel before they come out.
+class RefinedStream : public Stream {
+ public:
+  RefinedStream(std::unique_ptr<Stream> inner, audio::Refiner refiner)
+      : inner_(std::move(inner)), refiner_(std::move(refiner)) {}
+  void add(std::span<const float> frames, std::vector<float>& out) override {
+    inner_->add(frames, raw_);
+    refiner_.push(frames, raw_, out);
+    raw_.clear();
+  }
+  void finish(std::vector<float>& out) override {
+    inner_->finish(raw_);
+    refiner_.push({}, raw_, out);
+    refiner_.finish(out);
+  }
+  std::optional<double> snr_db() const override { return inner_->snr_db(); }
+
+ private:
+  std::unique_ptr<Stream> inner_;
+  audio::Refiner refiner_;
+  std::vector<float> raw_;
+};
+
 }  // namespace
 
 Synthesizer::Synthesizer(Voice voice, std::shared_ptr<const StreamSource> source, const SynthOptions& options)
@@ -43,12 +67,30 @@ Synthesizer::Synthesizer(Voice voice, std::shared_ptr<const StreamSource> source
       sigma_(options.sigma < 0 ? voice_.sigma : options.sigma),
       draws_(options.draws < 1 ? voice_.draws : options.draws),
       denoise_(options.denoise),
-      latency_(options.latency),
       source_(std::move(source)) {
   if (draws_ > 1 && !std::holds_alternative<models::BlockFlowOptions>(voice_.options())) {
     throw Error(Exit::usage, voice_.name + ": no block voice, so it cannot take the best of several draws of noise");
   }
+  refining_.passes = static_cast<int>(options.refine < 0 ? voice_.refine : options.refine);
+  refining_.delay = std::max(refining_.delay, least_refining_delay());
+  if (options.latency > 0) keep_to_latency(options.latency);
+  if (refining_.passes > 0) audio::Refiner(voice_.mel, refining_);  // throws where that cannot be done
   if (denoise_ > 0) denoiser_bias_ = denoiser_bias(*source_, voice_.mel.n_mels);
+}
+
+void Synthesizer::keep_to_latency(double seconds) {
+  const int64_t needed = first_sample_frames(voice_.options());
+  const double denoiser = denoise_ > 0 ? static_cast<double>(Denoiser::kFft) / voice_.mel.sample_rate : 0.0;
+  const auto frames = static_cast<int64_t>((seconds - denoiser) / frame_seconds() + 1e-9);
+  refining_.delay = static_cast<int>(std::min<int64_t>(refining_.delay, frames - needed));
+  if (refining_.delay < least_refining_delay()) refining_.passes = 0;
+  if (frames >= needed) return;
+  hurry_ = frames;
+  if (frames >= 1 && source_->open_hasty(Noise(0), sigma_, frames)) return;
+  const auto milliseconds = [](double s) { return std::to_string(std::lround(1000 * s)) + " ms"; };
+  throw Error(Exit::usage, voice_.name + ": cannot speak " + milliseconds(seconds) +
+                               " after its mel; without --latency and --refine it takes " +
+                               milliseconds(static_cast<double>(needed) * frame_seconds() + denoiser));
 }
 
 Synthesizer::Synthesizer(const VoiceFile& file, const SynthOptions& options)
@@ -56,31 +98,18 @@ Synthesizer::Synthesizer(const VoiceFile& file, const SynthOptions& options)
                   packed_source(file.voice().options(), file.tensors(), {options.threads, options.precision}),
                   options) {}
 
-std::unique_ptr<Stream> Synthesizer::open_bare_stream(const Noise& noise) const {
-  if (latency_ <= 0) return source_->open(noise, sigma_);
-  const int64_t needed = first_sample_frames(voice_.options());
-  const double frame = static_cast<double>(voice_.mel.hop_length) / voice_.mel.sample_rate;
-  const double denoiser = denoise_ > 0 ? static_cast<double>(Denoiser::kFft) / voice_.mel.sample_rate : 0.0;
-  const auto frames = static_cast<int64_t>((latency_ - denoiser) / frame + 1e-9);
-  if (frames >= needed) return source_->open(noise, sigma_);
-  auto stream = frames < 1 ? nullptr : source_->open_hasty(noise, sigma_, frames);
-  if (stream) return stream;
-  const auto milliseconds = [](double seconds) { return std::to_string(std::lround(1000 * seconds)) + " ms"; };
-  throw Error(Exit::usage, voice_.name + ": cannot speak " + milliseconds(latency_) +
-                               " after its mel; without --latency it takes " +
-                               milliseconds(static_cast<double>(needed) * frame + denoiser));
-}
-
 std::unique_ptr<Stream> Synthesizer::open_stream(const Noise& noise) const {
-  auto stream = open_bare_stream(noise.best_of(draws_));
-  if (denoise_ <= 0) return stream;
-  return std::make_unique<DenoisedStream>(std::move(stream), Denoiser(denoiser_bias_, denoise_));
+  const auto candidates = noise.best_of(draws_);
+  auto stream = hurry_ ? source_->open_hasty(candidates, sigma_, *hurry_) : source_->open(candidates, sigma_);
+  if (denoise_ > 0) stream = std::make_unique<DenoisedStream>(std::move(stream), Denoiser(denoiser_bias_, denoise_));
+  if (refining_.passes == 0) return stream;
+  return std::make_unique<RefinedStream>(std::move(stream), audio::Refiner(voice_.mel, refining_));
 }
 
 /// Far enough before sample `start` for everything behind it to be as from the beginning.
 int64_t Synthesizer::frame_to_begin_at(int64_t start) const {
   const auto reach = engine::reach(voice_.options());
-  if (reach.endless) return 0;
+  if (reach.endless || refining_.passes > 0) return 0;
   const int64_t hop = voice_.mel.hop_length, denoiser = denoise_ > 0 ? Denoiser::kReach : 0;
   const auto frame = (start - denoiser) / hop - reach.history_frames;
   // The denoiser's frames lie on a grid of their own.

@@ -2,10 +2,12 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "audio/mel.h"
+#include "audio/refine.h"
 #include "audio/waveform.h"
 #include "engine/files/mel_frames.h"
 #include "engine/noise.h"
@@ -17,10 +19,12 @@ namespace melflow::engine {
 struct SynthOptions {
   double sigma = -1.0;   ///< standard deviation of the noise; negative: the voice's own
   int64_t draws = 0;     ///< of noise for each group, of which a BlockFlow takes the best; 0: the voice's own
+  int64_t refine = -1;   ///< passes that bring the sound nearer to the mel (audio/refine.h); negative: the voice's own
   float denoise = 0.0f;  ///< strength of the denoiser; 0 leaves it out
   Precision precision = Precision::fp32;
   int threads = 0;  ///< of the CPU; 0: default_threads()
-  /// Seconds from a mel frame to its sound, at most, where the voice's own would be more: then the sound is not exact.
+  /// Seconds from a mel frame to its sound, at most, where the voice's own would be more: then what refines it waits
+  /// less, or is left out; and if that is not enough, the voice guesses what follows, and its sound is not exact.
   /// 0: exact.
   double latency = 0.0;
 };
@@ -29,7 +33,7 @@ struct SynthOptions {
 class Synthesizer {
  public:
   /// `source` opens streams of the voice's model. Throws Error{usage} where a voice that is no BlockFlow is to take the
-  /// best of several draws.
+  /// best of several draws, Error{config} where a sound with the voice's recipe cannot be refined (audio/refiner.h).
   Synthesizer(Voice voice, std::shared_ptr<const StreamSource> source, const SynthOptions& options);
   /// On the CPU, without LibTorch.
   Synthesizer(const VoiceFile& file, const SynthOptions& options);
@@ -38,7 +42,7 @@ class Synthesizer {
 
   /// Hands the samples (frames·hop_length in all) to the sink as they are computed, in memory that does not grow with
   /// the mel. From sample `start` on: the same samples as from the beginning, for which WaveGlow computes no more than
-  /// it sees of the past; a voice whose past never ends computes all of it.
+  /// it sees of the past; a voice whose past never ends, and what refines any voice, compute all of it.
   /// Answers Stream::snr_db.
   std::optional<double> run(const files::MelFrames& mel, const Noise& noise, const Sink& sink, int64_t start = 0) const;
 
@@ -56,16 +60,25 @@ class Synthesizer {
   const Voice& voice() const { return voice_; }
   double sigma() const { return sigma_; }
   int64_t draws() const { return draws_; }
+  /// None where `latency` leaves no time for them.
+  int64_t refining_passes() const { return refining_.passes; }
+  /// Hops by which they delay the sound; 0 without them.
+  int64_t refining_delay() const { return refining_.passes > 0 ? refining_.delay : 0; }
 
  private:
   int64_t frame_to_begin_at(int64_t start) const;
-  std::unique_ptr<Stream> open_bare_stream(const Noise& noise) const;
+  double frame_seconds() const { return static_cast<double>(voice_.mel.hop_length) / voice_.mel.sample_rate; }
+  int least_refining_delay() const {
+    return audio::RefineOptions::least_delay(voice_.mel.n_fft, voice_.mel.hop_length);
+  }
+  void keep_to_latency(double seconds);
 
   Voice voice_;
   double sigma_;
   int64_t draws_;
   float denoise_;
-  double latency_;
+  audio::RefineOptions refining_;
+  std::optional<int64_t> hurry_;  // frames that the bare voice may look ahead, where it would look further
   std::shared_ptr<const StreamSource> source_;
   std::vector<float> denoiser_bias_;
 };

@@ -2,6 +2,7 @@
 
 #include "audio/error.h"
 #include "audio/nearest.h"
+#include "audio/refine.h"
 #include "engine/model_options.h"
 #include "engine/noise.h"
 #include "engine/options_json.h"
@@ -26,6 +27,7 @@ void fields(TrainConfig& c, Visit&& visit) {
   visit("mels", c.mels);
   visit("sigma", c.sigma);
   visit("draws", c.draws);
+  visit("refine", c.refine);
   visit("name", c.name);
   visit("licence", c.licence);
   visit("training_data", c.training_data);
@@ -146,6 +148,10 @@ TrainConfig parse_train_config(const json& input, const std::vector<std::string>
   if (config.draws < 1 || config.draws > (chooses ? kMostDraws : 1)) {
     throw Error(Exit::config, name + ": train.draws must be 1, or up to " + std::to_string(kMostDraws) +
                                   " for a model of the system block_flow");
+  }
+  if (config.refine < 0 || config.refine > audio::RefineOptions::kMostPasses) {
+    throw Error(Exit::config,
+                name + ": train.refine must be from 0 to " + std::to_string(audio::RefineOptions::kMostPasses));
   }
   config.validate(name);
   return config;

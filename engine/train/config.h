@@ -35,6 +35,7 @@ struct TrainConfig : LoopOptions {
   bool mels = false;            ///< take the mels that lie beside recordings instead of computing them
   double sigma = 1.0;           ///< temperature of samples, recorded in the voice
   int64_t draws = 1;            ///< of noise for each block, of which a BlockFlow takes the best; recorded too
+  int64_t refine = 0;           ///< passes that bring samples nearer to their mel; recorded too
   std::string name = "voice", licence = "", training_data = "";  ///< for the voice's card
 };
 

@@ -107,6 +107,7 @@ ModelVoice Trainer::averaged_voice(const Weights& average, const TrainState& sta
                     .level = config_.level,
                     .sigma = config_.sigma,
                     .draws = config_.draws,
+                    .refine = config_.refine,
                     .card = {{"name", config_.name},
                              {"licence", config_.licence},
                              {"training_data", config_.training_data},

@@ -204,8 +204,10 @@ TEST(Evaluator, MeasuresAVoiceBesideGriffinLimAndGoesOnAfterABadFile) {
     if (key == "pesq" || key == "pitch_error_cents") continue;  // a random voice has no pitch
     EXPECT_TRUE(std::isfinite(item.voice.*name.value)) << key;
     EXPECT_EQ(std::isfinite(item.griffin_lim.*name.value), key != "nats_per_sample") << key;
+    EXPECT_EQ(std::isfinite(item.refined_noise.*name.value), key != "nats_per_sample") << key;
   }
   EXPECT_LT(item.griffin_lim.mel_l1, item.voice.mel_l1);  // the random voice is beaten by far
+  EXPECT_LT(item.refined_noise.mel_l1, item.voice.mel_l1);
   EXPECT_FALSE(result.pesq_absent.empty());
 
   const auto json = to_json(result);

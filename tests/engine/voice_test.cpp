@@ -46,6 +46,7 @@ TEST(VoiceFile, RoundTripKeepsEverything) {
   auto voice = small_voice();
   voice.level = 0.08;
   voice.sigma = 0.7;
+  voice.refine = 8;
   voice.card["licence"] = "CC0-1.0";
   save_voice(folder / "v.safetensors", voice, AtomicFile::Existing::refuse);
   const auto back = load_voice(folder / "v.safetensors");
@@ -53,6 +54,7 @@ TEST(VoiceFile, RoundTripKeepsEverything) {
   EXPECT_EQ(back.mel, voice.mel);
   EXPECT_EQ(back.level, 0.08);
   EXPECT_EQ(back.sigma, 0.7);
+  EXPECT_EQ(back.refine, 8);
   EXPECT_EQ(back.card, voice.card);
   const auto a = voice.model->named_parameters(), b = back.model->named_parameters();
   for (const auto& p : a) EXPECT_TRUE(torch::equal(p.value(), b[p.key()])) << p.key();
@@ -107,6 +109,15 @@ TEST(VoiceFile, DrawsAreForBlockVoicesAndFew) {
   EXPECT_EQ(with_draws("1"), "");
   EXPECT_NE(with_draws("16").find("block_flow"), std::string::npos) << with_draws("16");
   for (const char* wrong : {"0", "65", "2.5", "many"}) EXPECT_NE(with_draws(wrong).find("'draws'"), std::string::npos);
+}
+
+TEST(VoiceFile, TellsHowManyPassesRefineIt) {
+  const auto with = [](const std::string& passes) {
+    return loading_changed([&](auto& metadata, auto&) { metadata["refine"] = passes; });
+  };
+  EXPECT_EQ(with("0"), "");
+  EXPECT_EQ(with("64"), "");
+  for (const char* wrong : {"-1", "65", "2.5", "[]"}) EXPECT_NE(with(wrong).find("'refine'"), std::string::npos);
 }
 
 TEST(Synthesizer, TheSameSeedGivesTheSameSamplesAndAnotherSeedOthers) {

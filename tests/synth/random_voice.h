@@ -25,6 +25,7 @@ struct RandomVoice {
     voice.model_config = engine::model_config(options);
     voice.mel.n_mels = static_cast<int>(engine::n_mels(options));
     voice.mel.hop_length = static_cast<int>(engine::hop_length(options));
+    voice.mel.n_fft = voice.mel.win_length = 4 * voice.mel.hop_length;
   }
   RandomVoice(const RandomVoice&) = delete;
   RandomVoice& operator=(const RandomVoice&) = delete;
