@@ -32,8 +32,8 @@ double number(const std::map<std::string, std::string>& metadata, const std::str
   return parsed.get<double>();
 }
 
-constexpr const char* kOwnKeys[] = {"format", "melflow_format_version", "model_config", "mel_recipe", "level", "sigma",
-                                    "draws", "refine"};
+constexpr const char* kOwnKeys[] = {
+    "format", "melflow_format_version", "model_config", "mel_recipe", "level", "sigma", "draws", "refine"};
 
 /// `least` where it is missing.
 int64_t whole_number(const std::map<std::string, std::string>& metadata, const std::string& key, int64_t least,
