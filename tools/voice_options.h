@@ -14,7 +14,7 @@ struct VoiceOptions {
   std::string voice, device = "cpu", precision;  ///< empty: the device's own
   double sigma = -1, latency = 0;                ///< latency: ms
   uint64_t seed = 0;
-  int64_t draws = 0;  ///< 0: the voice's own
+  int64_t draws = 0;    ///< 0: the voice's own
   int64_t refine = -1;  ///< negative: the voice's own
   float denoise = 0;
   int threads = 0;

@@ -74,8 +74,16 @@ Synthesizer::Synthesizer(Voice voice, std::shared_ptr<const StreamSource> source
   refining_.passes = static_cast<int>(options.refine < 0 ? voice_.refine : options.refine);
   refining_.delay = std::max(refining_.delay, least_refining_delay());
   if (options.latency > 0) keep_to_latency(options.latency);
-  if (refining_.passes > 0) audio::Refiner(voice_.mel, refining_);  // throws where that cannot be done
+  if (refining_.passes > 0) require_refinable();
   if (denoise_ > 0) denoiser_bias_ = denoiser_bias(*source_, voice_.mel.n_mels);
+}
+
+void Synthesizer::require_refinable() const {
+  try {
+    audio::Refiner(voice_.mel, refining_);
+  } catch (const Error& e) {
+    throw Error(Exit::usage, voice_.name + ": " + e.what() + "; speak it with --refine 0");
+  }
 }
 
 void Synthesizer::keep_to_latency(double seconds) {

@@ -33,7 +33,7 @@ struct SynthOptions {
 class Synthesizer {
  public:
   /// `source` opens streams of the voice's model. Throws Error{usage} where a voice that is no BlockFlow is to take the
-  /// best of several draws, Error{config} where a sound with the voice's recipe cannot be refined (audio/refiner.h).
+  /// best of several draws, or a sound of the voice's recipe to be refined that cannot be (audio/refiner.h).
   Synthesizer(Voice voice, std::shared_ptr<const StreamSource> source, const SynthOptions& options);
   /// On the CPU, without LibTorch.
   Synthesizer(const VoiceFile& file, const SynthOptions& options);
@@ -71,6 +71,7 @@ class Synthesizer {
   int least_refining_delay() const {
     return audio::RefineOptions::least_delay(voice_.mel.n_fft, voice_.mel.hop_length);
   }
+  void require_refinable() const;
   void keep_to_latency(double seconds);
 
   Voice voice_;

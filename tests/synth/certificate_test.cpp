@@ -217,6 +217,20 @@ TEST(HastyStream, AVoiceThatFeedsOnItsPastHurriesToo) {
   EXPECT_TRUE(std::isinf(*hurried->snr_db()));
 }
 
+TEST(Refining, WantsFramesOfAPowerOfTwo) {
+  RandomVoice voice(melflow::testing::tiny_block_flow());
+  voice.voice.mel.n_fft = voice.voice.mel.win_length = 192;  // three hops
+  EXPECT_NO_THROW(voice.synthesizer({.threads = 1}));
+  try {
+    voice.synthesizer({.refine = 1, .threads = 1});
+    FAIL() << "refined";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), Exit::usage);
+    EXPECT_NE(std::string(e.what()).find("random: "), std::string::npos) << e.what();
+    EXPECT_NE(std::string(e.what()).find("--refine 0"), std::string::npos) << e.what();
+  }
+}
+
 /// Time for refining with less delay, then for none of it, then a guessed mel.
 TEST(HastyStream, RefiningWaitsLessFirst) {
   const RandomVoice voice(melflow::testing::tiny_block_flow());

@@ -54,8 +54,8 @@ TEST_F(Streaming, SoundLeavesBeforeTheEndOfTheInput) {
   in.close_reader();
   out.close_writer();
   in.write(frames.substr(0, frames.size() / 2));
-  // All that 24 frames let out, 5 of them being what the voice looks ahead and 6 what refining waits for: read while the
-  // pipe stays open.
+  // All that 24 frames let out, 5 of them being what the voice looks ahead and 6 what refining waits for: read while
+  // the pipe stays open.
   constexpr size_t kFirst = (24 - 5 - 6) * 256 * 2;
   const auto first = out.read(kFirst);
   EXPECT_EQ(first, expected.substr(0, kFirst));
