@@ -67,6 +67,12 @@ std::span<const LaneFftKernels* const> runnable_lane_fft_kernels() {
 
 bool LaneFft::serves(int n) { return n >= 32 && n <= 16384 && std::has_single_bit(static_cast<unsigned>(n)); }
 
+std::vector<int32_t> LaneFft::side_by_side(int n) {
+  std::vector<int32_t> offsets;
+  for (int t = 0; t < n; ++t) offsets.push_back(t * kLanes);
+  return offsets;
+}
+
 LaneFft::LaneFft(std::span<const double> window, std::span<const int32_t> offset, int bins,
                  const LaneFftKernels& kernels)
     : leaf_(static_cast<int>(window.size())), bins_(bins), kernels_(&kernels) {

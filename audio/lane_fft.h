@@ -40,6 +40,9 @@ class LaneFft {
   /// Powers of two from 32 to 16384.
   static bool serves(int n);
 
+  /// Offsets of frames that lie side by side, [n, kLanes].
+  static std::vector<int32_t> side_by_side(int n);
+
   /// Frames of window.size() samples, which serves() must hold for. Sample t of frame `lane` is
   /// window[t]·samples[offset[t] + lane]; the first `bins` bins are wanted, at most n/2 + 1.
   LaneFft(std::span<const double> window, std::span<const int32_t> offset, int bins,

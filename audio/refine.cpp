@@ -116,6 +116,12 @@ class Plain {
 
 }  // namespace
 
+RefineOptions RefineOptions::of(const MelOptions& recipe, int64_t passes) {
+  RefineOptions out{.passes = static_cast<int>(passes)};
+  out.delay = std::max(out.delay, least_delay(recipe));
+  return out;
+}
+
 std::vector<float> refine(std::span<const float> samples, const Mel& mel, const MelOptions& recipe,
                           const RefineOptions& options) {
   if (mel.n_mels != recipe.n_mels ||

@@ -17,7 +17,9 @@ struct RefineOptions {
   double momentum = 0.85;
 
   /// The least delay with which every sample has been in some complete frame.
-  static constexpr int least_delay(int n_fft, int hop_length) { return n_fft / hop_length - 1; }
+  static int least_delay(const MelOptions& recipe) { return recipe.n_fft / recipe.hop_length - 1; }
+  /// The usual ones; their delay is no less than that.
+  static RefineOptions of(const MelOptions& recipe, int64_t passes);
 };
 
 /// Brings a sound nearer to the mel that it was made from: alternating projections, as Griffin & Lim (1984) have them,

@@ -22,21 +22,8 @@ std::vector<int32_t> in_rows(const MelOptions& recipe, int64_t stride) {
   return out;
 }
 
-/// The same, in frames side by side.
-std::vector<int32_t> side_by_side(int n) {
-  std::vector<int32_t> out;
-  for (int t = 0; t < n; ++t) out.push_back(t * LaneFft::kLanes);
-  return out;
-}
-
 const MelOptions& checked(const MelOptions& recipe, const RefineOptions& options) {
-  const auto wants = [](const std::string& what) { throw Error(Exit::config, "refining a sound wants " + what); };
-  if (!LaneFft::serves(recipe.n_fft)) wants("an n_fft that is a power of two, not " + std::to_string(recipe.n_fft));
-  const int least = RefineOptions::least_delay(recipe.n_fft, recipe.hop_length), most = LaneFft::kLanes - 1;
-  if (options.delay < least || options.delay > most) {
-    wants("a delay from " + std::to_string(least) + " to " + std::to_string(most) + " hops, not " +
-          std::to_string(options.delay));
-  }
+  if (const auto why = Refiner::why_not(recipe, options); !why.empty()) throw Error(Exit::config, why);
   return recipe;
 }
 
@@ -131,6 +118,17 @@ void overlap_add(const double* __restrict spectrum, const float* __restrict scal
 
 }  // namespace
 
+std::string Refiner::why_not(const MelOptions& recipe, const RefineOptions& options) {
+  if (!LaneFft::serves(recipe.n_fft)) {
+    return "refining a sound wants an n_fft that is a power of two, not " + std::to_string(recipe.n_fft);
+  }
+  if (auto why = RefiningBank::why_not(recipe); !why.empty()) return why;
+  const int least = RefineOptions::least_delay(recipe), most = LaneFft::kLanes - 1;
+  if (options.delay >= least && options.delay <= most) return "";
+  return "refining a sound wants a delay from " + std::to_string(least) + " to " + std::to_string(most) +
+         " hops, not " + std::to_string(options.delay);
+}
+
 Refiner::Refiner(const MelOptions& recipe, const RefineOptions& options)
     : recipe_(checked(recipe, options)),
       options_(options),
@@ -140,7 +138,7 @@ Refiner::Refiner(const MelOptions& recipe, const RefineOptions& options)
       bank_(recipe),
       stride_(rows_in_frame_ + LaneFft::kLanes),
       analysis_(bank_.window(), in_rows(recipe, stride_), recipe.stft().bins()),
-      synthesis_(std::vector<double>(static_cast<size_t>(recipe.n_fft), 1.0), side_by_side(recipe.n_fft),
+      synthesis_(std::vector<double>(static_cast<size_t>(recipe.n_fft), 1.0), LaneFft::side_by_side(recipe.n_fft),
                  recipe.stft().bins()) {
   const auto n = static_cast<size_t>(recipe.n_fft), bins = n / 2 + 1;
   const auto &window = bank_.window(), &overlap = bank_.overlap();
@@ -177,10 +175,10 @@ void Refiner::push(std::span<const float> frames, std::span<const float> samples
 
 void Refiner::take_rows(std::vector<float>& out) {
   const auto bands = static_cast<size_t>(bank_.bands());
-  size_t used = 0;
+  size_t used = 0, seen = 0;  // of waiting_ and targets_
   for (; waiting_.size() - used >= static_cast<size_t>(hop_); used += static_cast<size_t>(hop_)) {
     const bool begins_frame = rows_ + 1 >= rows_in_frame_;
-    if (begins_frame && targets_.size() < bands) break;  // its frame is still to come, or there is none
+    if (begins_frame && targets_.size() - seen < bands) break;  // its frame is still to come, or there is none
     if (frames_ > options_.delay) drop_row();
     for (int64_t t = 0; t < hop_; ++t) {
       const auto place = static_cast<size_t>(t * stride_ + rows_ - first_row_);
@@ -189,13 +187,14 @@ void Refiner::take_rows(std::vector<float>& out) {
     }
     ++rows_;
     if (!begins_frame) continue;
-    for (size_t m = 0; m < bands; ++m) wanted_[m * kLanes + static_cast<size_t>(frames_)] = targets_[m];
-    targets_.erase(targets_.begin(), targets_.begin() + static_cast<ptrdiff_t>(bands));
+    for (size_t m = 0; m < bands; ++m) wanted_[m * kLanes + static_cast<size_t>(frames_)] = targets_[seen + m];
+    seen += bands;
     ++frames_;
     correct();
     give(rows_ - options_.delay, out);
   }
   waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<ptrdiff_t>(used));
+  targets_.erase(targets_.begin(), targets_.begin() + static_cast<ptrdiff_t>(seen));
 }
 
 /// The oldest frame leaves the window.

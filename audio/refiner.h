@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "audio/lane_fft.h"
@@ -14,9 +15,11 @@ namespace melflow::audio {
 /// samples however they and the frames are cut; memory does not grow.
 class Refiner {
  public:
-  /// Throws Error{config} where the recipe's n_fft is no power of two that hop_length divides, or the delay is less
-  /// than RefineOptions::least_delay or more than there are lanes for.
+  /// Throws Error{config} where why_not() says something.
   Refiner(const MelOptions& recipe, const RefineOptions& options);
+  /// Why a sound of the recipe cannot be refined so: n_fft is no power of two that hop_length divides, or the delay is
+  /// less than RefineOptions::least_delay or more than there are lanes for. Empty where it can.
+  static std::string why_not(const MelOptions& recipe, const RefineOptions& options);
 
   /// Takes frames [count, n_mels] and samples, any number of each: of every frame hop_length samples belong to it.
   /// Appends those that are finished to out, RefineOptions::delay hops after they came.

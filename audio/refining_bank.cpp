@@ -36,6 +36,12 @@ SparseBank spread(SparseBank bank) {
 
 }  // namespace
 
+std::string RefiningBank::why_not(const MelOptions& recipe) {
+  if (recipe.n_fft % recipe.hop_length == 0) return "";
+  return "refining a sound wants a hop_length that divides n_fft (" + std::to_string(recipe.n_fft) + "), not " +
+         std::to_string(recipe.hop_length);
+}
+
 RefiningBank::RefiningBank(const MelOptions& recipe)
     : bank_(with_treble(SparseBank(recipe))),
       spreading_(spread(bank_)),
@@ -43,10 +49,7 @@ RefiningBank::RefiningBank(const MelOptions& recipe)
       top_octave_(static_cast<size_t>(recipe.n_mels)),
       window_(static_cast<size_t>(recipe.n_fft)),
       overlap_(static_cast<size_t>(recipe.hop_length)) {
-  if (recipe.n_fft % recipe.hop_length != 0) {
-    throw Error(Exit::config, "a sound can be refined only where hop_length (" + std::to_string(recipe.hop_length) +
-                                  ") divides n_fft (" + std::to_string(recipe.n_fft) + ")");
-  }
+  if (const auto why = why_not(recipe); !why.empty()) throw Error(Exit::config, why);
   const double octave = recipe.f_max / 2 * recipe.n_fft / recipe.sample_rate;  // its first bin
   std::vector<bool> below(top_octave_.size());
   for (const auto& e : bank_.entries) {

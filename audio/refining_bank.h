@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "audio/sparse_bank.h"
@@ -12,8 +13,10 @@ namespace melflow::audio {
 /// hears above f_max, which is not to be brought to anything but kept from being absurd.
 class RefiningBank {
  public:
-  /// Throws Error{config} where hop_length does not divide n_fft.
+  /// Throws Error{config} where why_not() says something.
   explicit RefiningBank(const MelOptions& recipe);
+  /// Why a sound of the recipe cannot be refined: hop_length does not divide n_fft; empty where it does.
+  static std::string why_not(const MelOptions& recipe);
 
   /// Limits of a band's gain in one pass; the treble's most is 1.
   static constexpr float kLeastGain = 0.135335283f, kMostGain = 7.38905610f;  // e^∓2

@@ -80,15 +80,6 @@ EvalItem evaluate_one(const ModelVoice& voice, Synthesizer& synthesizer, const s
   return item;
 }
 
-bool refinable(const audio::MelOptions& recipe) {
-  try {
-    refined_noise({recipe.n_mels, 0, {}, recipe}, recipe, 0);
-    return true;
-  } catch (const Error&) {
-    return false;
-  }
-}
-
 /// What a first call costs (caches, threads, a GPU's start) belongs to no recording: a second of silence pays for it.
 void warm_up(Synthesizer& synthesizer) {
   const auto& recipe = synthesizer.voice().mel;
@@ -163,7 +154,7 @@ Evaluation evaluate(const ModelVoice& voice, std::span<const std::filesystem::pa
   out.refine = synthesizer.refining_passes();
   warm_up(synthesizer);
   PesqRun pesq;
-  const bool measure_noise = refinable(voice.mel);
+  const bool measure_noise = can_refine_noise(voice.mel);
   for (size_t i = 0; i < recordings.size() && !stop(); ++i) {
     report(i, recordings.size());
     try {

@@ -21,12 +21,6 @@ float saturate(float x, double limit) {
   return x / std::sqrt(1.0f + r * r);
 }
 
-std::vector<int32_t> side_by_side() {
-  std::vector<int32_t> offsets;
-  for (int32_t t = 0; t < static_cast<int32_t>(kFft); ++t) offsets.push_back(t * audio::LaneFft::kLanes);
-  return offsets;
-}
-
 float sigmoid(float x) { return 1.0f / (1.0f + std::exp(-x)); }
 
 }  // namespace
@@ -40,7 +34,7 @@ BlockStream::BlockStream(std::shared_ptr<const BlockWeights> weights, Noise nois
       guessed_frames_(guessed_frames),
       window_(audio::hann_window(kFft)),
       fft_(kFft),
-      lane_fft_(window_, side_by_side(), kFft / 2 + 1) {
+      lane_fft_(window_, audio::LaneFft::side_by_side(kFft), kFft / 2 + 1) {
   const auto& o = weights_->options;
   group_ = static_cast<size_t>(o.group_size);
   past_length_ = static_cast<size_t>(o.past);

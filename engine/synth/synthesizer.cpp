@@ -67,23 +67,16 @@ Synthesizer::Synthesizer(Voice voice, std::shared_ptr<const StreamSource> source
       sigma_(options.sigma < 0 ? voice_.sigma : options.sigma),
       draws_(options.draws < 1 ? voice_.draws : options.draws),
       denoise_(options.denoise),
+      refining_(audio::RefineOptions::of(voice_.mel, options.refine < 0 ? voice_.refine : options.refine)),
       source_(std::move(source)) {
   if (draws_ > 1 && !std::holds_alternative<models::BlockFlowOptions>(voice_.options())) {
     throw Error(Exit::usage, voice_.name + ": no block voice, so it cannot take the best of several draws of noise");
   }
-  refining_.passes = static_cast<int>(options.refine < 0 ? voice_.refine : options.refine);
-  refining_.delay = std::max(refining_.delay, least_refining_delay());
   if (options.latency > 0) keep_to_latency(options.latency);
-  if (refining_.passes > 0) require_refinable();
-  if (denoise_ > 0) denoiser_bias_ = denoiser_bias(*source_, voice_.mel.n_mels);
-}
-
-void Synthesizer::require_refinable() const {
-  try {
-    audio::Refiner(voice_.mel, refining_);
-  } catch (const Error& e) {
-    throw Error(Exit::usage, voice_.name + ": " + e.what() + "; speak it with --refine 0");
+  if (const auto why = audio::Refiner::why_not(voice_.mel, refining_); refining_.passes > 0 && !why.empty()) {
+    throw Error(Exit::usage, voice_.name + ": " + why + "; speak it with --refine 0");
   }
+  if (denoise_ > 0) denoiser_bias_ = denoiser_bias(*source_, voice_.mel.n_mels);
 }
 
 void Synthesizer::keep_to_latency(double seconds) {
@@ -91,7 +84,7 @@ void Synthesizer::keep_to_latency(double seconds) {
   const double denoiser = denoise_ > 0 ? static_cast<double>(Denoiser::kFft) / voice_.mel.sample_rate : 0.0;
   const auto frames = static_cast<int64_t>((seconds - denoiser) / frame_seconds() + 1e-9);
   refining_.delay = static_cast<int>(std::min<int64_t>(refining_.delay, frames - needed));
-  if (refining_.delay < least_refining_delay()) refining_.passes = 0;
+  if (refining_.delay < audio::RefineOptions::least_delay(voice_.mel)) refining_.passes = 0;
   if (frames >= needed) return;
   hurry_ = frames;
   if (frames >= 1 && source_->open_hasty(Noise(0), sigma_, frames)) return;

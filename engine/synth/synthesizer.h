@@ -68,10 +68,6 @@ class Synthesizer {
  private:
   int64_t frame_to_begin_at(int64_t start) const;
   double frame_seconds() const { return static_cast<double>(voice_.mel.hop_length) / voice_.mel.sample_rate; }
-  int least_refining_delay() const {
-    return audio::RefineOptions::least_delay(voice_.mel.n_fft, voice_.mel.hop_length);
-  }
-  void require_refinable() const;
   void keep_to_latency(double seconds);
 
   Voice voice_;

@@ -18,6 +18,15 @@ struct Spoken {
   std::vector<float> samples;  ///< that the mel is not of
 };
 
+Mel first_frames(const Mel& mel, int frames) {
+  Mel out{mel.n_mels, frames, {}, {}};
+  for (int m = 0; m < mel.n_mels; ++m) {
+    const auto row = mel.values.begin() + static_cast<ptrdiff_t>(m) * mel.frames;
+    out.values.insert(out.values.end(), row, row + frames);
+  }
+  return out;
+}
+
 /// Tones and noise that come and go, and another sound of the same length, which has another mel.
 Spoken spoken(int frames, MelOptions recipe = {}, unsigned seed = 1) {
   std::mt19937 random(seed);
@@ -34,12 +43,7 @@ Spoken spoken(int frames, MelOptions recipe = {}, unsigned seed = 1) {
   }
   out.mel = MelExtractor(recipe)(truth);
   // Of the frames hop_length samples each belong to one, as in what a voice speaks.
-  Mel cut{out.mel.n_mels, frames, {}, {}};
-  for (int m = 0; m < cut.n_mels; ++m) {
-    const auto row = out.mel.values.begin() + static_cast<ptrdiff_t>(m) * out.mel.frames;
-    cut.values.insert(cut.values.end(), row, row + frames);
-  }
-  out.mel = cut;
+  out.mel = first_frames(out.mel, frames);
   return out;
 }
 
@@ -119,12 +123,8 @@ TEST_P(Refining, InLanesIsThePlainOne) {
     const auto s = spoken(std::max(frames, 4), GetParam().recipe);
     auto cut = s;
     cut.samples.resize(static_cast<size_t>(frames * s.recipe.hop_length));
-    cut.mel = {s.mel.n_mels, frames, {}, {}};
-    for (int m = 0; m < s.mel.n_mels; ++m) {
-      const auto row = s.mel.values.begin() + static_cast<ptrdiff_t>(m) * s.mel.frames;
-      cut.mel.values.insert(cut.mel.values.end(), row, row + frames);
-    }
-    for (const int delay : {RefineOptions::least_delay(s.recipe.n_fft, s.recipe.hop_length), 7, 12}) {
+    cut.mel = first_frames(s.mel, frames);
+    for (const int delay : {RefineOptions::least_delay(s.recipe), 7, 12}) {
       const RefineOptions options{.passes = 3, .delay = delay};
       const auto plain = refine(cut.samples, cut.mel, cut.recipe, options);
       const auto fast = in_pieces(cut, options, 1, [] { return 1000; });
