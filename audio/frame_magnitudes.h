@@ -15,7 +15,7 @@ namespace melflow::audio {
 /// frame after frame. The digits of a frame depend on its samples alone. One object serves one thread.
 class FrameMagnitudes {
  public:
-  static constexpr int kLanes = LaneFft::kLanes;
+  static constexpr int kLanes = kFftLanes;
 
   /// The first `bins` bins, sqrt(|X[k]|² + epsilon): the sum in double, the root in single precision.
   FrameMagnitudes(const StftOptions& options, int bins, double epsilon);

@@ -5,10 +5,11 @@
 #include <cmath>
 #include <cstddef>
 #include <numbers>
+#include <type_traits>
 
 namespace melflow::audio {
 
-extern const LaneFftKernels kPortableLaneFftKernels, kAvx2LaneFftKernels, kAvx512LaneFftKernels;
+extern const LaneFftKernelSet kPortableLaneFftKernels, kAvx2LaneFftKernels, kAvx512LaneFftKernels;
 
 namespace {
 
@@ -24,13 +25,26 @@ bool has_v4() {
 }
 #endif
 
-std::vector<const LaneFftKernels*> find_runnable() {
-  std::vector<const LaneFftKernels*> out;
+std::vector<const LaneFftKernelSet*> runnable_sets() {
+  std::vector<const LaneFftKernelSet*> out;
 #ifdef MELFLOW_X86_KERNELS
   if (has_v4()) out.push_back(&kAvx512LaneFftKernels);
   if (has_v3()) out.push_back(&kAvx2LaneFftKernels);
 #endif
   out.push_back(&kPortableLaneFftKernels);
+  return out;
+}
+
+template <typename Real>
+std::vector<const LaneFftKernels<Real>*> find_runnable() {
+  std::vector<const LaneFftKernels<Real>*> out;
+  for (const auto* set : runnable_sets()) {
+    if constexpr (std::is_same_v<Real, double>) {
+      out.push_back(&set->doubles);
+    } else {
+      out.push_back(&set->floats);
+    }
+  }
   return out;
 }
 
@@ -44,14 +58,15 @@ void append_leaves(int first, int step, int n, int leaf, std::vector<int>& order
   for (int r = 0; r < 8; ++r) append_leaves(first + r * step, 8 * step, n, leaf, order);
 }
 
-std::vector<double> twiddles(int leaf, int n) {
-  std::vector<double> out;
+template <typename Real>
+std::vector<Real> twiddles(int leaf, int n) {
+  std::vector<Real> out;
   for (int length = leaf; length < n; length *= 8) {
     for (int k = 1; k < length / 2; ++k) {
       for (int r = 1; r < 8; ++r) {
         const double angle = -2.0 * std::numbers::pi * r * k / (8.0 * length);
-        out.push_back(std::cos(angle));
-        out.push_back(std::sin(angle));
+        out.push_back(static_cast<Real>(std::cos(angle)));
+        out.push_back(static_cast<Real>(std::sin(angle)));
       }
     }
   }
@@ -60,21 +75,27 @@ std::vector<double> twiddles(int leaf, int n) {
 
 }  // namespace
 
-std::span<const LaneFftKernels* const> runnable_lane_fft_kernels() {
-  static const std::vector<const LaneFftKernels*> runnable = find_runnable();
+template <typename Real>
+std::span<const LaneFftKernels<Real>* const> runnable_lane_fft_kernels() {
+  static const std::vector<const LaneFftKernels<Real>*> runnable = find_runnable<Real>();
   return runnable;
 }
 
-bool LaneFft::serves(int n) { return n >= 32 && n <= 16384 && std::has_single_bit(static_cast<unsigned>(n)); }
+template <typename Real>
+bool BasicLaneFft<Real>::serves(int n) {
+  return n >= 32 && n <= 16384 && std::has_single_bit(static_cast<unsigned>(n));
+}
 
-std::vector<int32_t> LaneFft::side_by_side(int n) {
+template <typename Real>
+std::vector<int32_t> BasicLaneFft<Real>::side_by_side(int n) {
   std::vector<int32_t> offsets;
-  for (int t = 0; t < n; ++t) offsets.push_back(t * kLanes);
+  for (int t = 0; t < n; ++t) offsets.push_back(t * kFftLanes);
   return offsets;
 }
 
-LaneFft::LaneFft(std::span<const double> window, std::span<const int32_t> offset, int bins,
-                 const LaneFftKernels& kernels)
+template <typename Real>
+BasicLaneFft<Real>::BasicLaneFft(std::span<const double> window, std::span<const int32_t> offset, int bins,
+                                 const LaneFftKernels<Real>& kernels)
     : leaf_(static_cast<int>(window.size())), bins_(bins), kernels_(&kernels) {
   const auto n = static_cast<int>(window.size());
   assert(serves(n) && offset.size() == window.size() && bins >= 1 && bins <= n / 2 + 1);
@@ -83,26 +104,33 @@ LaneFft::LaneFft(std::span<const double> window, std::span<const int32_t> offset
   append_leaves(0, 1, n, leaf_, order);
   for (const int t : order) {
     offset_.push_back(offset[static_cast<size_t>(t)]);
-    window_.push_back(window[static_cast<size_t>(t)]);
+    window_.push_back(static_cast<Real>(window[static_cast<size_t>(t)]));
   }
-  twiddle_ = twiddles(leaf_, n);
+  twiddle_ = twiddles<Real>(leaf_, n);
   size_t vectors = 0;
   for (int length = 8 * leaf_; length <= n; length *= 8) vectors += static_cast<size_t>(length);
-  work_.resize(vectors * static_cast<size_t>(kernels.width) / 8);
+  work_.resize(vectors * static_cast<size_t>(kernels.width) * sizeof(Real) / sizeof(Line));
 }
 
-void LaneFft::magnitudes(const float* samples, int count, double epsilon, float* out) {
-  assert(count <= kLanes);
+template <typename Real>
+void BasicLaneFft<Real>::magnitudes(const float* samples, int count, Real epsilon, float* out) {
+  assert(count <= kFftLanes);
   for (int lane = 0; lane < count; lane += kernels_->width) {
     kernels_->magnitudes(plan(), samples + lane, epsilon, work_.data()->values, out + lane);
   }
 }
 
-void LaneFft::spectrum(const float* samples, int count, double* out) {
-  assert(count <= kLanes);
+template <typename Real>
+void BasicLaneFft<Real>::spectrum(const float* samples, int count, Real* out) {
+  assert(count <= kFftLanes);
   for (int lane = 0; lane < count; lane += kernels_->width) {
     kernels_->spectrum(plan(), samples + lane, work_.data()->values, out + lane);
   }
 }
+
+template std::span<const LaneFftKernels<double>* const> runnable_lane_fft_kernels();
+template std::span<const LaneFftKernels<float>* const> runnable_lane_fft_kernels();
+template class BasicLaneFft<double>;
+template class BasicLaneFft<float>;
 
 }  // namespace melflow::audio

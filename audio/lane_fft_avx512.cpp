@@ -1,5 +1,6 @@
 #include "audio/lane_fft_kernels.h"
 
 namespace melflow::audio {
-extern const LaneFftKernels kAvx512LaneFftKernels = make_lane_fft_kernels<8>("avx512");
+extern const LaneFftKernelSet kAvx512LaneFftKernels = {make_lane_fft_kernels<double, 8>("avx512"),
+                                                       make_lane_fft_kernels<float, 8>("avx512")};
 }  // namespace melflow::audio

@@ -3,6 +3,7 @@
 // newer CPU can be linked into an older one's path.
 #pragma once
 
+#include <type_traits>
 #include <utility>
 
 #include "audio/lane_fft.h"
@@ -13,22 +14,30 @@ namespace {
 // What is below is to be one function, whose values stay in registers.
 #define MELFLOW_INLINE [[gnu::always_inline]] inline
 
-constexpr double kRootHalf = 0.70710678118654752440, kCosPi8 = 0.92387953251128675613, kSinPi8 = 0.38268343236508977173;
-
 /// Vectors as GCC and Clang know them.
-template <int kWidth>
+template <typename Real, int kWidth>
 struct Lanes {
-  typedef double Doubles __attribute__((vector_size(8 * kWidth)));
-  typedef float Floats __attribute__((vector_size(4 * kWidth)));
-  typedef double StoredDoubles __attribute__((vector_size(8 * kWidth), may_alias));
-  typedef float UnalignedFloats __attribute__((vector_size(4 * kWidth), aligned(4), may_alias));
+  typedef Real Values __attribute__((vector_size(sizeof(Real) * kWidth)));
+  typedef float Floats __attribute__((vector_size(sizeof(float) * kWidth)));
+  typedef Real Stored __attribute__((vector_size(sizeof(Real) * kWidth), may_alias));
+  typedef float UnalignedFloats __attribute__((vector_size(sizeof(float) * kWidth), aligned(4), may_alias));
 };
 
 /// As a list of lanes, because GCC 12 makes one instruction of it, and three of a converted vector.
-template <int kWidth, int... kLane>
-MELFLOW_INLINE typename Lanes<kWidth>::Doubles as_doubles(const float* p, std::integer_sequence<int, kLane...>) {
-  return typename Lanes<kWidth>::Doubles{p[kLane]...};
+template <typename Real, int kWidth, int... kLane>
+MELFLOW_INLINE typename Lanes<Real, kWidth>::Values load(const float* p, std::integer_sequence<int, kLane...>) {
+  return typename Lanes<Real, kWidth>::Values{p[kLane]...};
 }
+
+/// The type of a vector's lanes, and what is known of the unit circle in it.
+template <typename D>
+using LaneOf = std::remove_cvref_t<decltype(D{}[0])>;
+template <typename Real>
+constexpr Real kRootHalf = static_cast<Real>(0.70710678118654752440);
+template <typename Real>
+constexpr Real kCosPi8 = static_cast<Real>(0.92387953251128675613);
+template <typename Real>
+constexpr Real kSinPi8 = static_cast<Real>(0.38268343236508977173);
 
 template <typename D>
 struct Complex {
@@ -44,7 +53,7 @@ MELFLOW_INLINE Complex<D> operator-(Complex<D> a, Complex<D> b) {
 }
 /// a·w for one w in all lanes.
 template <typename D>
-MELFLOW_INLINE Complex<D> times(Complex<D> a, double re, double im) {
+MELFLOW_INLINE Complex<D> times(Complex<D> a, LaneOf<D> re, LaneOf<D> im) {
   return {a.re * re - a.im * im, a.re * im + a.im * re};
 }
 template <typename D>
@@ -59,15 +68,15 @@ MELFLOW_INLINE void odd_bins(const D (&d)[kHalf], Complex<D> (&out)[kHalf / 2]) 
   if constexpr (kHalf == 2) {
     out[0] = {d[0], -d[1]};
   } else if constexpr (kHalf == 4) {
-    const D re = (d[1] - d[3]) * kRootHalf, im = (d[1] + d[3]) * kRootHalf;
+    const D re = (d[1] - d[3]) * kRootHalf<LaneOf<D>>, im = (d[1] + d[3]) * kRootHalf<LaneOf<D>>;
     out[0] = {d[0] + re, -d[2] - im};
     out[1] = {d[0] - re, d[2] - im};
   } else {
     static_assert(kHalf == 8);
     // A complex transform of four, of which the last two bins are mirror images of bins below kHalf.
-    const Complex<D> y0{d[0], -d[4]}, y1 = times(Complex<D>{d[1], -d[5]}, kCosPi8, -kSinPi8),
-                                      y3 = times(Complex<D>{d[3], -d[7]}, kSinPi8, -kCosPi8),
-                                      y2{(d[2] - d[6]) * kRootHalf, (d[2] + d[6]) * -kRootHalf};
+    const Complex<D> y0{d[0], -d[4]}, y1 = times(Complex<D>{d[1], -d[5]}, kCosPi8<LaneOf<D>>, -kSinPi8<LaneOf<D>>),
+                                      y3 = times(Complex<D>{d[3], -d[7]}, kSinPi8<LaneOf<D>>, -kCosPi8<LaneOf<D>>),
+                                      y2{(d[2] - d[6]) * kRootHalf<LaneOf<D>>, (d[2] + d[6]) * -kRootHalf<LaneOf<D>>};
     const Complex<D> a = y0 + y2, b = y0 - y2, c = y1 + y3, e = times_minus_i(y1 - y3);
     out[0] = a + c;
     out[1] = {b.re - e.re, e.im - b.im};
@@ -107,10 +116,10 @@ MELFLOW_INLINE void real_transform(const D (&sum)[kHalf], const D (&difference)[
 }
 
 /// Takes the bins of a pass, to be the input of the next: as real_transform leaves them.
-template <int kWidth>
+template <typename Real, int kWidth>
 struct NextPass {
-  using D = typename Lanes<kWidth>::Doubles;
-  typename Lanes<kWidth>::StoredDoubles* out;
+  using D = typename Lanes<Real, kWidth>::Values;
+  typename Lanes<Real, kWidth>::Stored* out;
 
   MELFLOW_INLINE void operator()(int bin, Complex<D> value) const {
     out[2 * bin] = value.re;
@@ -123,19 +132,19 @@ struct NextPass {
 };
 
 /// Takes the bins of the last pass and writes their magnitudes.
-template <int kWidth>
+template <typename Real, int kWidth>
 struct Magnitudes {
-  using D = typename Lanes<kWidth>::Doubles;
-  using Floats = typename Lanes<kWidth>::Floats;
+  using D = typename Lanes<Real, kWidth>::Values;
+  using Floats = typename Lanes<Real, kWidth>::Floats;
   float* out;
   int bins;
-  double epsilon;
+  Real epsilon;
 
   MELFLOW_INLINE void operator()(int bin, Complex<D> value) const {
     if (bin >= bins) return;
     Floats power = __builtin_convertvector(value.re * value.re + value.im * value.im + epsilon, Floats);
     for (int lane = 0; lane < kWidth; ++lane) power[lane] = __builtin_sqrtf(power[lane]);
-    *reinterpret_cast<typename Lanes<kWidth>::UnalignedFloats*>(out + static_cast<long>(bin) * LaneFft::kLanes) = power;
+    *reinterpret_cast<typename Lanes<Real, kWidth>::UnalignedFloats*>(out + static_cast<long>(bin) * kFftLanes) = power;
   }
   MELFLOW_INLINE void ends(D first, D last, int last_bin) const {
     (*this)(0, {first, D{}});
@@ -144,17 +153,17 @@ struct Magnitudes {
 };
 
 /// Takes the bins of the last pass as they are.
-template <int kWidth>
+template <typename Real, int kWidth>
 struct Spectrum {
-  using D = typename Lanes<kWidth>::Doubles;
-  double* out;
+  using D = typename Lanes<Real, kWidth>::Values;
+  Real* out;
   int bins;
 
   MELFLOW_INLINE void operator()(int bin, Complex<D> value) const {
     if (bin >= bins) return;
     for (int lane = 0; lane < kWidth; ++lane) {
-      out[2L * bin * LaneFft::kLanes + lane] = value.re[lane];
-      out[(2L * bin + 1) * LaneFft::kLanes + lane] = value.im[lane];
+      out[2L * bin * kFftLanes + lane] = value.re[lane];
+      out[(2L * bin + 1) * kFftLanes + lane] = value.im[lane];
     }
   }
   MELFLOW_INLINE void ends(D first, D last, int last_bin) const {
@@ -178,17 +187,17 @@ MELFLOW_INLINE void butterfly(const Complex<D> (&b)[4], const Complex<D> (&c)[4]
   const Complex<D> u1{c[1].re + c[1].im, c[1].im - c[1].re}, u3{c[3].re - c[3].im, c[3].re + c[3].im};
   const Complex<D> p{c[0].re + c[2].im, c[0].im - c[2].re}, m{c[0].re - c[2].im, c[0].im + c[2].re};
   const Complex<D> q = u1 - u3, t = times_minus_i(u1 + u3);
-  sink(k + length, Complex<D>{p.re + q.re * kRootHalf, p.im + q.im * kRootHalf});
-  sink(k + 3 * length, Complex<D>{m.re + t.re * kRootHalf, m.im + t.im * kRootHalf});
-  sink(length - k, Complex<D>{m.re - t.re * kRootHalf, t.im * kRootHalf - m.im});
-  sink(3 * length - k, Complex<D>{p.re - q.re * kRootHalf, q.im * kRootHalf - p.im});
+  sink(k + length, Complex<D>{p.re + q.re * kRootHalf<LaneOf<D>>, p.im + q.im * kRootHalf<LaneOf<D>>});
+  sink(k + 3 * length, Complex<D>{m.re + t.re * kRootHalf<LaneOf<D>>, m.im + t.im * kRootHalf<LaneOf<D>>});
+  sink(length - k, Complex<D>{m.re - t.re * kRootHalf<LaneOf<D>>, t.im * kRootHalf<LaneOf<D>> - m.im});
+  sink(3 * length - k, Complex<D>{p.re - q.re * kRootHalf<LaneOf<D>>, q.im * kRootHalf<LaneOf<D>> - p.im});
 }
 
 /// One pass: eight transforms of `length`, of every eighth sample each, become one of 8·length.
-template <int kWidth, typename Sink>
-MELFLOW_INLINE void combine(const typename Lanes<kWidth>::StoredDoubles* in, int length, const double* twiddle,
+template <typename Real, int kWidth, typename Sink>
+MELFLOW_INLINE void combine(const typename Lanes<Real, kWidth>::Stored* in, int length, const Real* twiddle,
                             Sink sink) {
-  using D = typename Lanes<kWidth>::Doubles;
+  using D = typename Lanes<Real, kWidth>::Values;
   D first_sum[4], first_difference[4], out[8], middle[8];
   for (int r = 0; r < 4; ++r) {
     first_sum[r] = in[r * length] + in[(r + 4) * length];
@@ -218,12 +227,12 @@ MELFLOW_INLINE void combine(const typename Lanes<kWidth>::StoredDoubles* in, int
 }
 
 /// One real transform of kLeaf samples.
-template <int kWidth, int kLeaf>
-MELFLOW_INLINE void leaf(const float* samples, const int32_t* offset, const double* window,
-                         typename Lanes<kWidth>::StoredDoubles* out) {
-  using D = typename Lanes<kWidth>::Doubles;
+template <typename Real, int kWidth, int kLeaf>
+MELFLOW_INLINE void leaf(const float* samples, const int32_t* offset, const Real* window,
+                         typename Lanes<Real, kWidth>::Stored* out) {
+  using D = typename Lanes<Real, kWidth>::Values;
   const auto input = [&](int t) {
-    return as_doubles<kWidth>(samples + offset[t], std::make_integer_sequence<int, kWidth>()) * window[t];
+    return load<Real, kWidth>(samples + offset[t], std::make_integer_sequence<int, kWidth>()) * window[t];
   };
   constexpr int kHalf = kLeaf / 2;
   D sum[kHalf], difference[kHalf], bins[kLeaf];
@@ -238,52 +247,52 @@ MELFLOW_INLINE void leaf(const float* samples, const int32_t* offset, const doub
 
 /// The whole transform, depth first, so that what a pass reads is still in the cache. `work` has room for the input of
 /// each pass, one after the other.
-template <int kWidth, int kLeaf, typename Sink>
-[[gnu::noinline]] void transform(const LaneFftPlan& plan, const float* samples, double* work, Sink sink) {
-  using Stored = typename Lanes<kWidth>::StoredDoubles;
+template <typename Real, int kWidth, int kLeaf, typename Sink>
+[[gnu::noinline]] void transform(const LaneFftPlan<Real>& plan, const float* samples, Real* work, Sink sink) {
+  using Stored = typename Lanes<Real, kWidth>::Stored;
   auto* const leaves = reinterpret_cast<Stored*>(work);
   const int last = plan.passes - 1;
   const int count = 1 << (3 * plan.passes);
   const int32_t* offset = plan.offset;
-  const double* window = plan.window;
+  const Real* window = plan.window;
   for (int done = 0; done < count; offset += kLeaf, window += kLeaf) {
-    leaf<kWidth, kLeaf>(samples, offset, window, leaves + (done & 7) * kLeaf);
+    leaf<Real, kWidth, kLeaf>(samples, offset, window, leaves + (done & 7) * kLeaf);
     ++done;
     Stored* in = leaves;
-    const double* twiddle = plan.twiddle;
+    const Real* twiddle = plan.twiddle;
     int length = kLeaf;
     for (int pass = 0, rest = done; pass < last && (rest & 7) == 0; ++pass) {
       rest >>= 3;
       Stored* const next = in + 8 * length;
-      combine<kWidth>(in, length, twiddle, NextPass<kWidth>{next + ((rest - 1) & 7) * 8 * length});
+      combine<Real, kWidth>(in, length, twiddle, NextPass<Real, kWidth>{next + ((rest - 1) & 7) * 8 * length});
       twiddle += 14 * (length / 2 - 1);
       in = next;
       length *= 8;
     }
-    if (done == count) combine<kWidth>(in, length, twiddle, sink);
+    if (done == count) combine<Real, kWidth>(in, length, twiddle, sink);
   }
 }
 
-template <int kWidth, typename Sink>
-void transform_any(const LaneFftPlan& plan, const float* samples, double* work, Sink sink) {
-  if (plan.leaf == 4) transform<kWidth, 4>(plan, samples, work, sink);
-  if (plan.leaf == 8) transform<kWidth, 8>(plan, samples, work, sink);
-  if (plan.leaf == 16) transform<kWidth, 16>(plan, samples, work, sink);
+template <typename Real, int kWidth, typename Sink>
+void transform_any(const LaneFftPlan<Real>& plan, const float* samples, Real* work, Sink sink) {
+  if (plan.leaf == 4) transform<Real, kWidth, 4>(plan, samples, work, sink);
+  if (plan.leaf == 8) transform<Real, kWidth, 8>(plan, samples, work, sink);
+  if (plan.leaf == 16) transform<Real, kWidth, 16>(plan, samples, work, sink);
 }
 
-template <int kWidth>
-void magnitudes(const LaneFftPlan& plan, const float* samples, double epsilon, double* work, float* out) {
-  transform_any<kWidth>(plan, samples, work, Magnitudes<kWidth>{out, plan.bins, epsilon});
+template <typename Real, int kWidth>
+void magnitudes(const LaneFftPlan<Real>& plan, const float* samples, Real epsilon, Real* work, float* out) {
+  transform_any<Real, kWidth>(plan, samples, work, Magnitudes<Real, kWidth>{out, plan.bins, epsilon});
 }
 
-template <int kWidth>
-void spectrum(const LaneFftPlan& plan, const float* samples, double* work, double* out) {
-  transform_any<kWidth>(plan, samples, work, Spectrum<kWidth>{out, plan.bins});
+template <typename Real, int kWidth>
+void spectrum(const LaneFftPlan<Real>& plan, const float* samples, Real* work, Real* out) {
+  transform_any<Real, kWidth>(plan, samples, work, Spectrum<Real, kWidth>{out, plan.bins});
 }
 
-template <int kWidth>
-constexpr LaneFftKernels make_lane_fft_kernels(const char* name) {
-  return {name, kWidth, magnitudes<kWidth>, spectrum<kWidth>};
+template <typename Real, int kWidth>
+constexpr LaneFftKernels<Real> make_lane_fft_kernels(const char* name) {
+  return {name, kWidth, magnitudes<Real, kWidth>, spectrum<Real, kWidth>};
 }
 
 #undef MELFLOW_INLINE

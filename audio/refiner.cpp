@@ -11,7 +11,7 @@ namespace melflow::audio {
 namespace {
 
 // All that is computed for frames lies [.., kLanes]; loops go over the first `width` lanes, whole parts of them.
-constexpr size_t kLanes = LaneFft::kLanes, kPart = 8;
+constexpr size_t kLanes = kFftLanes, kPart = 8;
 
 /// Sample t of frame `lane`, in rows that lie transposed.
 std::vector<int32_t> in_rows(const MelOptions& recipe, int64_t stride) {
@@ -38,13 +38,12 @@ void go_on(float momentum, size_t n, float* __restrict x, float* __restrict v, f
 }
 
 MELFLOW_CPU_CLONES
-void magnitudes_of(const double* __restrict spectrum, double epsilon, size_t bins, size_t width,
-                   float* __restrict out) {
+void magnitudes_of(const float* __restrict spectrum, float epsilon, size_t bins, size_t width, float* __restrict out) {
   for (size_t k = 0; k < bins; ++k, spectrum += 2 * kLanes, out += kLanes) {
     for (size_t part = 0; part < width; part += kPart) {
       for (size_t l = part; l < part + kPart; ++l) {
-        const double re = spectrum[l], im = spectrum[kLanes + l];
-        out[l] = std::sqrt(static_cast<float>(re * re + im * im + epsilon));
+        const float re = spectrum[l], im = spectrum[kLanes + l];
+        out[l] = std::sqrt(re * re + im * im + epsilon);
       }
     }
   }
@@ -82,15 +81,15 @@ void gains_of_bands(const float* __restrict wanted, float floor, float most, siz
 /// The real sequence [n] whose spectrum's real part less its imaginary part is n times the inverse transform of
 /// (gain - 1)·spectrum: Hartley's transform is its own inverse (Bracewell 1983), so one direction serves both.
 MELFLOW_CPU_CLONES
-void arrange(const double* __restrict spectrum, const float* __restrict gains, size_t n, size_t width, float* out) {
+void arrange(const float* __restrict spectrum, const float* __restrict gains, size_t n, size_t width, float* out) {
   for (size_t k = 0; k <= n / 2; ++k, spectrum += 2 * kLanes, gains += kLanes) {
     float* low = out + k * kLanes;
     float* high = out + (n - k) % n * kLanes;
     for (size_t part = 0; part < width; part += kPart) {
       for (size_t l = part; l < part + kPart; ++l) {
-        const double re = spectrum[l], im = spectrum[kLanes + l], change = gains[l] - 1.0f;
-        high[l] = static_cast<float>(change * (re + im));
-        low[l] = static_cast<float>(change * (re - im));
+        const float re = spectrum[l], im = spectrum[kLanes + l], change = gains[l] - 1.0f;
+        high[l] = change * (re + im);
+        low[l] = change * (re - im);
       }
     }
   }
@@ -98,19 +97,19 @@ void arrange(const double* __restrict spectrum, const float* __restrict gains, s
 
 /// rows += scale·the inverse transform, of which sample t of frame `lane` belongs to rows[t % hop][t / hop + lane].
 MELFLOW_CPU_CLONES
-void overlap_add(const double* __restrict spectrum, const float* __restrict scale, size_t n, size_t hop, size_t stride,
+void overlap_add(const float* __restrict spectrum, const float* __restrict scale, size_t n, size_t hop, size_t stride,
                  size_t width, float* rows) {
   for (size_t k = 0; k <= n / 2; ++k, spectrum += 2 * kLanes) {
     const size_t mirrored = n - k;
     for (size_t part = 0; part < width; part += kPart) {
       float* low = rows + k % hop * stride + k / hop + part;
       for (size_t l = 0; l < kPart; ++l) {
-        low[l] += scale[k] * static_cast<float>(spectrum[part + l] - spectrum[kLanes + part + l]);
+        low[l] += scale[k] * (spectrum[part + l] - spectrum[kLanes + part + l]);
       }
       if (k == 0 || mirrored == k) continue;
       float* high = rows + mirrored % hop * stride + mirrored / hop + part;
       for (size_t l = 0; l < kPart; ++l) {
-        high[l] += scale[mirrored] * static_cast<float>(spectrum[part + l] + spectrum[kLanes + part + l]);
+        high[l] += scale[mirrored] * (spectrum[part + l] + spectrum[kLanes + part + l]);
       }
     }
   }
@@ -119,11 +118,11 @@ void overlap_add(const double* __restrict spectrum, const float* __restrict scal
 }  // namespace
 
 std::string Refiner::why_not(const MelOptions& recipe, const RefineOptions& options) {
-  if (!LaneFft::serves(recipe.n_fft)) {
+  if (!FloatLaneFft::serves(recipe.n_fft)) {
     return "refining a sound wants an n_fft that is a power of two, not " + std::to_string(recipe.n_fft);
   }
   if (auto why = RefiningBank::why_not(recipe); !why.empty()) return why;
-  const int least = RefineOptions::least_delay(recipe), most = LaneFft::kLanes - 1;
+  const int least = RefineOptions::least_delay(recipe), most = kFftLanes - 1;
   if (options.delay >= least && options.delay <= most) return "";
   return "refining a sound wants a delay from " + std::to_string(least) + " to " + std::to_string(most) +
          " hops, not " + std::to_string(options.delay);
@@ -136,9 +135,9 @@ Refiner::Refiner(const MelOptions& recipe, const RefineOptions& options)
       pad_(recipe.stft().pad_length()),
       rows_in_frame_(recipe.n_fft / recipe.hop_length),
       bank_(recipe),
-      stride_(rows_in_frame_ + LaneFft::kLanes),
+      stride_(rows_in_frame_ + kFftLanes),
       analysis_(bank_.window(), in_rows(recipe, stride_), recipe.stft().bins()),
-      synthesis_(std::vector<double>(static_cast<size_t>(recipe.n_fft), 1.0), LaneFft::side_by_side(recipe.n_fft),
+      synthesis_(std::vector<double>(static_cast<size_t>(recipe.n_fft), 1.0), FloatLaneFft::side_by_side(recipe.n_fft),
                  recipe.stft().bins()) {
   const auto n = static_cast<size_t>(recipe.n_fft), bins = n / 2 + 1;
   const auto &window = bank_.window(), &overlap = bank_.overlap();
@@ -207,7 +206,7 @@ void Refiner::drop_row() {
   };
   shift(x_, stride_);
   shift(v_, stride_);
-  shift(wanted_, LaneFft::kLanes);
+  shift(wanted_, kFftLanes);
   ++first_row_;
   --frames_;
 }
@@ -236,7 +235,8 @@ void Refiner::correct() {
 
 /// From the spectra: what each bin is to be multiplied by.
 void Refiner::find_gains(size_t frames, size_t width) {
-  magnitudes_of(spectrum_.data(), recipe_.magnitude_epsilon, bank_.heard().size(), width, gains_.data());
+  magnitudes_of(spectrum_.data(), static_cast<float>(recipe_.magnitude_epsilon), bank_.heard().size(), width,
+                gains_.data());
   std::fill(bands_.begin(), bands_.end(), 0.0f);
   to_bands(bank_.bank(), gains_.data(), width, bands_.data());
   const auto floor = static_cast<float>(recipe_.log_floor);

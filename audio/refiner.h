@@ -42,7 +42,7 @@ class Refiner {
   // Places count from the beginning of the padding before the sound; a row is a hop of them. Rows lie transposed,
   // [hop_length, stride]: the same place of neighbouring rows side by side, so that a lane is a frame.
   int64_t stride_;
-  LaneFft analysis_, synthesis_;
+  FloatLaneFft analysis_, synthesis_;
   std::vector<float> scale_;    // [n_fft]: of a frame's change, window / overlap / n_fft
   std::vector<float> unheard_;  // [bins, lanes]: 1 where no band hears
 
@@ -56,7 +56,7 @@ class Refiner {
   std::vector<float> x_, v_;           // the sound, and how it changed in the last pass
   std::vector<float> wanted_;          // [bands, lanes]: the same in the window
   std::vector<float> y_;               // what a pass starts from, then its result
-  std::vector<double> spectrum_;       // [bins, 2, lanes]
+  std::vector<float> spectrum_;        // [bins, 2, lanes]
   std::vector<float> gains_;           // [bins, lanes]; magnitudes before
   std::vector<float> bands_;           // [bands, lanes], then gains
   std::vector<float> hartley_;         // [n_fft, lanes]

@@ -30,7 +30,7 @@ void unconvolve(const float* __restrict taps, size_t n_taps, float limit, float*
 MELFLOW_CPU_CLONES
 void magnitude_distances(const float* __restrict spectra, const float* __restrict magnitude, size_t count,
                          double* __restrict sums) {
-  constexpr size_t kLanes = audio::LaneFft::kLanes;
+  constexpr size_t kLanes = audio::kFftLanes;
   for (size_t k = 0; k < count; ++k, spectra += kLanes) {
     const double target = magnitude[k];
     for (size_t lane = 0; lane < kLanes; ++lane) {

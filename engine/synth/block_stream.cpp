@@ -34,7 +34,7 @@ BlockStream::BlockStream(std::shared_ptr<const BlockWeights> weights, Noise nois
       guessed_frames_(guessed_frames),
       window_(audio::hann_window(kFft)),
       fft_(kFft),
-      lane_fft_(window_, audio::LaneFft::side_by_side(kFft), kFft / 2 + 1) {
+      lane_fft_(window_, audio::FloatLaneFft::side_by_side(kFft), kFft / 2 + 1) {
   const auto& o = weights_->options;
   group_ = static_cast<size_t>(o.group_size);
   past_length_ = static_cast<size_t>(o.past);
@@ -50,8 +50,8 @@ BlockStream::BlockStream(std::shared_ptr<const BlockWeights> weights, Noise nois
   gates_.resize(2 * h_.size());
   out_.resize(2 * group_);
   guess_.resize(group_);
-  candidates_.resize(kFft * audio::LaneFft::kLanes);
-  spectra_.resize((kFft / 2 + 1) * audio::LaneFft::kLanes);
+  candidates_.resize(kFft * audio::kFftLanes);
+  spectra_.resize((kFft / 2 + 1) * audio::kFftLanes);
 }
 
 void BlockStream::add(std::span<const float> frames, std::vector<float>& out) {
@@ -127,7 +127,7 @@ void BlockStream::continue_with(const BlockGuide& guide, std::span<const float> 
 }
 
 size_t BlockStream::choose(const BlockGuide& guide, std::span<const float> draws) {
-  constexpr size_t kLanes = audio::LaneFft::kLanes;
+  constexpr size_t kLanes = audio::kFftLanes;
   const auto past = std::span(x_).last(kHistory - static_cast<size_t>(weights_->options.hop_length));
   for (size_t i = 0; i < past.size(); ++i) std::fill_n(candidates_.begin() + i * kLanes, kLanes, past[i]);
   const size_t count = draws.size() / group_;

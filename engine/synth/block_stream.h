@@ -45,7 +45,7 @@ class BlockStream : public Stream {
   size_t group_, past_length_, taps_;
   std::vector<double> window_;  // [kFft] Hann
   audio::RealFft fft_;
-  audio::LaneFft lane_fft_;             // of candidates for a block
+  audio::FloatLaneFft lane_fft_;        // of candidates for a block
   std::vector<float> candidates_;       // [kFft, lanes]: the past and each block, silence behind it
   std::vector<float> spectra_;          // [bins, lanes]
   std::vector<float> x_, e_;            // the past: [kInversionPast], [past], the newest last
