@@ -7,6 +7,7 @@
 #include <optional>
 #include <string_view>
 
+#include "audio/cpu_clones.h"
 #include "audio/error.h"
 #include "engine/files/float_formats.h"
 #include "engine/files/safetensors_header.h"
@@ -76,13 +77,24 @@ void check_layout(const std::map<std::string, TensorEntry>& tensors, uint64_t da
 }
 
 template <typename Source, typename Convert>
-std::vector<float> converted(std::span<const std::byte> bytes, Convert convert) {
-  std::vector<float> values(bytes.size() / sizeof(Source));
-  for (size_t i = 0; i < values.size(); ++i) {
+[[gnu::always_inline]] inline void convert_each(const std::byte* __restrict bytes, size_t n, float* __restrict values,
+                                                Convert convert) {
+  for (size_t i = 0; i < n; ++i) {
     Source source;
-    std::memcpy(&source, bytes.data() + i * sizeof(Source), sizeof(Source));
+    std::memcpy(&source, bytes + i * sizeof(Source), sizeof(Source));
     values[i] = convert(source);
   }
+}
+
+MELFLOW_CPU_CLONES
+void convert_halves(const std::byte* __restrict bytes, size_t n, float* __restrict values) {
+  convert_each<uint16_t>(bytes, n, values, [](uint16_t half) { return float_from_half(half); });
+}
+
+template <typename Source, typename Convert>
+std::vector<float> converted(std::span<const std::byte> bytes, Convert convert) {
+  std::vector<float> values(bytes.size() / sizeof(Source));
+  convert_each<Source>(bytes.data(), values.size(), values.data(), convert);
   return values;
 }
 
@@ -155,8 +167,11 @@ std::vector<float> as_float32(const TensorView& tensor, const std::string& name)
       return converted<double>(tensor.bytes, [](double value) { return static_cast<float>(value); });
     case Dtype::f32:
       return converted<float>(tensor.bytes, [](float value) { return value; });
-    case Dtype::f16:
-      return converted<uint16_t>(tensor.bytes, float_from_half);
+    case Dtype::f16: {
+      std::vector<float> values(tensor.bytes.size() / sizeof(uint16_t));
+      convert_halves(tensor.bytes.data(), values.size(), values.data());
+      return values;
+    }
     case Dtype::bf16:
       return converted<uint16_t>(tensor.bytes, float_from_bfloat16);
     default:

@@ -1,7 +1,9 @@
 #include "engine/kernels/linear.h"
 
 #include <algorithm>
-#include <bit>
+
+#include "audio/cpu_clones.h"
+#include "engine/files/float_formats.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -64,20 +66,20 @@ void multiply_panel(const uint16_t*, const float*, int, float*) {}
 
 #endif
 
+MELFLOW_CPU_CLONES
+bool halve(const float* __restrict weights, size_t n, uint16_t* __restrict halves) {
+  uint32_t inexact = 0;
+  for (size_t i = 0; i < n; ++i) {
+    halves[i] = files::half_from_float(weights[i]);
+    inexact |= files::float_from_half(halves[i]) != weights[i] ? 1u : 0u;
+  }
+  return inexact == 0;
+}
+
 /// All of them, or none: the bits of each weight in half precision, where nothing is lost.
 std::vector<uint16_t> exact_halves(std::span<const float> weights) {
-#if defined(__x86_64__)
-  std::vector<uint16_t> halves;
-  halves.reserve(weights.size());
-  for (const float w : weights) {
-    const auto half = static_cast<_Float16>(w);
-    if (static_cast<float>(half) != w) return {};
-    halves.push_back(std::bit_cast<uint16_t>(half));
-  }
-  return halves;
-#else
-  return {};
-#endif
+  std::vector<uint16_t> halves(weights.size());
+  return halve(weights.data(), weights.size(), halves.data()) ? halves : std::vector<uint16_t>();
 }
 
 }  // namespace
@@ -88,11 +90,13 @@ PackedLinear::PackedLinear(std::span<const float> weight, std::span<const float>
   panels_.assign(static_cast<size_t>(panels) * static_cast<size_t>(inputs) * kPanel, 0.0f);
   bias_.assign(static_cast<size_t>(panels) * kPanel, 0.0f);
   std::copy(bias.begin(), bias.end(), bias_.begin());
-  for (int o = 0; o < outputs; ++o) {
-    float* panel = panels_.data() + static_cast<long>(o / kPanel) * inputs * kPanel + o % kPanel;
-    for (int i = 0; i < inputs; ++i)
-      panel[static_cast<long>(i) * kPanel] =
-          weight[static_cast<size_t>(o) * static_cast<size_t>(inputs) + static_cast<size_t>(i)];
+  float* to = panels_.data();
+  for (int first = 0; first < outputs; first += kPanel) {
+    const int width = std::min(kPanel, outputs - first);
+    for (int i = 0; i < inputs; ++i, to += kPanel) {
+      for (int o = 0; o < width; ++o)
+        to[o] = weight[static_cast<size_t>(first + o) * static_cast<size_t>(inputs) + static_cast<size_t>(i)];
+    }
   }
   if (cpu_has_avx2()) half_panels_ = exact_halves(panels_);
   if (!half_panels_.empty()) panels_ = {};

@@ -10,9 +10,10 @@ namespace {
 /// [out, in, kernel] → [out, kernel, in]: frames lie one after the other in the input.
 std::vector<float> by_tap(std::span<const float> weight, size_t inputs, size_t kernel) {
   std::vector<float> out(weight.size());
-  const size_t row = inputs * kernel;
-  for (size_t i = 0; i < weight.size(); ++i) {
-    out[i / row * row + i % kernel * inputs + i % row / kernel] = weight[i];
+  for (size_t row = 0; row < weight.size(); row += inputs * kernel) {
+    for (size_t i = 0; i < inputs; ++i) {
+      for (size_t k = 0; k < kernel; ++k) out[row + k * inputs + i] = weight[row + i * kernel + k];
+    }
   }
   return out;
 }
