@@ -4,7 +4,7 @@
 #include <cassert>
 #include <cmath>
 
-#include "audio/cpu_clones.h"
+#include "cpu/clones.h"
 
 namespace melflow::audio {
 namespace {

@@ -7,29 +7,19 @@
 #include <numbers>
 #include <type_traits>
 
+#include "cpu/levels.h"
+
 namespace melflow::audio {
 
 extern const LaneFftKernelSet kPortableLaneFftKernels, kAvx2LaneFftKernels, kAvx512LaneFftKernels;
 
 namespace {
 
-#ifdef MELFLOW_X86_KERNELS
-// The levels of the x86-64 ABI by what our loops need of them: clang's builtin does not know the levels' names.
-bool has_v3() {
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
-}
-bool has_v4() {
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512vl") && has_v3();
-}
-#endif
-
 std::vector<const LaneFftKernelSet*> runnable_sets() {
   std::vector<const LaneFftKernelSet*> out;
 #ifdef MELFLOW_X86_KERNELS
-  if (has_v4()) out.push_back(&kAvx512LaneFftKernels);
-  if (has_v3()) out.push_back(&kAvx2LaneFftKernels);
+  if (cpu::has_v4()) out.push_back(&kAvx512LaneFftKernels);
+  if (cpu::has_v3()) out.push_back(&kAvx2LaneFftKernels);
 #endif
   out.push_back(&kPortableLaneFftKernels);
   return out;

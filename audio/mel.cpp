@@ -5,10 +5,10 @@
 #include <limits>
 #include <string>
 
-#include "audio/cpu_clones.h"
 #include "audio/error.h"
 #include "audio/fast_log.h"
 #include "audio/frame_magnitudes.h"
+#include "cpu/clones.h"
 
 namespace melflow::audio {
 namespace {

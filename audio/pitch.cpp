@@ -5,7 +5,7 @@
 #include <cmath>
 #include <span>
 
-#include "audio/cpu_clones.h"
+#include "cpu/clones.h"
 
 namespace melflow::audio {
 namespace {

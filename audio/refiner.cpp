@@ -4,8 +4,8 @@
 #include <cmath>
 #include <string>
 
-#include "audio/cpu_clones.h"
 #include "audio/error.h"
+#include "cpu/clones.h"
 
 namespace melflow::audio {
 namespace {

@@ -6,8 +6,8 @@
 #include <numbers>
 #include <string>
 
-#include "audio/cpu_clones.h"
 #include "audio/error.h"
+#include "cpu/clones.h"
 
 namespace melflow::audio {
 namespace {

@@ -5,8 +5,8 @@
 #include <cmath>
 #include <numbers>
 
-#include "audio/cpu_clones.h"
 #include "audio/error.h"
+#include "cpu/clones.h"
 
 namespace melflow::engine {
 

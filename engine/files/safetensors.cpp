@@ -7,8 +7,8 @@
 #include <optional>
 #include <string_view>
 
-#include "audio/cpu_clones.h"
 #include "audio/error.h"
+#include "cpu/clones.h"
 #include "engine/files/float_formats.h"
 #include "engine/files/safetensors_header.h"
 #include "engine/files/shown_name.h"

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "audio/cpu_clones.h"
 #include "audio/lane_fft.h"
+#include "cpu/clones.h"
 
 namespace melflow::engine {
 

@@ -2,7 +2,8 @@
 
 #include <algorithm>
 
-#include "audio/cpu_clones.h"
+#include "cpu/clones.h"
+#include "cpu/levels.h"
 #include "engine/files/float_formats.h"
 
 #if defined(__x86_64__)
@@ -25,13 +26,7 @@ void multiply_panel_anywhere(const float* panel, const float* x, int inputs, flo
 
 #if defined(__x86_64__)
 
-bool cpu_has_avx2() {
-  static const bool has =
-      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
-  return has;
-}
-
-#define MELFLOW_AVX2 __attribute__((target("avx2,fma,f16c")))
+#define MELFLOW_AVX2 __attribute__((target("arch=x86-64-v3")))
 MELFLOW_AVX2 inline __m256 load(const float* weights) { return _mm256_loadu_ps(weights); }
 MELFLOW_AVX2 inline __m256 load(const uint16_t* halves) {
   return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(halves)));
@@ -49,7 +44,7 @@ MELFLOW_AVX2 void multiply_panel_avx2(const Weight* panel, const float* x, int i
 }
 
 void multiply_panel(const float* panel, const float* x, int inputs, float* sums) {
-  (cpu_has_avx2() ? multiply_panel_avx2<float> : multiply_panel_anywhere)(panel, x, inputs, sums);
+  (cpu::has_v3() ? multiply_panel_avx2<float> : multiply_panel_anywhere)(panel, x, inputs, sums);
 }
 /// From a panel in half precision: exactly the numbers of a float panel, at half the memory traffic.
 void multiply_panel(const uint16_t* panel, const float* x, int inputs, float* sums) {
@@ -58,7 +53,6 @@ void multiply_panel(const uint16_t* panel, const float* x, int inputs, float* su
 
 #else
 
-bool cpu_has_avx2() { return false; }
 void multiply_panel(const float* panel, const float* x, int inputs, float* sums) {
   multiply_panel_anywhere(panel, x, inputs, sums);
 }
@@ -98,7 +92,7 @@ PackedLinear::PackedLinear(std::span<const float> weight, std::span<const float>
         to[o] = weight[static_cast<size_t>(first + o) * static_cast<size_t>(inputs) + static_cast<size_t>(i)];
     }
   }
-  if (cpu_has_avx2()) half_panels_ = exact_halves(panels_);
+  if (cpu::has_v3()) half_panels_ = exact_halves(panels_);
   if (!half_panels_.empty()) panels_ = {};
 }
 

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <vector>
 
+#include "cpu/levels.h"
 #include "engine/files/float_formats.h"
 
 namespace melflow::engine {
@@ -97,7 +98,7 @@ void plain_peak(long rounds) {
 std::vector<const TileKernels*> find_runnable() {
   std::vector<const TileKernels*> out;
 #ifdef MELFLOW_X86_KERNELS
-  if (__builtin_cpu_supports("x86-64-v4")) {
+  if (cpu::has_v4()) {
     static TileKernels avx512 = kAvx512TileKernels;
     const bool bf16 = __builtin_cpu_supports("avx512bf16"), vnni = __builtin_cpu_supports("avx512vnni");
     if (bf16) avx512.products[static_cast<int>(Precision::bf16)] = kAvx512Bf16Product;
@@ -106,7 +107,7 @@ std::vector<const TileKernels*> find_runnable() {
     if (bf16 || vnni) out.push_back(&avx512);
     out.push_back(&kAvx512TileKernels);
   }
-  if (__builtin_cpu_supports("x86-64-v3")) {
+  if (cpu::has_v3()) {
     out.push_back(&kAvx2TileKernels);
     out.push_back(&kPairedTileKernels);
   }

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <vector>
 
-#include "models/nets/best_target.h"
+#include "cpu/clones.h"
 #include "models/nets/vector_math.h"
 
 namespace melflow::models {
@@ -33,12 +33,12 @@ template <typename T>
   }
 }
 
-MELFLOW_BEST_TARGET void weigh(float* sum, const float* w, int64_t stride, const float* rows, int64_t step, int64_t n,
-                               int64_t items) {
+MELFLOW_CPU_CLONES void weigh(float* sum, const float* w, int64_t stride, const float* rows, int64_t step, int64_t n,
+                              int64_t items) {
   accumulate(sum, w, stride, rows, step, n, items);
 }
-MELFLOW_BEST_TARGET void weigh(double* sum, const double* w, int64_t stride, const double* rows, int64_t step,
-                               int64_t n, int64_t items) {
+MELFLOW_CPU_CLONES void weigh(double* sum, const double* w, int64_t stride, const double* rows, int64_t step, int64_t n,
+                              int64_t items) {
   accumulate(sum, w, stride, rows, step, n, items);
 }
 

@@ -6,6 +6,8 @@
 #include <array>
 #include <utility>
 
+#include "cpu/levels.h"
+
 namespace melflow::models {
 namespace {
 
@@ -85,8 +87,8 @@ Kernel best() {
   constexpr std::make_integer_sequence<int, kMaxRows> kFourteen;
   static constexpr auto k512One = v4_tiles<1>(kFourteen), k512Two = v4_tiles<2>(kFourteen);
   static constexpr auto k256One = v3_tiles<1>(kSix), k256Two = v3_tiles<2>(kSix);
-  if (__builtin_cpu_supports("x86-64-v4")) return {16, kMaxRows, {k512One.data(), k512Two.data()}};
-  if (__builtin_cpu_supports("x86-64-v3")) return {8, 6, {k256One.data(), k256Two.data()}};
+  if (cpu::has_v4()) return {16, kMaxRows, {k512One.data(), k512Two.data()}};
+  if (cpu::has_v3()) return {8, 6, {k256One.data(), k256Two.data()}};
 #endif
   static constexpr auto kOne = plain_tiles<1>(kSix), kTwo = plain_tiles<2>(kSix);
   return {4, 6, {kOne.data(), kTwo.data()}};

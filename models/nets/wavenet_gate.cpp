@@ -1,38 +1,14 @@
 #include "models/nets/wavenet_gate.h"
 
-#include <bit>
-#include <cstdint>
-
-#include "models/nets/best_target.h"
+#include "cpu/clones.h"
+#include "cpu/fast_exp.h"
 
 namespace melflow::models {
-namespace {
 
-/// eˣ for |x| ≤ 87: x = n·ln 2 + r, a polynomial in r (Cephes' expf), 2ⁿ by its bits. No branch, so that loops over it
-/// are vectorised.
-[[gnu::always_inline]] inline float fast_exp(float x) {
-  constexpr float kRound = 12582912.0f;  // 1.5·2²³: adding and taking it away rounds to whole numbers
-  const float shifted = x * 1.44269504088896341f + kRound, n = shifted - kRound;
-  const float r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
-  float p = r * 1.9875691500e-4f + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = (p * r) * r + r + 1.0f;
-  return p * std::bit_cast<float>((std::bit_cast<int32_t>(shifted) << 23) + (127 << 23));
-}
+using cpu::clamped, cpu::fast_exp;
 
-/// Written so that a NaN compares false and stays.
-[[gnu::always_inline]] inline float clamped(float x, float limit) {
-  x = x > limit ? limit : x;
-  return x < -limit ? -limit : x;
-}
-
-}  // namespace
-
-MELFLOW_BEST_TARGET void gate_forward(int64_t rows, int64_t n, const float* u, float* tanh, float* sigmoid,
-                                      float* product) {
+MELFLOW_CPU_CLONES void gate_forward(int64_t rows, int64_t n, const float* u, float* tanh, float* sigmoid,
+                                     float* product) {
   for (int64_t r = 0; r < rows; ++r, u += 2 * n, tanh += n, sigmoid += n, product += n) {
 #pragma GCC ivdep
     for (int64_t i = 0; i < n; ++i) {
@@ -45,8 +21,8 @@ MELFLOW_BEST_TARGET void gate_forward(int64_t rows, int64_t n, const float* u, f
   }
 }
 
-MELFLOW_BEST_TARGET void gate_backward(int64_t rows, int64_t n, const float* tanh, const float* sigmoid,
-                                       const float* gradient, float* of_u) {
+MELFLOW_CPU_CLONES void gate_backward(int64_t rows, int64_t n, const float* tanh, const float* sigmoid,
+                                      const float* gradient, float* of_u) {
   for (int64_t r = 0; r < rows; ++r, tanh += n, sigmoid += n, gradient += n, of_u += 2 * n) {
 #pragma GCC ivdep
     for (int64_t i = 0; i < n; ++i) {
