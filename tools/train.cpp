@@ -86,10 +86,9 @@ int run_train(CLI::App& app, std::vector<std::string> arguments) {
   if (place) processes.emplace(*place, network);
   const bool first = !processes || processes->rank() == 0;
 
-  // A resumed run goes on with its own configuration, unless told otherwise. torchrun starts again what it started.
+  // A resumed run goes on with its own configuration, unless told otherwise. A launcher starts again what it started.
   const std::string stored = out + "/config.json";
-  const bool restarted = place && place->round != "0";
-  if (restarted) resume = std::filesystem::exists(stored);
+  if (engine::launchers_round() != "0") resume = std::filesystem::exists(stored);
   if (config_path.empty() && resume) config_path = stored;
   auto json = config_path.empty() ? nlohmann::json::object() : read_json(config_path);
   std::optional<engine::ModelVoice> start;

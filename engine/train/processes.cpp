@@ -44,6 +44,13 @@ int number(const std::string& name, int least, int most) {
 
 }  // namespace
 
+std::string launchers_round() {
+  for (const char* name : {"TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT"}) {
+    if (auto count = variable(name); !count.empty()) return count;
+  }
+  return "0";
+}
+
 std::optional<ProcessPlace> process_place() {
   const bool ours = !variable("WORLD_SIZE").empty() || !variable("RANK").empty();
   // A batch script of SLURM's is a task of its own, which has no address to meet at.
@@ -57,7 +64,7 @@ std::optional<ProcessPlace> process_place() {
   if (place.address.empty()) throw Error(Exit::usage, "WORLD_SIZE is set, but MASTER_ADDR is not: say where rank 0 is");
   place.port = static_cast<uint16_t>(number("MASTER_PORT", 1, 65535));
   place.store_is_there = variable("TORCHELASTIC_USE_AGENT_STORE") == "True";
-  if (const auto count = variable("TORCHELASTIC_RESTART_COUNT"); !count.empty()) place.round = count;
+  place.round = launchers_round();
   return place;
 }
 

@@ -16,8 +16,11 @@ struct ProcessPlace {
   std::string address;          ///< of rank 0
   uint16_t port = 0;            ///< where rank 0 listens
   bool store_is_there = false;  ///< torchrun itself listens at that port
-  std::string round = "0";      ///< torchrun's count of restarts
+  std::string round = "0";      ///< launchers_round()
 };
+
+/// How often the launcher has started this again: torchrun after a failure, SLURM a job that it requeued; "0" at first.
+std::string launchers_round();
 
 /// What the launcher says: RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT (torchrun, or by hand), or SLURM_PROCID and
 /// SLURM_NTASKS in place of the first two. Nothing where this is the only process. Throws Error{usage} where something

@@ -51,20 +51,22 @@ class ManyProcesses : public melflow::testing::CliFixture {
     return words;
   }
 
-  /// Starts them with the environment that a launcher would give.
-  std::vector<pid_t> start(int count, const std::vector<std::string>& words) {
-    ::setenv("WORLD_SIZE", std::to_string(count).c_str(), 1);
+  /// Starts them with the environment that a launcher would give, which calls the number of processes `size` and the
+  /// place of each `rank`.
+  std::vector<pid_t> start(int count, const std::vector<std::string>& words, const char* size = "WORLD_SIZE",
+                           const char* rank_name = "RANK") {
+    ::setenv(size, std::to_string(count).c_str(), 1);
     ::setenv("MASTER_ADDR", "127.0.0.1", 1);
     ::setenv("MASTER_PORT", std::to_string(free_port()).c_str(), 1);
     std::vector<pid_t> children;
     for (int rank = 0; rank < count; ++rank) {
       const auto place = folder_ / ("rank" + std::to_string(rank));
       fs::create_directories(place);
-      ::setenv("RANK", std::to_string(rank).c_str(), 1);
+      ::setenv(rank_name, std::to_string(rank).c_str(), 1);
       programs_.emplace_back(place);
       children.push_back(programs_.back().start(words));
     }
-    for (const char* name : {"WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "RANK"}) ::unsetenv(name);
+    for (const char* name : {size, "MASTER_ADDR", "MASTER_PORT", rank_name}) ::unsetenv(name);
     return children;
   }
   Result wait(size_t rank, pid_t child) const { return programs_[programs_.size() - 2 + rank].wait(child); }
@@ -100,6 +102,26 @@ TEST_F(ManyProcesses, TwoLearnWhatOneDoesAndOneGoesOnWhereTwoWere) {
   EXPECT_LE(difference("one", "two", 4), 1e-6);
   ASSERT_EQ(run(train("two", 8, {"--resume"})).code, 0);
   EXPECT_LE(difference("one", "two", 8), 1e-6);
+}
+
+TEST_F(ManyProcesses, AJobThatSlurmRequeuesGoesOnByTheSameCommand) {
+  ASSERT_EQ(run(train("one", 8)).code, 0);
+  for (int round = 0; round < 2; ++round) {
+    ::setenv("SLURM_RESTART_COUNT", std::to_string(round).c_str(), 1);
+    const auto children = start(2, train("tasks", 4 * (round + 1)), "SLURM_NTASKS", "SLURM_PROCID");
+    ::unsetenv("SLURM_RESTART_COUNT");
+    for (size_t rank = 0; rank < 2; ++rank) {
+      const auto result = wait(rank, children[rank]);
+      if (built_without(result)) GTEST_SKIP() << result.err;
+      EXPECT_EQ(result.code, 0) << result.err;
+    }
+  }
+  EXPECT_LE(difference("one", "tasks", 8), 1e-6);
+  ::setenv("SLURM_RESTART_COUNT", "1", 1);  // one process, too
+  const auto alone = run(train("tasks", 12));
+  ::unsetenv("SLURM_RESTART_COUNT");
+  EXPECT_EQ(alone.code, 0) << alone.err;
+  EXPECT_NE(alone.err.find("going on at step 8"), std::string::npos) << alone.err;
 }
 
 TEST_F(ManyProcesses, OneThatIsKilledEndsTheOtherWithAWord) {
