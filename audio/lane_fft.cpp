@@ -77,18 +77,19 @@ bool BasicLaneFft<Real>::serves(int n) {
 }
 
 template <typename Real>
-std::vector<int32_t> BasicLaneFft<Real>::side_by_side(int n) {
+std::vector<int32_t> BasicLaneFft<Real>::side_by_side(int n, int lanes) {
   std::vector<int32_t> offsets;
-  for (int t = 0; t < n; ++t) offsets.push_back(t * kFftLanes);
+  for (int t = 0; t < n; ++t) offsets.push_back(t * lanes);
   return offsets;
 }
 
 template <typename Real>
-BasicLaneFft<Real>::BasicLaneFft(std::span<const double> window, std::span<const int32_t> offset, int bins,
+BasicLaneFft<Real>::BasicLaneFft(std::span<const double> window, std::span<const int32_t> offset, int bins, int lanes,
                                  const LaneFftKernels<Real>& kernels)
-    : leaf_(static_cast<int>(window.size())), bins_(bins), kernels_(&kernels) {
+    : leaf_(static_cast<int>(window.size())), bins_(bins), lanes_(lanes), kernels_(&kernels) {
   const auto n = static_cast<int>(window.size());
   assert(serves(n) && offset.size() == window.size() && bins >= 1 && bins <= n / 2 + 1);
+  assert(lanes == 8 || lanes == kFftLanes);
   for (; leaf_ > 16; leaf_ /= 8) ++passes_;
   std::vector<int> order;
   append_leaves(0, 1, n, leaf_, order);
@@ -104,7 +105,7 @@ BasicLaneFft<Real>::BasicLaneFft(std::span<const double> window, std::span<const
 
 template <typename Real>
 void BasicLaneFft<Real>::magnitudes(const float* samples, int count, Real epsilon, float* out) {
-  assert(count <= kFftLanes);
+  assert(count <= lanes_);
   for (int lane = 0; lane < count; lane += kernels_->width) {
     kernels_->magnitudes(plan(), samples + lane, epsilon, work_.data()->values, out + lane);
   }
@@ -112,7 +113,7 @@ void BasicLaneFft<Real>::magnitudes(const float* samples, int count, Real epsilo
 
 template <typename Real>
 void BasicLaneFft<Real>::spectrum(const float* samples, int count, Real* out) {
-  assert(count <= kFftLanes);
+  assert(count <= lanes_);
   for (int lane = 0; lane < count; lane += kernels_->width) {
     kernels_->spectrum(plan(), samples + lane, work_.data()->values, out + lane);
   }

@@ -14,6 +14,7 @@ struct LaneFftPlan {
   int leaf;               ///< length of the first transforms: 4, 8 or 16
   int passes;             ///< of radix 8 that follow: n = leaf·8^passes
   int bins;               ///< that are wanted, from 0 on
+  int lanes;              ///< of a row of the output
   const int32_t* offset;  ///< [n] sample t of the frames begins at samples[offset]; leaf after leaf
   const Real* window;     ///< [n] by which it is multiplied, in the same order
   const Real* twiddle;    ///< pass after pass (over transforms of length L), for 0 < k < L/2, for 0 < r < 8: re and im
@@ -50,30 +51,32 @@ class BasicLaneFft {
   /// Powers of two from 32 to 16384.
   static bool serves(int n);
 
-  /// Offsets of frames that lie side by side, [n, kFftLanes].
-  static std::vector<int32_t> side_by_side(int n);
+  /// Offsets of frames that lie side by side, [n, lanes].
+  static std::vector<int32_t> side_by_side(int n, int lanes = kFftLanes);
 
   /// Frames of window.size() samples, which serves() must hold for. Sample t of frame `lane` is
-  /// window[t]·samples[offset[t] + lane]; the first `bins` bins are wanted, at most n/2 + 1.
-  BasicLaneFft(std::span<const double> window, std::span<const int32_t> offset, int bins,
+  /// window[t]·samples[offset[t] + lane]; the first `bins` bins are wanted, at most n/2 + 1, in rows of `lanes`, 8 or
+  /// kFftLanes.
+  BasicLaneFft(std::span<const double> window, std::span<const int32_t> offset, int bins, int lanes = kFftLanes,
                const LaneFftKernels<Real>& kernels = *runnable_lane_fft_kernels<Real>().front());
 
-  /// out[k·kFftLanes + lane] = sqrt(|X[k]|² + epsilon), the root in single precision, for lane < count
-  /// ≤ kFftLanes. Lanes that follow may be computed, so `samples` has values for all kFftLanes. `out` is [bins,
-  /// kFftLanes].
+  /// out[k·lanes + lane] = sqrt(|X[k]|² + epsilon), the root in single precision, for lane < count ≤ lanes. Lanes that
+  /// follow may be computed, so `samples` has values for all. `out` is [bins, lanes].
   void magnitudes(const float* samples, int count, Real epsilon, float* out);
 
-  /// out[(2k + part)·kFftLanes + lane] = the real (part 0) or imaginary part of X[k] = Σ_t x[t]·exp(-2πi·k·t/n).
+  /// out[(2k + part)·lanes + lane] = the real (part 0) or imaginary part of X[k] = Σ_t x[t]·exp(-2πi·k·t/n).
   void spectrum(const float* samples, int count, Real* out);
 
  private:
-  LaneFftPlan<Real> plan() const { return {leaf_, passes_, bins_, offset_.data(), window_.data(), twiddle_.data()}; }
+  LaneFftPlan<Real> plan() const {
+    return {leaf_, passes_, bins_, lanes_, offset_.data(), window_.data(), twiddle_.data()};
+  }
 
   struct alignas(64) Line {  // a register's worth
     Real values[64 / sizeof(Real)];
   };
 
-  int leaf_, passes_ = 0, bins_;
+  int leaf_, passes_ = 0, bins_, lanes_;
   std::vector<int32_t> offset_;
   std::vector<Real> window_, twiddle_;
   const LaneFftKernels<Real>* kernels_;

@@ -137,14 +137,14 @@ struct Magnitudes {
   using D = typename Lanes<Real, kWidth>::Values;
   using Floats = typename Lanes<Real, kWidth>::Floats;
   float* out;
-  int bins;
+  int bins, lanes;
   Real epsilon;
 
   MELFLOW_INLINE void operator()(int bin, Complex<D> value) const {
     if (bin >= bins) return;
     Floats power = __builtin_convertvector(value.re * value.re + value.im * value.im + epsilon, Floats);
     for (int lane = 0; lane < kWidth; ++lane) power[lane] = __builtin_sqrtf(power[lane]);
-    *reinterpret_cast<typename Lanes<Real, kWidth>::UnalignedFloats*>(out + static_cast<long>(bin) * kFftLanes) = power;
+    *reinterpret_cast<typename Lanes<Real, kWidth>::UnalignedFloats*>(out + static_cast<long>(bin) * lanes) = power;
   }
   MELFLOW_INLINE void ends(D first, D last, int last_bin) const {
     (*this)(0, {first, D{}});
@@ -157,13 +157,13 @@ template <typename Real, int kWidth>
 struct Spectrum {
   using D = typename Lanes<Real, kWidth>::Values;
   Real* out;
-  int bins;
+  int bins, lanes;
 
   MELFLOW_INLINE void operator()(int bin, Complex<D> value) const {
     if (bin >= bins) return;
     for (int lane = 0; lane < kWidth; ++lane) {
-      out[2L * bin * kFftLanes + lane] = value.re[lane];
-      out[(2L * bin + 1) * kFftLanes + lane] = value.im[lane];
+      out[2L * bin * lanes + lane] = value.re[lane];
+      out[(2L * bin + 1) * lanes + lane] = value.im[lane];
     }
   }
   MELFLOW_INLINE void ends(D first, D last, int last_bin) const {
@@ -282,12 +282,12 @@ void transform_any(const LaneFftPlan<Real>& plan, const float* samples, Real* wo
 
 template <typename Real, int kWidth>
 void magnitudes(const LaneFftPlan<Real>& plan, const float* samples, Real epsilon, Real* work, float* out) {
-  transform_any<Real, kWidth>(plan, samples, work, Magnitudes<Real, kWidth>{out, plan.bins, epsilon});
+  transform_any<Real, kWidth>(plan, samples, work, Magnitudes<Real, kWidth>{out, plan.bins, plan.lanes, epsilon});
 }
 
 template <typename Real, int kWidth>
 void spectrum(const LaneFftPlan<Real>& plan, const float* samples, Real* work, Real* out) {
-  transform_any<Real, kWidth>(plan, samples, work, Spectrum<Real, kWidth>{out, plan.bins});
+  transform_any<Real, kWidth>(plan, samples, work, Spectrum<Real, kWidth>{out, plan.bins, plan.lanes});
 }
 
 template <typename Real, int kWidth>

@@ -10,8 +10,11 @@
 namespace melflow::audio {
 namespace {
 
-// All that is computed for frames lies [.., kLanes]; loops go over the first `width` lanes, whole parts of them.
-constexpr size_t kLanes = kFftLanes, kPart = 8;
+// All that is computed for frames lies [.., lanes], a frame a lane, and is worked on in parts of a lane vector.
+constexpr size_t kPart = 8;
+typedef float Part __attribute__((vector_size(4 * kPart), aligned(4), may_alias));
+[[gnu::always_inline]] inline Part& part_at(float* p) { return *reinterpret_cast<Part*>(p); }
+[[gnu::always_inline]] inline const Part& part_at(const float* p) { return *reinterpret_cast<const Part*>(p); }
 
 /// Sample t of frame `lane`, in rows that lie transposed.
 std::vector<int32_t> in_rows(const MelOptions& recipe, int64_t stride) {
@@ -38,35 +41,42 @@ void go_on(float momentum, size_t n, float* __restrict x, float* __restrict v, f
 }
 
 MELFLOW_CPU_CLONES
-void magnitudes_of(const float* __restrict spectrum, float epsilon, size_t bins, size_t width, float* __restrict out) {
-  for (size_t k = 0; k < bins; ++k, spectrum += 2 * kLanes, out += kLanes) {
-    for (size_t part = 0; part < width; part += kPart) {
+void magnitudes_of(const float* __restrict spectrum, float epsilon, size_t bins, size_t lanes, float* __restrict out) {
+  for (size_t k = 0; k < bins; ++k, spectrum += 2 * lanes, out += lanes) {
+    for (size_t part = 0; part < lanes; part += kPart) {
       for (size_t l = part; l < part + kPart; ++l) {
-        const float re = spectrum[l], im = spectrum[kLanes + l];
+        const float re = spectrum[l], im = spectrum[lanes + l];
         out[l] = std::sqrt(re * re + im * im + epsilon);
       }
     }
   }
 }
 
-/// out[to] += weight·in[from] for every entry of the bank, bands from bins or bins from bands.
+/// out[target] = Σ weight·in[source] over the entries of each target, which follow each other: bands from bins or bins
+/// from bands. A target without an entry keeps what it has.
 template <bool kToBands>
-inline void apply(const SparseBank& bank, const float* __restrict in, size_t width, float* __restrict out) {
-  for (const auto& e : bank.entries) {
-    const auto* from = in + static_cast<size_t>(kToBands ? e.bin : e.band) * kLanes;
-    auto* to = out + static_cast<size_t>(kToBands ? e.band : e.bin) * kLanes;
-    for (size_t part = 0; part < width; part += kPart) {
-      for (size_t l = part; l < part + kPart; ++l) to[l] += e.weight * from[l];
+[[gnu::always_inline]] inline void apply(const SparseBank& bank, const float* __restrict in, size_t lanes,
+                                         float* __restrict out) {
+  const auto target = [](const SparseBank::Entry& e) { return static_cast<size_t>(kToBands ? e.band : e.bin); };
+  const auto source = [](const SparseBank::Entry& e) { return static_cast<size_t>(kToBands ? e.bin : e.band); };
+  const auto *entry = bank.entries.data(), *end = entry + bank.entries.size();
+  while (entry != end) {
+    const auto* first = entry;
+    while (entry != end && target(*entry) == target(*first)) ++entry;
+    for (size_t part = 0; part < lanes; part += kPart) {
+      Part sum{};
+      for (const auto* e = first; e != entry; ++e) sum += e->weight * part_at(in + source(*e) * lanes + part);
+      part_at(out + target(*first) * lanes + part) = sum;
     }
   }
 }
 MELFLOW_CPU_CLONES
-void to_bands(const SparseBank& bank, const float* bins, size_t width, float* bands) {
-  apply<true>(bank, bins, width, bands);
+void to_bands(const SparseBank& bank, const float* bins, size_t lanes, float* bands) {
+  apply<true>(bank, bins, lanes, bands);
 }
 MELFLOW_CPU_CLONES
-void to_bins(const SparseBank& bank, const float* bands, size_t width, float* bins) {
-  apply<false>(bank, bands, width, bins);
+void to_bins(const SparseBank& bank, const float* bands, size_t lanes, float* bins) {
+  apply<false>(bank, bands, lanes, bins);
 }
 
 /// bands = the gains that they lack.
@@ -79,18 +89,18 @@ void gains_of_bands(const float* __restrict wanted, float floor, float most, siz
 }
 
 /// The real sequence [n] whose spectrum's real part less its imaginary part is n times the inverse transform of
-/// (gain - 1)·spectrum: Hartley's transform is its own inverse (Bracewell 1983), so one direction serves both.
+/// (gain - 1)·spectrum, where a lane is live (1), or nothing (0): Hartley's transform is its own inverse (Bracewell
+/// 1983), so one direction serves both.
 MELFLOW_CPU_CLONES
-void arrange(const float* __restrict spectrum, const float* __restrict gains, size_t n, size_t width, float* out) {
-  for (size_t k = 0; k <= n / 2; ++k, spectrum += 2 * kLanes, gains += kLanes) {
-    float* low = out + k * kLanes;
-    float* high = out + (n - k) % n * kLanes;
-    for (size_t part = 0; part < width; part += kPart) {
-      for (size_t l = part; l < part + kPart; ++l) {
-        const float re = spectrum[l], im = spectrum[kLanes + l], change = gains[l] - 1.0f;
-        high[l] = change * (re + im);
-        low[l] = change * (re - im);
-      }
+void arrange(const float* __restrict spectrum, const float* __restrict gains, const float* __restrict live, size_t n,
+             size_t lanes, float* out) {
+  for (size_t k = 0; k <= n / 2; ++k, spectrum += 2 * lanes, gains += lanes) {
+    float *low = out + k * lanes, *high = out + (n - k) % n * lanes;
+    for (size_t part = 0; part < lanes; part += kPart) {
+      const Part re = part_at(spectrum + part), im = part_at(spectrum + lanes + part);
+      const Part change = (part_at(gains + part) - 1.0f) * part_at(live + part);
+      part_at(high + part) = change * (re + im);
+      part_at(low + part) = change * (re - im);
     }
   }
 }
@@ -98,19 +108,15 @@ void arrange(const float* __restrict spectrum, const float* __restrict gains, si
 /// rows += scale·the inverse transform, of which sample t of frame `lane` belongs to rows[t % hop][t / hop + lane].
 MELFLOW_CPU_CLONES
 void overlap_add(const float* __restrict spectrum, const float* __restrict scale, size_t n, size_t hop, size_t stride,
-                 size_t width, float* rows) {
-  for (size_t k = 0; k <= n / 2; ++k, spectrum += 2 * kLanes) {
-    const size_t mirrored = n - k;
-    for (size_t part = 0; part < width; part += kPart) {
-      float* low = rows + k % hop * stride + k / hop + part;
-      for (size_t l = 0; l < kPart; ++l) {
-        low[l] += scale[k] * (spectrum[part + l] - spectrum[kLanes + part + l]);
-      }
+                 size_t lanes, float* __restrict rows) {
+  for (size_t part = 0; part < lanes; part += kPart) {
+    const float* at = spectrum + part;
+    for (size_t k = 0; k <= n / 2; ++k, at += 2 * lanes) {
+      const Part re = part_at(at), im = part_at(at + lanes);
+      const size_t mirrored = n - k;
+      part_at(rows + k % hop * stride + k / hop + part) += scale[k] * (re - im);
       if (k == 0 || mirrored == k) continue;
-      float* high = rows + mirrored % hop * stride + mirrored / hop + part;
-      for (size_t l = 0; l < kPart; ++l) {
-        high[l] += scale[mirrored] * (spectrum[part + l] + spectrum[kLanes + part + l]);
-      }
+      part_at(rows + mirrored % hop * stride + mirrored / hop + part) += scale[mirrored] * (re + im);
     }
   }
 }
@@ -135,23 +141,26 @@ Refiner::Refiner(const MelOptions& recipe, const RefineOptions& options)
       pad_(recipe.stft().pad_length()),
       rows_in_frame_(recipe.n_fft / recipe.hop_length),
       bank_(recipe),
-      stride_(rows_in_frame_ + kFftLanes),
-      analysis_(bank_.window(), in_rows(recipe, stride_), recipe.stft().bins()),
-      synthesis_(std::vector<double>(static_cast<size_t>(recipe.n_fft), 1.0), FloatLaneFft::side_by_side(recipe.n_fft),
-                 recipe.stft().bins()) {
+      lanes_(options.delay < static_cast<int>(kPart) ? kPart : kFftLanes),
+      stride_(rows_in_frame_ + static_cast<int64_t>(lanes_)),
+      analysis_(bank_.window(), in_rows(recipe, stride_), recipe.stft().bins(), static_cast<int>(lanes_)),
+      synthesis_(std::vector<double>(static_cast<size_t>(recipe.n_fft), 1.0),
+                 FloatLaneFft::side_by_side(recipe.n_fft, static_cast<int>(lanes_)), recipe.stft().bins(),
+                 static_cast<int>(lanes_)) {
   const auto n = static_cast<size_t>(recipe.n_fft), bins = n / 2 + 1;
   const auto &window = bank_.window(), &overlap = bank_.overlap();
   for (size_t t = 0; t < n; ++t) {
     scale_.push_back(static_cast<float>(window[t] / overlap[t % overlap.size()] / static_cast<double>(n)));
   }
-  for (const bool heard : bank_.heard()) unheard_.insert(unheard_.end(), kLanes, heard ? 0.0f : 1.0f);
   x_.resize(static_cast<size_t>(hop_ * stride_));
   v_ = y_ = x_;
-  wanted_.resize(static_cast<size_t>(bank_.bands()) * kLanes);
+  wanted_.resize(static_cast<size_t>(bank_.bands()) * lanes_);
   bands_ = wanted_;
-  spectrum_.resize(2 * bins * kLanes);
-  gains_.resize(bins * kLanes);
-  hartley_.resize(n * kLanes);
+  live_.resize(lanes_);
+  spectrum_.resize(2 * bins * lanes_);
+  magnitudes_.resize(bins * lanes_);
+  gains_.assign(magnitudes_.size(), 1.0f);
+  hartley_.resize(n * lanes_);
 }
 
 void Refiner::push(std::span<const float> frames, std::span<const float> samples, std::vector<float>& out) {
@@ -186,7 +195,7 @@ void Refiner::take_rows(std::vector<float>& out) {
     }
     ++rows_;
     if (!begins_frame) continue;
-    for (size_t m = 0; m < bands; ++m) wanted_[m * kLanes + static_cast<size_t>(frames_)] = targets_[seen + m];
+    for (size_t m = 0; m < bands; ++m) wanted_[m * lanes_ + static_cast<size_t>(frames_)] = targets_[seen + m];
     seen += bands;
     ++frames_;
     correct();
@@ -206,7 +215,7 @@ void Refiner::drop_row() {
   };
   shift(x_, stride_);
   shift(v_, stride_);
-  shift(wanted_, kFftLanes);
+  shift(wanted_, static_cast<int64_t>(lanes_));
   ++first_row_;
   --frames_;
 }
@@ -214,17 +223,17 @@ void Refiner::drop_row() {
 /// The passes over the frames of the window.
 void Refiner::correct() {
   const auto n = static_cast<size_t>(recipe_.n_fft), hop = static_cast<size_t>(hop_);
-  const auto stride = static_cast<size_t>(stride_), frames = static_cast<size_t>(frames_);
-  const size_t width = (frames + kPart - 1) / kPart * kPart;
+  const auto stride = static_cast<size_t>(stride_);
   const auto given = static_cast<ptrdiff_t>(std::max<int64_t>(0, given_rows_ - first_row_));
   const auto momentum = static_cast<float>(options_.momentum);
+  for (size_t lane = 0; lane < lanes_; ++lane) live_[lane] = static_cast<int64_t>(lane) < frames_ ? 1.0f : 0.0f;
   for (size_t i = 0; i < x_.size(); ++i) y_[i] = x_[i] + momentum * v_[i];
   for (int pass = 0; pass < options_.passes; ++pass) {
-    analysis_.spectrum(y_.data(), static_cast<int>(width), spectrum_.data());
-    find_gains(frames, width);
-    arrange(spectrum_.data(), gains_.data(), n, width, hartley_.data());
-    synthesis_.spectrum(hartley_.data(), static_cast<int>(width), spectrum_.data());
-    overlap_add(spectrum_.data(), scale_.data(), n, hop, stride, width, y_.data());
+    analysis_.spectrum(y_.data(), static_cast<int>(lanes_), spectrum_.data());
+    find_gains();
+    arrange(spectrum_.data(), gains_.data(), live_.data(), n, lanes_, hartley_.data());
+    synthesis_.spectrum(hartley_.data(), static_cast<int>(lanes_), spectrum_.data());
+    overlap_add(spectrum_.data(), scale_.data(), n, hop, stride, lanes_, y_.data());
     // What was given out stays.
     for (size_t line = 0; line < x_.size(); line += stride) {
       std::copy_n(x_.begin() + static_cast<ptrdiff_t>(line), given, y_.begin() + static_cast<ptrdiff_t>(line));
@@ -234,20 +243,15 @@ void Refiner::correct() {
 }
 
 /// From the spectra: what each bin is to be multiplied by.
-void Refiner::find_gains(size_t frames, size_t width) {
-  magnitudes_of(spectrum_.data(), static_cast<float>(recipe_.magnitude_epsilon), bank_.heard().size(), width,
-                gains_.data());
-  std::fill(bands_.begin(), bands_.end(), 0.0f);
-  to_bands(bank_.bank(), gains_.data(), width, bands_.data());
+void Refiner::find_gains() {
+  magnitudes_of(spectrum_.data(), static_cast<float>(recipe_.magnitude_epsilon), bank_.heard().size(), lanes_,
+                magnitudes_.data());
+  to_bands(bank_.bank(), magnitudes_.data(), lanes_, bands_.data());
   const auto floor = static_cast<float>(recipe_.log_floor);
-  const size_t mels = bands_.size() - kLanes;  // the treble comes last
+  const size_t mels = bands_.size() - lanes_;  // the treble comes last
   gains_of_bands(wanted_.data(), floor, RefiningBank::kMostGain, mels, bands_.data());
-  gains_of_bands(wanted_.data() + mels, floor, 1.0f, kLanes, bands_.data() + mels);
-  gains_ = unheard_;
-  to_bins(bank_.spreading(), bands_.data(), width, gains_.data());
-  for (size_t lane = frames; lane < width; ++lane) {  // there is no such frame yet
-    for (size_t i = lane; i < gains_.size(); i += kLanes) gains_[i] = 1;
-  }
+  gains_of_bands(wanted_.data() + mels, floor, 1.0f, lanes_, bands_.data() + mels);
+  to_bins(bank_.spreading(), bands_.data(), lanes_, gains_.data());
 }
 
 float Refiner::at(int64_t place) const {

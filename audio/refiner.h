@@ -31,7 +31,7 @@ class Refiner {
   void take_rows(std::vector<float>& out);
   void drop_row();
   void correct();
-  void find_gains(size_t frames, size_t width);
+  void find_gains();
   void give(int64_t rows, std::vector<float>& out);
   float at(int64_t place) const;
 
@@ -41,10 +41,10 @@ class Refiner {
   RefiningBank bank_;
   // Places count from the beginning of the padding before the sound; a row is a hop of them. Rows lie transposed,
   // [hop_length, stride]: the same place of neighbouring rows side by side, so that a lane is a frame.
+  size_t lanes_;  // room for the frames of the window
   int64_t stride_;
   FloatLaneFft analysis_, synthesis_;
-  std::vector<float> scale_;    // [n_fft]: of a frame's change, window / overlap / n_fft
-  std::vector<float> unheard_;  // [bins, lanes]: 1 where no band hears
+  std::vector<float> scale_;  // [n_fft]: of a frame's change, window / overlap / n_fft
 
   std::vector<float> waiting_;     // the first samples; then what is no whole row, or whose frame is still to come
   std::vector<float> targets_;     // [frames, bands] that are not complete: what is wanted of them, the oldest first
@@ -55,10 +55,12 @@ class Refiner {
   int64_t frames_ = 0;                 // in the window
   std::vector<float> x_, v_;           // the sound, and how it changed in the last pass
   std::vector<float> wanted_;          // [bands, lanes]: the same in the window
+  std::vector<float> live_;            // [lanes]: 1 where there is a frame, else 0
   std::vector<float> y_;               // what a pass starts from, then its result
   std::vector<float> spectrum_;        // [bins, 2, lanes]
-  std::vector<float> gains_;           // [bins, lanes]; magnitudes before
+  std::vector<float> magnitudes_;      // [bins, lanes]
   std::vector<float> bands_;           // [bands, lanes], then gains
+  std::vector<float> gains_;           // [bins, lanes]: 1 where no band hears
   std::vector<float> hartley_;         // [n_fft, lanes]
 };
 

@@ -26,11 +26,12 @@ SparseBank with_treble(SparseBank bank) {
   return bank;
 }
 
-/// The entries of each bin scaled so that they sum to 1.
+/// The entries of each bin scaled so that they sum to 1, bin after bin.
 SparseBank spread(SparseBank bank) {
   std::vector<float> sums(static_cast<size_t>(bank.bins));
   for (const auto& e : bank.entries) sums[static_cast<size_t>(e.bin)] += e.weight;
   for (auto& e : bank.entries) e.weight /= sums[static_cast<size_t>(e.bin)];
+  std::ranges::stable_sort(bank.entries, {}, &SparseBank::Entry::bin);
   return bank;
 }
 

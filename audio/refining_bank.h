@@ -24,7 +24,7 @@ class RefiningBank {
   /// Bands, the treble among them.
   int bands() const { return bank_.bands; }
   const SparseBank& bank() const { return bank_; }            ///< magnitudes → bands; of the treble, their mean
-  const SparseBank& spreading() const { return spreading_; }  ///< gains of bands → gains of bins, which sum to 1
+  const SparseBank& spreading() const { return spreading_; }  ///< gains of bands → of bins, bin after bin; sum to 1
   const std::vector<bool>& heard() const { return heard_; }   ///< [bins]: by any band; the others are left alone
   /// What a frame's bands should be, [bands], of its log-mel [n_mels].
   void wanted(std::span<const float> mel, std::span<float> out) const;

@@ -30,7 +30,7 @@ struct Frames {
   template <typename Real>
   std::vector<Real> spectrum(const LaneFftKernels<Real>& kernels, int count = kLanes) const {
     std::vector<Real> out(static_cast<size_t>((n + 2) * kLanes));
-    BasicLaneFft<Real>(window, offset, n / 2 + 1, kernels).spectrum(samples.data(), count, out.data());
+    BasicLaneFft<Real>(window, offset, n / 2 + 1, kLanes, kernels).spectrum(samples.data(), count, out.data());
     return out;
   }
 
@@ -117,7 +117,7 @@ TYPED_TEST(LaneFftOf, WritesTheMagnitudesOfTheWantedBinsAndNothingBehindThem) {
       const auto spectrum = frames.spectrum(kernels);
       for (const int bins : {1, n / 5, n / 4 + 1, n / 2, n / 2 + 1}) {
         std::vector<float> out(static_cast<size_t>((n / 2 + 2) * kLanes), -1.0f);
-        BasicLaneFft<TypeParam>(frames.window, frames.offset, bins, kernels)
+        BasicLaneFft<TypeParam>(frames.window, frames.offset, bins, kLanes, kernels)
             .magnitudes(frames.samples.data(), kLanes, kOffset, out.data());
         for (size_t i = 0; i < out.size(); ++i) {
           const size_t k = i / kLanes, lane = i % kLanes;
