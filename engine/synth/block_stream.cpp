@@ -13,7 +13,7 @@ namespace {
 
 using BlockFlow = models::BlockFlowConstants;
 
-constexpr size_t kFft = BlockFlow::kFft, kHistory = BlockFlow::kInversionPast;
+constexpr size_t kFft = BlockFlow::kFft, kHistory = BlockFlow::kInversionPast, kLanes = audio::kFftLanes;
 
 /// models/block_flow.cpp's.
 float saturate(float x, double limit) {
@@ -50,8 +50,9 @@ BlockStream::BlockStream(std::shared_ptr<const BlockWeights> weights, Noise nois
   gates_.resize(2 * h_.size());
   out_.resize(2 * group_);
   guess_.resize(group_);
-  candidates_.resize(kFft * audio::kFftLanes);
-  spectra_.resize((kFft / 2 + 1) * audio::kFftLanes);
+  candidates_.resize(kFft * kLanes);
+  residuals_.resize(group_ * kLanes);
+  spectra_.resize((kFft / 2 + 1) * kLanes);
 }
 
 void BlockStream::add(std::span<const float> frames, std::vector<float>& out) {
@@ -95,10 +96,8 @@ void BlockStream::speak_block(const BlockGuide& guide, std::span<const float> dr
   look_back(guide);
   run_network(guide);
 
-  const size_t best = draws.size() > group_ ? choose(guide, draws) : 0;
-  noise_.take(static_cast<int64_t>(best));
   std::vector<float> e(group_), x(group_);
-  continue_with(guide, draws.subspan(best * group_, group_), e, x);
+  noise_.take(static_cast<int64_t>(choose(guide, draws, e, x)));
   const auto shift = [&](std::vector<float>& past, const std::vector<float>& fresh) {
     std::copy(past.begin() + static_cast<ptrdiff_t>(group_), past.end(), past.begin());
     std::copy(fresh.begin(), fresh.end(), past.end() - static_cast<ptrdiff_t>(group_));
@@ -108,45 +107,39 @@ void BlockStream::speak_block(const BlockGuide& guide, std::span<const float> dr
   out.insert(out.end(), x.begin(), x.end());
 }
 
-/// e = μ + exp(s)·z; x solves Σ_k a_k x_{t-k} = σ·e forward in time.
-void BlockStream::continue_with(const BlockGuide& guide, std::span<const float> z, std::span<float> e,
-                                std::span<float> x) const {
-  for (size_t t = 0; t < group_; ++t) {
-    e[t] = out_[t] + out_[group_ + t] * z[t];
-    x[t] = guide.sigma * e[t] - from_past_[t];
-  }
-  const float limit = guide.gain * static_cast<float>(BlockFlow::kFilterLimit);
-  unconvolve(guide.taps.data(), taps_, limit, x.data(), group_);
-  // Louder than any recording: what the filter does not see, it cannot answer, and the sound would run away. So the
-  // noise is that of the loudest sample that it sees.
-  for (size_t t = 0; t < group_; ++t) {
-    const float seen = std::clamp(x[t], -limit, limit);
-    e[t] -= (x[t] - seen) / guide.sigma;
-    x[t] = seen;
-  }
-}
-
-size_t BlockStream::choose(const BlockGuide& guide, std::span<const float> draws) {
-  constexpr size_t kLanes = audio::kFftLanes;
+/// The draw z [count, group] whose block fits the mel best; e and x become its residual and its samples:
+/// e = μ + exp(s)·z, and x solves Σ_k a_k x_{t-k} = σ·e forward in time.
+size_t BlockStream::choose(const BlockGuide& guide, std::span<const float> draws, std::span<float> e,
+                           std::span<float> x) {
   const auto past = std::span(x_).last(kHistory - static_cast<size_t>(weights_->options.hop_length));
   for (size_t i = 0; i < past.size(); ++i) std::fill_n(candidates_.begin() + i * kLanes, kLanes, past[i]);
+  const std::span samples(candidates_.data() + past.size() * kLanes, group_ * kLanes);
   const size_t count = draws.size() / group_;
-  std::vector<float> e(group_), x(group_);
   size_t best = 0;
   double least = std::numeric_limits<double>::infinity();
   for (size_t first = 0; first < count; first += kLanes) {
     const size_t lanes = std::min(kLanes, count - first);
     for (size_t lane = 0; lane < lanes; ++lane) {
-      continue_with(guide, draws.subspan((first + lane) * group_, group_), e, x);
-      for (size_t t = 0; t < group_; ++t) candidates_[(past.size() + t) * kLanes + lane] = x[t];
+      const float* z = draws.data() + (first + lane) * group_;
+      for (size_t t = 0; t < group_; ++t) residuals_[t * kLanes + lane] = out_[t] + out_[group_ + t] * z[t];
     }
-    lane_fft_.magnitudes(candidates_.data(), static_cast<int>(lanes), /*epsilon=*/0, spectra_.data());
+    // Louder than any recording is not to be: what the filter does not see, it cannot answer, and the sound would run
+    // away. So the noise is that of the loudest sample that it sees.
+    unfilter(guide.taps.data(), taps_, from_past_.data(), guide.sigma,
+             guide.gain * static_cast<float>(BlockFlow::kFilterLimit), residuals_.data(), samples.data(), group_);
     double distances[kLanes] = {};
-    magnitude_distances(spectra_.data(), guide.magnitude.data(), guide.magnitude.size(), distances);
+    if (count > 1) {
+      lane_fft_.magnitudes(candidates_.data(), static_cast<int>(lanes), /*epsilon=*/0, spectra_.data());
+      magnitude_distances(spectra_.data(), guide.magnitude.data(), guide.magnitude.size(), distances);
+    }
     for (size_t lane = 0; lane < lanes; ++lane) {
-      if (distances[lane] < least) {
-        least = distances[lane];
-        best = first + lane;
+      const bool better = distances[lane] < least;
+      if (!better && first + lane > 0) continue;
+      if (better) least = distances[lane];
+      best = first + lane;
+      for (size_t t = 0; t < group_; ++t) {
+        e[t] = residuals_[t * kLanes + lane];
+        x[t] = samples[t * kLanes + lane];
       }
     }
   }
@@ -233,11 +226,8 @@ void BlockStream::guess(std::span<const float> past, std::span<const float> magn
   std::fill(real.begin() + static_cast<ptrdiff_t>(n), real.end(), 0.0);
   for (int iteration = 0; iteration < iterations; ++iteration) {
     fft_.forward();
-    auto spectrum = fft_.spectrum();
-    for (size_t k = 0; k < spectrum.size(); ++k) {
-      const double length = std::sqrt(std::norm(spectrum[k]));
-      spectrum[k] *= magnitude[k] / ((length + BlockFlow::kMagnitudeFloor) * static_cast<double>(kFft));
-    }
+    impose_magnitude(magnitude.data(), BlockFlow::kMagnitudeFloor, 1.0 / kFft, fft_.spectrum().data(),
+                     fft_.spectrum().size());
     fft_.inverse();
     for (size_t i = 0; i < n; ++i) real[i] = past[i] * window_[i];
   }

@@ -25,9 +25,9 @@ class BlockStream : public Stream {
   /// Speaks the blocks that `guides`, whose next is block `at`, know and that were not spoken yet. Answers the next.
   int64_t emit(BlockGuides& guides, int64_t at, std::vector<float>& out);
   void speak_block(const BlockGuide& guide, std::span<const float> draws, std::vector<float>& out);
-  /// models::BlockFlow::choose of the draws [draws, group].
-  size_t choose(const BlockGuide& guide, std::span<const float> draws);
-  void continue_with(const BlockGuide& guide, std::span<const float> z, std::span<float> e, std::span<float> x) const;
+  /// models::BlockFlow::choose of the draws [draws, group]; e and x [group] become the residual and samples of its
+  /// block.
+  size_t choose(const BlockGuide& guide, std::span<const float> draws, std::span<float> e, std::span<float> x);
   void look_back(const BlockGuide& guide);
   void weigh_lags(const BlockGuide& guide);
   void guess(std::span<const float> past, std::span<const float> magnitude, int iterations, std::span<float> out);
@@ -47,6 +47,7 @@ class BlockStream : public Stream {
   audio::RealFft fft_;
   audio::FloatLaneFft lane_fft_;        // of candidates for a block
   std::vector<float> candidates_;       // [kFft, lanes]: the past and each block, silence behind it
+  std::vector<float> residuals_;        // [group, lanes]
   std::vector<float> spectra_;          // [bins, lanes]
   std::vector<float> x_, e_;            // the past: [kInversionPast], [past], the newest last
   std::vector<float> seen_e_, seen_x_;  // [past], as the network sees them
