@@ -7,6 +7,7 @@
 #include "audio/error.h"
 #include "audio/stft.h"
 #include "engine/kernels/convolve.h"
+#include "engine/kernels/elementwise.h"
 
 namespace melflow::engine {
 namespace {
@@ -15,13 +16,8 @@ using BlockFlow = models::BlockFlowConstants;
 
 constexpr size_t kFft = BlockFlow::kFft, kHistory = BlockFlow::kInversionPast, kLanes = audio::kFftLanes;
 
-/// models/block_flow.cpp's.
-float saturate(float x, double limit) {
-  const float r = x / static_cast<float>(limit);
-  return x / std::sqrt(1.0f + r * r);
-}
-
-float sigmoid(float x) { return 1.0f / (1.0f + std::exp(-x)); }
+constexpr auto kPastLimit = static_cast<float>(BlockFlow::kPastLimit),
+               kPastScale = static_cast<float>(BlockFlow::kPastScale);
 
 }  // namespace
 
@@ -49,7 +45,7 @@ BlockStream::BlockStream(std::shared_ptr<const BlockWeights> weights, Noise nois
   h_.resize(static_cast<size_t>(o.hidden));
   gates_.resize(2 * h_.size());
   out_.resize(2 * group_);
-  guess_.resize(group_);
+  guess_.resize(2 * group_);
   candidates_.resize(kFft * kLanes);
   residuals_.resize(group_ * kLanes);
   spectra_.resize((kFft / 2 + 1) * kLanes);
@@ -158,11 +154,8 @@ void BlockStream::filter_past(const BlockGuide& guide) {
 /// Fills context_: past of e, past of x, what followed the likeliest lags in both, and the two guesses.
 void BlockStream::look_back(const BlockGuide& guide) {
   const size_t p = past_length_, g = group_;
-  for (size_t i = 0; i < p; ++i) {
-    seen_e_[i] = saturate(e_[i], BlockFlow::kPastLimit);
-    seen_x_[i] =
-        saturate(x_[x_.size() - p + i] / guide.gain, BlockFlow::kPastLimit) * static_cast<float>(BlockFlow::kPastScale);
-  }
+  saturate(e_.data(), 1, kPastLimit, 1, seen_e_.data(), p);
+  saturate(x_.data() + x_.size() - p, guide.gain, kPastLimit, kPastScale, seen_x_.data(), p);
   std::copy(seen_e_.begin(), seen_e_.end(), context_.begin());
   std::copy(seen_x_.begin(), seen_x_.end(), context_.begin() + static_cast<ptrdiff_t>(p));
 
@@ -207,14 +200,14 @@ void BlockStream::weigh_lags(const BlockGuide& guide) {
 
 void BlockStream::see_guess(const BlockGuide& guide, std::span<const float> past, std::span<const float> magnitude,
                             int iterations, size_t at) {
-  guess(past, magnitude, iterations, guess_);
-  for (size_t t = 0; t < group_; ++t) {
-    float e = from_past_[t];
-    for (size_t k = 0; k <= std::min(t, taps_ - 1); ++k) e += guide.taps[k] * guess_[t - k];
-    context_[at + t] =
-        saturate(guess_[t] / guide.gain, BlockFlow::kPastLimit) * static_cast<float>(BlockFlow::kPastScale);
-    context_[at + group_ + t] = saturate(e / guide.sigma, BlockFlow::kResidualLimit);
-  }
+  const auto block = std::span(guess_).last(group_);
+  guess(past, magnitude, iterations, block);
+  saturate(block.data(), guide.gain, kPastLimit, kPastScale, context_.data() + at, group_);
+  // Its residual: what the filter makes of it, behind the past; silence lies before it in guess_.
+  float* residual = context_.data() + at + group_;
+  std::copy(from_past_.begin(), from_past_.end(), residual);
+  convolve_into(guide.taps.data(), 0, std::min(group_, taps_), block.data(), residual, group_);
+  saturate(residual, guide.sigma, static_cast<float>(BlockFlow::kResidualLimit), 1, residual, group_);
 }
 
 /// The continuation of the past whose spectrum, with it, is that of the mel: real-time spectrogram inversion.
@@ -236,15 +229,11 @@ void BlockStream::guess(std::span<const float> past, std::span<const float> magn
 
 void BlockStream::run_network(const BlockGuide& guide) {
   const auto& w = *weights_;
-  const size_t hidden = h_.size();
   w.past(context_, h_);
-  for (size_t i = 0; i < hidden; ++i) {
-    const float v = h_[i] * (1 + guide.film[i]) + guide.film[hidden + i];
-    h_[i] = v * sigmoid(v);
-  }
+  modulate(guide.film.data(), h_.data(), h_.size());
   for (const auto& layer : w.layers) {
     layer(h_, gates_);
-    for (size_t i = 0; i < hidden; ++i) h_[i] += gates_[i] * sigmoid(gates_[hidden + i]);
+    add_gated(gates_.data(), h_.data(), h_.size());
   }
   w.out(h_, out_);
   constexpr auto limit = static_cast<float>(BlockFlow::kScaleLimit);

@@ -53,8 +53,9 @@ class BlockStream : public Stream {
   std::vector<float> seen_e_, seen_x_;  // [past], as the network sees them
   std::vector<float> from_past_;        // [group]: what the filter makes of the past alone
   std::vector<float> lag_weights_;      // [lags]
-  std::vector<float> context_, h_, gates_, guess_;
-  std::vector<float> out_;  // [2·group]: μ and exp(s)
+  std::vector<float> context_, h_, gates_;
+  std::vector<float> guess_;  // [2·group]: silence, then a guess of the block
+  std::vector<float> out_;    // [2·group]: μ and exp(s)
 };
 
 }  // namespace melflow::engine
