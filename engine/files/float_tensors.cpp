@@ -76,6 +76,39 @@ TensorView stacked(const std::vector<TensorView>& parts, Arrays& made) {
   return out;
 }
 
+namespace {
+
+/// The number of steps that is nearest to the value, of those that a byte holds.
+float in_steps(float value, float step) { return std::clamp(std::nearbyint(value / step), -127.0f, 127.0f); }
+
+/// The step that rounds the row best: the least that holds its largest number, or the half of it, which cuts that one.
+float step_for(std::span<const float> row) {
+  constexpr float kLeast = 0x1p-24f;  // of halves
+  float largest = 0;
+  for (const float value : row) largest = std::max(largest, std::abs(value));
+  if (largest <= 127 * kLeast) return kLeast;
+  const float step = std::exp2(std::ceil(std::log2(largest / 127)));
+  const auto error = [&](float by) {
+    double sum = 0;
+    for (const float value : row) sum += std::pow(static_cast<double>(in_steps(value, by) * by - value), 2);
+    return sum;
+  };
+  return step / 2 >= kLeast && error(step / 2) < error(step) ? step / 2 : step;
+}
+
+}  // namespace
+
+TensorView rounded_to_bytes(const TensorView& tensor, const std::string& name, Arrays& made) {
+  auto values = as_float32(tensor, name);
+  const size_t length = values.size() / static_cast<size_t>(std::max<int64_t>(1, tensor.shape[0]));
+  for (size_t at = 0; at < values.size(); at += length) {
+    const auto row = std::span(values).subspan(at, length);
+    const float step = step_for(row);
+    for (float& value : row) value = in_steps(value, step) * step;
+  }
+  return halved({Dtype::f32, tensor.shape, std::as_bytes(std::span(values))}, name, made);
+}
+
 TensorView halved(const TensorView& tensor, const std::string& name, Arrays& made) {
   constexpr float kLargest = 65504;
   std::vector<uint16_t> halves;

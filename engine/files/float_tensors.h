@@ -23,4 +23,8 @@ TensorView stacked(const std::vector<TensorView>& parts, Arrays& made);
 /// `name` where a number is beyond ±65504.
 TensorView halved(const TensorView& tensor, const std::string& name, Arrays& made);
 
+/// The same, each number rounded to a whole number from -127 to 127 times a power of two for its row (what one index of
+/// the first axis holds), which halves hold exactly: the power that rounds the row best.
+TensorView rounded_to_bytes(const TensorView& tensor, const std::string& name, Arrays& made);
+
 }  // namespace melflow::files

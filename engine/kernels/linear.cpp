@@ -1,6 +1,9 @@
 #include "engine/kernels/linear.h"
 
 #include <algorithm>
+#include <bit>
+#include <cmath>
+#include <utility>
 
 #include "cpu/clones.h"
 #include "cpu/levels.h"
@@ -8,55 +11,87 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // of GCC 12's own AVX-512 headers (its bug 105593)
+#endif
 #endif
 
 namespace melflow::engine {
 namespace {
 
-/// Outputs computed together: as many vectors of sums as AVX2 has registers to spare, so that the sums stay in
-/// registers and the weights are all that moves.
-constexpr int kLanes = 8, kVectors = 8, kPanel = kLanes * kVectors;
+/// Outputs computed together: as many sums as AVX-512 has registers to spare beside two for a weight, and enough of
+/// them that no sum waits for the one before.
+constexpr int kPanel = 128;
+
+template <typename Weight>
+using Multiply = void (*)(const Weight* panel, const float* x, int inputs, float* sums);
 
 /// sums[o] += Σ_i panel[i, o]·x[i], on any CPU. Sums run over i in order here and below.
-void multiply_panel_anywhere(const float* panel, const float* x, int inputs, float* sums) {
+template <typename Weight>
+void multiply_anywhere(const Weight* panel, const float* x, int inputs, float* sums) {
   for (int i = 0; i < inputs; ++i, panel += kPanel) {
-    for (int o = 0; o < kPanel; ++o) sums[o] += panel[o] * x[i];
+    for (int o = 0; o < kPanel; ++o) sums[o] += static_cast<float>(panel[o]) * x[i];
   }
 }
 
 #if defined(__x86_64__)
 
-#define MELFLOW_AVX2 __attribute__((target("arch=x86-64-v3")))
-MELFLOW_AVX2 inline __m256 load(const float* weights) { return _mm256_loadu_ps(weights); }
-MELFLOW_AVX2 inline __m256 load(const uint16_t* halves) {
+#define MELFLOW_V3 __attribute__((target("arch=x86-64-v3")))
+#define MELFLOW_V4 __attribute__((target("arch=x86-64-v4")))
+
+MELFLOW_V3 inline __m256 load_v3(const float* weights) { return _mm256_loadu_ps(weights); }
+MELFLOW_V3 inline __m256 load_v3(const uint16_t* halves) {
   return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(halves)));
+}
+MELFLOW_V3 inline __m256 load_v3(const int8_t* bytes) {
+  return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(bytes))));
+}
+MELFLOW_V4 inline __m512 load_v4(const float* weights) { return _mm512_loadu_ps(weights); }
+MELFLOW_V4 inline __m512 load_v4(const uint16_t* halves) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(halves)));
+}
+MELFLOW_V4 inline __m512 load_v4(const int8_t* bytes) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes))));
 }
 
 template <typename Weight>
-MELFLOW_AVX2 void multiply_panel_avx2(const Weight* panel, const float* x, int inputs, float* sums) {
-  __m256 acc[kVectors];
-  for (int v = 0; v < kVectors; ++v) acc[v] = _mm256_loadu_ps(sums + v * kLanes);
-  for (int i = 0; i < inputs; ++i, panel += kPanel) {
-    const __m256 value = _mm256_set1_ps(x[i]);
-    for (int v = 0; v < kVectors; ++v) acc[v] = _mm256_fmadd_ps(load(panel + v * kLanes), value, acc[v]);
+MELFLOW_V3 void multiply_v3(const Weight* panel, const float* x, int inputs, float* sums) {
+  constexpr int kLanes = 8, kVectors = 8;
+  for (int first = 0; first < kPanel; first += kLanes * kVectors) {
+    __m256 acc[kVectors];
+    for (int v = 0; v < kVectors; ++v) acc[v] = _mm256_loadu_ps(sums + first + v * kLanes);
+    const Weight* row = panel + first;
+    for (int i = 0; i < inputs; ++i, row += kPanel) {
+      const __m256 value = _mm256_set1_ps(x[i]);
+      for (int v = 0; v < kVectors; ++v) acc[v] = _mm256_fmadd_ps(load_v3(row + v * kLanes), value, acc[v]);
+    }
+    for (int v = 0; v < kVectors; ++v) _mm256_storeu_ps(sums + first + v * kLanes, acc[v]);
   }
-  for (int v = 0; v < kVectors; ++v) _mm256_storeu_ps(sums + v * kLanes, acc[v]);
 }
 
-void multiply_panel(const float* panel, const float* x, int inputs, float* sums) {
-  (cpu::has_v3() ? multiply_panel_avx2<float> : multiply_panel_anywhere)(panel, x, inputs, sums);
+template <typename Weight>
+MELFLOW_V4 void multiply_v4(const Weight* panel, const float* x, int inputs, float* sums) {
+  constexpr int kLanes = 16, kVectors = kPanel / kLanes;
+  __m512 acc[kVectors];
+  for (int v = 0; v < kVectors; ++v) acc[v] = _mm512_loadu_ps(sums + v * kLanes);
+  for (int i = 0; i < inputs; ++i, panel += kPanel) {
+    const __m512 value = _mm512_set1_ps(x[i]);
+    for (int v = 0; v < kVectors; ++v) acc[v] = _mm512_fmadd_ps(load_v4(panel + v * kLanes), value, acc[v]);
+  }
+  for (int v = 0; v < kVectors; ++v) _mm512_storeu_ps(sums + v * kLanes, acc[v]);
 }
-/// From a panel in half precision: exactly the numbers of a float panel, at half the memory traffic.
-void multiply_panel(const uint16_t* panel, const float* x, int inputs, float* sums) {
-  multiply_panel_avx2(panel, x, inputs, sums);
+
+template <typename Weight>
+Multiply<Weight> best_multiply() {
+  return cpu::has_v4() ? multiply_v4<Weight> : cpu::has_v3() ? multiply_v3<Weight> : multiply_anywhere<Weight>;
 }
 
 #else
 
-void multiply_panel(const float* panel, const float* x, int inputs, float* sums) {
-  multiply_panel_anywhere(panel, x, inputs, sums);
+template <typename Weight>
+Multiply<Weight> best_multiply() {
+  return multiply_anywhere<Weight>;
 }
-void multiply_panel(const uint16_t*, const float*, int, float*) {}
 
 #endif
 
@@ -76,6 +111,36 @@ std::vector<uint16_t> exact_halves(std::span<const float> weights) {
   return halve(weights.data(), weights.size(), halves.data()) ? halves : std::vector<uint16_t>();
 }
 
+/// The largest power of two of which all weights, `stride` apart, are whole multiples; 1 where all are zero.
+float step_of(const float* weights, int count, int stride) {
+  int exponent = 127;
+  for (int i = 0; i < count; ++i) {
+    const auto bits = std::bit_cast<uint32_t>(weights[static_cast<long>(i) * stride]);
+    const int size = static_cast<int>(bits >> 23 & 0xff);
+    if (size == 0) continue;  // zero; what is smaller than a normal number fails the test below
+    exponent = std::min(exponent, size - 150 + std::countr_zero((bits & 0x7fffff) | 0x800000));
+  }
+  return exponent == 127 ? 1.0f : std::ldexp(1.0f, exponent);
+}
+
+/// All of them, or none: panels of whole numbers of 8 bits, and the steps [panels·kPanel] that they count.
+std::vector<int8_t> exact_bytes(std::span<const float> panels, int inputs, std::vector<float>& steps) {
+  std::vector<int8_t> bytes(panels.size());
+  for (size_t output = 0; output < steps.size(); ++output) {
+    const size_t first = output / kPanel * static_cast<size_t>(inputs) * kPanel + output % kPanel;
+    const float step = step_of(panels.data() + first, inputs, kPanel);
+    for (int i = 0; i < inputs; ++i) {
+      const size_t at = first + static_cast<size_t>(i) * kPanel;
+      const float times = panels[at] / step;
+      if (!(std::abs(times) <= 127)) return {};
+      bytes[at] = static_cast<int8_t>(times);
+      if (static_cast<float>(bytes[at]) * step != panels[at]) return {};
+    }
+    steps[output] = step;
+  }
+  return bytes;
+}
+
 }  // namespace
 
 PackedLinear::PackedLinear(std::span<const float> weight, std::span<const float> bias, int inputs, int outputs)
@@ -92,21 +157,33 @@ PackedLinear::PackedLinear(std::span<const float> weight, std::span<const float>
         to[o] = weight[static_cast<size_t>(first + o) * static_cast<size_t>(inputs) + static_cast<size_t>(i)];
     }
   }
-  if (cpu::has_v3()) half_panels_ = exact_halves(panels_);
-  if (!half_panels_.empty()) panels_ = {};
+  steps_.assign(bias_.size(), 1.0f);
+  if (!cpu::has_v3()) return;
+  auto steps = steps_;
+  byte_panels_ = exact_bytes(panels_, inputs, steps);
+  if (!byte_panels_.empty()) {
+    steps_ = std::move(steps);
+    for (size_t o = 0; o < bias_.size(); ++o) bias_[o] /= steps_[o];
+  } else {
+    half_panels_ = exact_halves(panels_);
+  }
+  if (!byte_panels_.empty() || !half_panels_.empty()) panels_ = {};
 }
 
 void PackedLinear::operator()(std::span<const float> x, std::span<float> y) const {
+  if (!byte_panels_.empty()) return multiply(byte_panels_.data(), x, y);
+  if (!half_panels_.empty()) return multiply(half_panels_.data(), x, y);
+  multiply(panels_.data(), x, y);
+}
+
+template <typename Weight>
+void PackedLinear::multiply(const Weight* panels, std::span<const float> x, std::span<float> y) const {
+  static const Multiply<Weight> multiply_panel = best_multiply<Weight>();
   float sums[kPanel];
   for (int first = 0; first < outputs_; first += kPanel) {
-    const long panel = static_cast<long>(first) * inputs_;
     std::copy_n(bias_.begin() + first, kPanel, sums);
-    if (half_panels_.empty()) {
-      multiply_panel(panels_.data() + panel, x.data(), inputs_, sums);
-    } else {
-      multiply_panel(half_panels_.data() + panel, x.data(), inputs_, sums);
-    }
-    std::copy_n(sums, std::min(kPanel, outputs_ - first), y.begin() + first);
+    multiply_panel(panels + static_cast<long>(first) * inputs_, x.data(), inputs_, sums);
+    for (int o = 0; o < std::min(kPanel, outputs_ - first); ++o) y[first + o] = sums[o] * steps_[first + o];
   }
 }
 

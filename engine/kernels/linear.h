@@ -7,8 +7,9 @@
 namespace melflow::engine {
 
 /// y = W x + b for one vector at a time, where the weights, not the arithmetic, are what has to be moved: packed once
-/// into panels of outputs that are read from end to end, in half precision where every weight is one (a voice stored
-/// so), which changes no digit. The oracle is torch::nn::Linear.
+/// into panels of outputs that are read from end to end. Where every weight is a whole number of 8 bits times a power
+/// of two for its output (`melflow convert --int8`) they are such bytes, where every weight is a half (a voice stored
+/// so) they are halves, and neither changes a digit. The oracle is torch::nn::Linear.
 class PackedLinear {
  public:
   PackedLinear() = default;
@@ -22,9 +23,15 @@ class PackedLinear {
 
  private:
   int inputs_ = 0, outputs_ = 0;
-  std::vector<float> panels_;          // [panels, inputs, kPanel]; empty where half_panels_ holds them
-  std::vector<uint16_t> half_panels_;  // the same in half precision
-  std::vector<float> bias_;            // [panels·kPanel]
+  template <typename Weight>
+  void multiply(const Weight* panels, std::span<const float> x, std::span<float> y) const;
+
+  // [panels, inputs, kPanel], one of the three.
+  std::vector<float> panels_;
+  std::vector<uint16_t> half_panels_;
+  std::vector<int8_t> byte_panels_;
+  std::vector<float> bias_;   // [panels·kPanel], in steps
+  std::vector<float> steps_;  // [panels·kPanel]: what a weight of 1 is; 1 but for bytes
 };
 
 }  // namespace melflow::engine

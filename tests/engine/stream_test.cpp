@@ -75,6 +75,15 @@ TEST(PackedLinear, EqualsTorchLinear) {
     // Weights that are halves go another way, which must not lose any of them.
     linear->weight.copy_(linear->weight.to(torch::kHalf));
     EXPECT_LT((packed_product(linear, x) - linear->forward(x)).abs().max().item<float>(), 1e-5);
+    // So do bytes times a power of two for each output, and give the very sums that halves give: one weight that is no
+    // such byte, in an output behind the others, sends all of them the way of halves.
+    linear->weight.copy_(torch::randint(-127, 128, {outputs, 37}) * torch::exp2(torch::randint(-12, 3, {outputs, 1})));
+    torch::nn::Linear halves(37, outputs + 1);
+    halves->weight.narrow(0, 0, outputs).copy_(linear->weight);
+    halves->weight[outputs].fill_(1.0f + 0x1p-10f);
+    halves->bias.narrow(0, 0, outputs).copy_(linear->bias);
+    EXPECT_TRUE(torch::equal(packed_product(linear, x), packed_product(halves, x).narrow(0, 0, outputs)));
+    EXPECT_LT((packed_product(linear, x) - linear->forward(x)).abs().max().item<float>(), 1e-5 * 512);
     // One that is none must not be rounded.
     linear->weight.zero_();
     linear->weight[0][0] = 1.0f + 0x1p-20f;

@@ -53,6 +53,22 @@ TEST(FloatTensors, NormsComeOffAndGoOnAgain) {
   }
 }
 
+TEST(FloatTensors, RoundedToBytesIsTheNearestOfTheBestPowerOfTwo) {
+  // The first row's largest is 127 steps of 2^-7; in the second it pays to cut 1 to as much; the third has nothing but
+  // one number far below the smallest half, and the fourth counts in that.
+  const std::vector<float> numbers = {127 / 128.0f, 0.3f, -0.004f,  1,        3 / 128.0f, 5 / 128.0f, 0,
+                                      0x1p-40f,     0,    0x1p-20f, 0x1p-23f, 0};
+  Arrays made;
+  const auto rounded = rounded_to_bytes({Dtype::f32, {4, 3}, std::as_bytes(std::span(numbers))}, "w", made);
+  EXPECT_EQ(rounded.dtype, Dtype::f16);
+  EXPECT_EQ(as_float32(rounded, "w"), (std::vector<float>{127 / 128.0f, 38 / 128.0f, -1 / 128.0f, 127 / 128.0f,
+                                                          3 / 128.0f, 5 / 128.0f, 0, 0, 0, 0x1p-20f, 0x1p-23f, 0}));
+  // Once more changes nothing.
+  EXPECT_TRUE(std::ranges::equal(rounded_to_bytes(rounded, "w", made).bytes, rounded.bytes));
+  const float bad = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_THROW(rounded_to_bytes({Dtype::f32, {1, 1}, std::as_bytes(std::span(&bad, 1))}, "w", made), Error);
+}
+
 TEST(FloatTensors, HalvesAreTheNearestOnes) {
   // 1 + 2^-11 lies between two halves: the even one is taken. 2^-24 is the smallest, half of it nothing.
   const std::vector<float> numbers = {1.0f + 0x1p-11f, 1.0f + 3 * 0x1p-11f, -65504.0f, 0x1p-24f, 0x1p-25f, -0.1f};

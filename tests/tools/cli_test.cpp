@@ -1,10 +1,12 @@
 // The command line as a user meets it: verbs, pipes, exit codes, messages, and that nothing is lost.
 
+#include <algorithm>
 #include <cmath>
 
 #include <nlohmann/json.hpp>
 
 #include "audio/wav.h"
+#include "engine/files/mapped_file.h"
 #include "engine/files/mel_file.h"
 #include "engine/files/npy.h"
 #include "tests/tools/cli_fixture.h"
@@ -242,6 +244,18 @@ TEST_F(Cli, TrainStopsOnASignalAndGoesOn) {
       {"train", "--data", path("data"), "--out", path("run"), "--resume", "--threads", "1", "--set", "steps=" + step});
   EXPECT_EQ(resumed.code, 0) << resumed.err;
   EXPECT_NE(resumed.err.find("going on at step " + step), std::string::npos) << resumed.err;
+}
+
+TEST_F(Cli, AVoiceRoundedToBytesSpeaksAndIsRoundedOnce) {
+  const auto small = path("small.safetensors"), again = path("again.safetensors");
+  ASSERT_EQ(run({"convert", testing::in_tree("data/voices/kathleen.safetensors").string(), "--int8", "-o", small}).code,
+            0);
+  ASSERT_EQ(run({"convert", small, "--int8", "-o", again}).code, 0);
+  EXPECT_TRUE(std::ranges::equal(files::MappedFile(small).bytes(), files::MappedFile(again).bytes()));
+  EXPECT_EQ(run({"synth", "--voice", small, clip_, "-o", path("x.wav")}).code, 0);
+  const auto both = run({"convert", small, "--int8", "--to", "nvidia-state-dict", "-o", path("x.pt")});
+  EXPECT_EQ(both.code, 64);
+  EXPECT_NE(both.err.find("--int8"), std::string::npos) << both.err;
 }
 
 }  // namespace
