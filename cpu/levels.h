@@ -24,4 +24,8 @@ inline bool has_v4() { return false; }
 
 #endif
 
+/// For who has several versions of a kernel, and for tests, which want each that the machine can run.
+enum class Level { any, v3, v4 };
+inline Level best_level() { return has_v4() ? Level::v4 : has_v3() ? Level::v3 : Level::any; }
+
 }  // namespace melflow::cpu

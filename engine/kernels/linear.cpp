@@ -82,14 +82,16 @@ MELFLOW_V4 void multiply_v4(const Weight* panel, const float* x, int inputs, flo
 }
 
 template <typename Weight>
-Multiply<Weight> best_multiply() {
-  return cpu::has_v4() ? multiply_v4<Weight> : cpu::has_v3() ? multiply_v3<Weight> : multiply_anywhere<Weight>;
+Multiply<Weight> multiply_of(cpu::Level level) {
+  return level == cpu::Level::v4   ? multiply_v4<Weight>
+         : level == cpu::Level::v3 ? multiply_v3<Weight>
+                                   : multiply_anywhere<Weight>;
 }
 
 #else
 
 template <typename Weight>
-Multiply<Weight> best_multiply() {
+Multiply<Weight> multiply_of(cpu::Level) {
   return multiply_anywhere<Weight>;
 }
 
@@ -143,8 +145,9 @@ std::vector<int8_t> exact_bytes(std::span<const float> panels, int inputs, std::
 
 }  // namespace
 
-PackedLinear::PackedLinear(std::span<const float> weight, std::span<const float> bias, int inputs, int outputs)
-    : inputs_(inputs), outputs_(outputs) {
+PackedLinear::PackedLinear(std::span<const float> weight, std::span<const float> bias, int inputs, int outputs,
+                           cpu::Level level)
+    : inputs_(inputs), outputs_(outputs), level_(level) {
   const int panels = (outputs + kPanel - 1) / kPanel;
   panels_.assign(static_cast<size_t>(panels) * static_cast<size_t>(inputs) * kPanel, 0.0f);
   bias_.assign(static_cast<size_t>(panels) * kPanel, 0.0f);
@@ -158,7 +161,7 @@ PackedLinear::PackedLinear(std::span<const float> weight, std::span<const float>
     }
   }
   steps_.assign(bias_.size(), 1.0f);
-  if (!cpu::has_v3()) return;
+  if (level == cpu::Level::any) return;  // conversions without instructions for them would cost more than they save
   auto steps = steps_;
   byte_panels_ = exact_bytes(panels_, inputs, steps);
   if (!byte_panels_.empty()) {
@@ -178,7 +181,7 @@ void PackedLinear::operator()(std::span<const float> x, std::span<float> y) cons
 
 template <typename Weight>
 void PackedLinear::multiply(const Weight* panels, std::span<const float> x, std::span<float> y) const {
-  static const Multiply<Weight> multiply_panel = best_multiply<Weight>();
+  const auto multiply_panel = multiply_of<Weight>(level_);
   float sums[kPanel];
   for (int first = 0; first < outputs_; first += kPanel) {
     std::copy_n(bias_.begin() + first, kPanel, sums);

@@ -4,6 +4,8 @@
 #include <span>
 #include <vector>
 
+#include "cpu/levels.h"
+
 namespace melflow::engine {
 
 /// y = W x + b for one vector at a time, where the weights, not the arithmetic, are what has to be moved: packed once
@@ -13,8 +15,9 @@ namespace melflow::engine {
 class PackedLinear {
  public:
   PackedLinear() = default;
-  /// weight [outputs, inputs], row-major; bias [outputs] or empty.
-  PackedLinear(std::span<const float> weight, std::span<const float> bias, int inputs, int outputs);
+  /// weight [outputs, inputs], row-major; bias [outputs] or empty. `level` is one that the machine has.
+  PackedLinear(std::span<const float> weight, std::span<const float> bias, int inputs, int outputs,
+               cpu::Level level = cpu::best_level());
 
   int inputs() const { return inputs_; }
   int outputs() const { return outputs_; }
@@ -23,6 +26,7 @@ class PackedLinear {
 
  private:
   int inputs_ = 0, outputs_ = 0;
+  cpu::Level level_ = cpu::Level::any;
   template <typename Weight>
   void multiply(const Weight* panels, std::span<const float> x, std::span<float> y) const;
 

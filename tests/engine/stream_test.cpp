@@ -57,40 +57,61 @@ std::vector<float> stream(const StreamSource& source, const audio::Mel& mel, con
 }
 
 /// What PackedLinear makes of the layer's weights and x.
-torch::Tensor packed_product(torch::nn::Linear linear, const torch::Tensor& x) {
+torch::Tensor packed_product(torch::nn::Linear linear, const torch::Tensor& x, cpu::Level level) {
   const auto outputs = static_cast<int>(linear->weight.size(0)), inputs = static_cast<int>(linear->weight.size(1));
-  const PackedLinear packed(tensor_vector(linear->weight), tensor_vector(linear->bias), inputs, outputs);
+  const PackedLinear packed(tensor_vector(linear->weight), tensor_vector(linear->bias), inputs, outputs, level);
   std::vector<float> y(static_cast<size_t>(outputs));
   packed(tensor_vector(x), y);
   return vector_tensor(y);
 }
 
-TEST(PackedLinear, EqualsTorchLinear) {
-  torch::manual_seed(1);
+class PackedLinearAt : public ::testing::TestWithParam<cpu::Level> {
+ protected:
+  void SetUp() override {
+    if (GetParam() > cpu::best_level()) GTEST_SKIP() << "this machine has no such instructions";
+    torch::manual_seed(1);
+  }
+  static torch::Tensor product(torch::nn::Linear linear, const torch::Tensor& x) {
+    return packed_product(linear, x, GetParam());
+  }
+};
+
+TEST_P(PackedLinearAt, EqualsTorchLinear) {
   torch::NoGradGuard no_grad;
-  for (const int outputs : {1, 63, 64, 200}) {
+  for (const int outputs : {1, 63, 64, 128, 200}) {
     torch::nn::Linear linear(37, outputs);
     const auto x = torch::randn({37});
-    EXPECT_LT((packed_product(linear, x) - linear->forward(x)).abs().max().item<float>(), 1e-5);
+    EXPECT_LT((product(linear, x) - linear->forward(x)).abs().max().item<float>(), 1e-5);
     // Weights that are halves go another way, which must not lose any of them.
     linear->weight.copy_(linear->weight.to(torch::kHalf));
-    EXPECT_LT((packed_product(linear, x) - linear->forward(x)).abs().max().item<float>(), 1e-5);
-    // So do bytes times a power of two for each output, and give the very sums that halves give: one weight that is no
-    // such byte, in an output behind the others, sends all of them the way of halves.
-    linear->weight.copy_(torch::randint(-127, 128, {outputs, 37}) * torch::exp2(torch::randint(-12, 3, {outputs, 1})));
-    torch::nn::Linear halves(37, outputs + 1);
-    halves->weight.narrow(0, 0, outputs).copy_(linear->weight);
-    halves->weight[outputs].fill_(1.0f + 0x1p-10f);
-    halves->bias.narrow(0, 0, outputs).copy_(linear->bias);
-    EXPECT_TRUE(torch::equal(packed_product(linear, x), packed_product(halves, x).narrow(0, 0, outputs)));
-    EXPECT_LT((packed_product(linear, x) - linear->forward(x)).abs().max().item<float>(), 1e-5 * 512);
+    EXPECT_LT((product(linear, x) - linear->forward(x)).abs().max().item<float>(), 1e-5);
     // One that is none must not be rounded.
     linear->weight.zero_();
     linear->weight[0][0] = 1.0f + 0x1p-20f;
-    EXPECT_EQ(packed_product(linear, torch::ones({37}))[0].item<float>(),
-              1.0f + 0x1p-20f + linear->bias[0].item<float>());
+    EXPECT_EQ(product(linear, torch::ones({37}))[0].item<float>(), 1.0f + 0x1p-20f + linear->bias[0].item<float>());
   }
 }
+
+TEST_P(PackedLinearAt, SumsBytesAsItSumsHalves) {
+  torch::NoGradGuard no_grad;
+  for (const int outputs : {1, 64, 130}) {
+    torch::nn::Linear linear(37, outputs), halves(37, outputs + 1);
+    const auto x = torch::randn({37});
+    linear->weight.copy_(torch::randint(-127, 128, {outputs, 37}) * torch::exp2(torch::randint(-12, 3, {outputs, 1})));
+    // One weight that is no such byte, in an output behind the others, sends all of them the way of halves.
+    halves->weight.narrow(0, 0, outputs).copy_(linear->weight);
+    halves->weight[outputs].fill_(1.0f + 0x1p-10f);
+    halves->bias.narrow(0, 0, outputs).copy_(linear->bias);
+    const auto sums = product(linear, x);
+    EXPECT_TRUE(torch::equal(sums, product(halves, x).narrow(0, 0, outputs)));
+    EXPECT_LT((sums - linear->forward(x)).abs().max().item<float>(), 1e-5 * 512);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Levels, PackedLinearAt, ::testing::Values(cpu::Level::any, cpu::Level::v3, cpu::Level::v4),
+                         [](const auto& of) {
+                           return of.param == cpu::Level::any ? "any" : of.param == cpu::Level::v3 ? "v3" : "v4";
+                         });
 
 TEST(BlockStream, EqualsTheModelsInverse) {
   const auto model = block_flow();
