@@ -75,7 +75,12 @@ Corpus::Corpus(Clips clips, const CorpusOptions& options, std::function<void(con
     decode_all(kept_out);
   }
   if (training_.empty()) {
-    const auto& first = clips_.refused.empty() && !unusable_.empty() ? unusable_.begin()->second : clips_.refused[0];
+    if (clips_.refused.empty() && unusable_.empty()) {
+      throw Error(Exit::no_input, "every recording (" + std::to_string(kept_out.size()) +
+                                      ") is kept out for validation; add more, or train on all with --set "
+                                      "hold_out_every=0");
+    }
+    const auto& first = clips_.refused.empty() ? unusable_.begin()->second : clips_.refused[0];
     throw Error(Exit::no_input, "no usable recording is left to train on; the first that was refused: " + first);
   }
   held_out_clips_ = static_cast<int64_t>(kept_out.size());

@@ -77,6 +77,22 @@ TEST_F(CorpusTest, WithoutRecordingsThereIsNoInput) {
   EXPECT_THROW(open({empty.path()}), Error);
 }
 
+TEST_F(CorpusTest, OneThatIsKeptOutAsAWholeSaysSo) {
+  const auto message = [&](const fs::path& path, int every) -> std::string {
+    try {
+      open({path}, {.hold_out_every = every});
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), Exit::no_input);
+      return error.what();
+    }
+    return "";
+  };
+  EXPECT_NE(message(data() / "clip0.wav", 20).find("hold_out_every=0"), std::string::npos);
+  EXPECT_NE(message(data(), 1).find("hold_out_every=0"), std::string::npos);
+  EXPECT_EQ(message(data() / "clip0.wav", 0), "");
+  EXPECT_EQ(open({data() / "clip0.wav"}, {.hold_out_every = 0})->training_clips(), 1);
+}
+
 TEST_F(CorpusTest, ComesToTheConfiguredLevel) {
   const auto corpus = open({data()}, {.hold_out_every = 0});
   double energy = 0, count = 0;
