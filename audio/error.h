@@ -12,7 +12,7 @@ enum class Exit : int {
   usage = 64,          ///< the command line makes no sense
   bad_data = 65,       ///< a file is not what it claims to be
   no_input = 66,       ///< a file is missing or cannot be read
-  unavailable = 69,    ///< a device is missing
+  unavailable = 69,    ///< a device is missing, or memory is short
   internal = 70,       ///< our own fault
   cannot_create = 73,  ///< an output exists already or its folder cannot be written
   io_error = 74,       ///< the disk or the pipe failed

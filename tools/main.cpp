@@ -85,6 +85,17 @@ int become_torch_program(char** argv) {
   return code(Exit::unavailable);
 }
 
+/// As LibTorch's allocators say it.
+bool is_out_of_memory(const std::string& text) {
+  return text.find("can't allocate memory") != std::string::npos || text.find("out of memory") != std::string::npos;
+}
+
+int out_of_memory() {
+  std::cerr << "melflow: out of memory; fewer or shorter items at once (batch_size, segment_frames), or a smaller "
+               "model, need less\n";
+  return static_cast<int>(Exit::unavailable);
+}
+
 /// Its first line: LibTorch's errors go on with where they came from.
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
@@ -105,8 +116,9 @@ int main(int argc, char** argv) {
   } catch (const melflow::tools::NeedsTorch&) {
     return melflow::tools::become_torch_program(argv);
   } catch (const std::bad_alloc&) {
-    std::cerr << "melflow: out of memory\n";
+    return melflow::tools::out_of_memory();
   } catch (const std::exception& e) {
+    if (melflow::tools::is_out_of_memory(e.what())) return melflow::tools::out_of_memory();
     std::cerr << "melflow: internal error: " << melflow::tools::first_line(e.what()) << "\n";
   }
   return static_cast<int>(Exit::internal);

@@ -246,6 +246,15 @@ TEST_F(Cli, TrainStopsOnASignalAndGoesOn) {
   EXPECT_NE(resumed.err.find("going on at step " + step), std::string::npos) << resumed.err;
 }
 
+TEST_F(Cli, MoreMemoryThanThereIsIsOneClearLine) {
+  // 16 crops of two and a half terabytes.
+  const auto result = run({"train", "--data", clip_, "--out", path("run"), "--set", "model.system=block_flow", "--set",
+                           "segment_frames=1000000000", "--set", "hold_out_every=0", "--set", "steps=1"});
+  EXPECT_EQ(result.code, 69) << result.err;
+  EXPECT_NE(result.err.find("segment_frames"), std::string::npos) << result.err;
+  EXPECT_EQ(result.err.find("internal"), std::string::npos) << result.err;
+}
+
 TEST_F(Cli, AVoiceRoundedToBytesSpeaksAndIsRoundedOnce) {
   const auto small = path("small.safetensors"), again = path("again.safetensors");
   ASSERT_EQ(run({"convert", testing::in_tree("data/voices/kathleen.safetensors").string(), "--int8", "-o", small}).code,
