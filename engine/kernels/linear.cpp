@@ -125,12 +125,14 @@ float step_of(const float* weights, int count, int stride) {
   return exponent == 127 ? 1.0f : std::ldexp(1.0f, exponent);
 }
 
-/// All of them, or none: panels of whole numbers of 8 bits, and the steps [panels·kPanel] that they count.
+/// All of them, or none: panels of whole numbers of 8 bits, and the steps [panels·kPanel] that they count. No step is
+/// below that of the smallest half, since a bias is counted in steps too, and must not become infinite.
 std::vector<int8_t> exact_bytes(std::span<const float> panels, int inputs, std::vector<float>& steps) {
   std::vector<int8_t> bytes(panels.size());
   for (size_t output = 0; output < steps.size(); ++output) {
     const size_t first = output / kPanel * static_cast<size_t>(inputs) * kPanel + output % kPanel;
     const float step = step_of(panels.data() + first, inputs, kPanel);
+    if (step < 0x1p-24f) return {};
     for (int i = 0; i < inputs; ++i) {
       const size_t at = first + static_cast<size_t>(i) * kPanel;
       const float times = panels[at] / step;

@@ -1,5 +1,6 @@
 #include "engine/synth/stream.h"
 
+#include <limits>
 #include <random>
 #include <set>
 
@@ -85,6 +86,10 @@ TEST_P(PackedLinearAt, EqualsTorchLinear) {
     // Weights that are halves go another way, which must not lose any of them.
     linear->weight.copy_(linear->weight.to(torch::kHalf));
     EXPECT_LT((product(linear, x) - linear->forward(x)).abs().max().item<float>(), 1e-5);
+    // As bytes the tiniest weights would make the bias infinite.
+    linear->weight.fill_(std::numeric_limits<float>::min());
+    linear->bias.fill_(10);
+    EXPECT_TRUE(torch::equal(product(linear, x), linear->forward(x)));
     // One that is none must not be rounded.
     linear->weight.zero_();
     linear->weight[0][0] = 1.0f + 0x1p-20f;
