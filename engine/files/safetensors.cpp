@@ -77,25 +77,25 @@ void check_layout(const std::map<std::string, TensorEntry>& tensors, uint64_t da
 }
 
 template <typename Source, typename Convert>
-[[gnu::always_inline]] inline void convert_each(const std::byte* __restrict bytes, size_t n, float* __restrict values,
-                                                Convert convert) {
-  for (size_t i = 0; i < n; ++i) {
-    Source source;
-    std::memcpy(&source, bytes + i * sizeof(Source), sizeof(Source));
-    values[i] = convert(source);
-  }
-}
-
-MELFLOW_CPU_CLONES
-void convert_halves(const std::byte* __restrict bytes, size_t n, float* __restrict values) {
-  convert_each<uint16_t>(bytes, n, values, [](uint16_t half) { return float_from_half(half); });
-}
-
-template <typename Source, typename Convert>
 std::vector<float> converted(std::span<const std::byte> bytes, Convert convert) {
   std::vector<float> values(bytes.size() / sizeof(Source));
-  convert_each<Source>(bytes.data(), values.size(), values.data(), convert);
+  for (size_t i = 0; i < values.size(); ++i) {
+    Source source;
+    std::memcpy(&source, bytes.data() + i * sizeof(Source), sizeof(Source));
+    values[i] = convert(source);
+  }
   return values;
+}
+
+/// converted() for what voices are stored in, by vector instructions.
+MELFLOW_CPU_CLONES
+void convert_halves(const std::byte* __restrict bytes, std::span<float> values) {
+  float* __restrict out = values.data();
+  for (size_t i = 0; i < values.size(); ++i) {
+    uint16_t half;
+    std::memcpy(&half, bytes + i * sizeof half, sizeof half);
+    out[i] = float_from_half(half);
+  }
 }
 
 std::string json_text(const std::string& text) {
@@ -169,7 +169,7 @@ std::vector<float> as_float32(const TensorView& tensor, const std::string& name)
       return converted<float>(tensor.bytes, [](float value) { return value; });
     case Dtype::f16: {
       std::vector<float> values(tensor.bytes.size() / sizeof(uint16_t));
-      convert_halves(tensor.bytes.data(), values.size(), values.data());
+      convert_halves(tensor.bytes.data(), values);
       return values;
     }
     case Dtype::bf16:

@@ -64,7 +64,6 @@ std::optional<ProcessPlace> process_place() {
   if (place.address.empty()) throw Error(Exit::usage, "WORLD_SIZE is set, but MASTER_ADDR is not: say where rank 0 is");
   place.port = static_cast<uint16_t>(number("MASTER_PORT", 1, 65535));
   place.store_is_there = variable("TORCHELASTIC_USE_AGENT_STORE") == "True";
-  place.round = launchers_round();
   return place;
 }
 
@@ -163,7 +162,7 @@ Processes::Processes(const ProcessPlace& place, const std::string& interface) : 
     options.waitWorkers = false;
     if (options.isServer) options.masterListenFd = listen_at(here, place.port);
     auto store = c10::make_intrusive<c10d::TCPStore>(interface.empty() ? here : place.address, options);
-    impl_->store = c10::make_intrusive<c10d::PrefixStore>("melflow/" + place.round, store);
+    impl_->store = c10::make_intrusive<c10d::PrefixStore>("melflow/" + launchers_round(), store);
     auto gloo_options = c10d::ProcessGroupGloo::Options::create();
     gloo_options->devices.push_back(c10d::ProcessGroupGloo::createDeviceForHostname(here));
     auto gloo = c10::make_intrusive<c10d::ProcessGroupGloo>(impl_->store, place.rank, place.size, gloo_options);

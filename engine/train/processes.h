@@ -16,7 +16,6 @@ struct ProcessPlace {
   std::string address;          ///< of rank 0
   uint16_t port = 0;            ///< where rank 0 listens
   bool store_is_there = false;  ///< torchrun itself listens at that port
-  std::string round = "0";      ///< launchers_round()
 };
 
 /// How often the launcher has started this again: torchrun after a failure, SLURM a job that it requeued; "0" at first.

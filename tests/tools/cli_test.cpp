@@ -247,7 +247,7 @@ TEST_F(Cli, TrainStopsOnASignalAndGoesOn) {
 }
 
 TEST_F(Cli, MoreMemoryThanThereIsIsOneClearLine) {
-  // 16 crops of two and a half terabytes.
+  // 16 crops of a terabyte.
   const auto result = run({"train", "--data", clip_, "--out", path("run"), "--set", "model.system=block_flow", "--set",
                            "segment_frames=1000000000", "--set", "hold_out_every=0", "--set", "steps=1"});
   EXPECT_EQ(result.code, 69) << result.err;
