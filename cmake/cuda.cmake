@@ -8,9 +8,9 @@ if(MELFLOW_WITH_CUDA AND NOT MELFLOW_SANITIZE)
       set(CMAKE_CUDA_COMPILER ${NVCC})
     endif()
   endif()
-  # Hopper as it is; Ampere, and what comes after Hopper by way of PTX.
+  # Ampere; Hopper with what only it has (wgmma); and what comes after Hopper by way of PTX.
   if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
-    set(CMAKE_CUDA_ARCHITECTURES 80-real 90)
+    set(CMAKE_CUDA_ARCHITECTURES 80-real 90a-real 90-virtual)
   endif()
   include(CheckLanguage)
   check_language(CUDA)

@@ -2,6 +2,7 @@
 
 #include "engine/build_info.h"
 #include "engine/gpu/measure.h"
+#include "engine/gpu/open_gpu.h"
 #include "tools/benches.h"
 #include "tools/measurement.h"
 
@@ -45,7 +46,7 @@ json line_of(const gpu::Measured& row, const std::string& device) {
 }  // namespace
 
 void bench_gpu(const Print& print) {
-  const auto device = gpu::open_cuda_device();
+  const auto device = gpu::open_gpu();
   gpu::bench(device, [&](const gpu::Measured& row) { print(line_of(row, device->name())); });
 }
 

@@ -1,6 +1,7 @@
 // The bench of the GPU's kernels alone, for machines that have a GPU and no audio libraries (tools/gpu_check):
 // gpu_bench check [one] | bench | dump FOLDER [SECONDS]; one JSON object a line. check one: enough for a sanitizer.
-// `melflow bench gpu` is the same bench.
+// check and bench go through all instructions that the GPU has, dump takes what melflow would take. `melflow bench gpu`
+// is the same bench.
 
 #include <cstdlib>
 #include <iostream>
@@ -9,6 +10,7 @@
 
 #include "audio/error.h"
 #include "engine/gpu/measure.h"
+#include "engine/gpu/open_gpu.h"
 
 int main(int argc, char** argv) {
   using namespace melflow;
@@ -19,12 +21,19 @@ int main(int argc, char** argv) {
     if (what != "check" && what != "bench" && (what != "dump" || words.size() < 2)) {
       throw Error(Exit::usage, "gpu_bench check [one] | bench | dump FOLDER [SECONDS]");
     }
-    const auto device = gpu::open_cuda_device();
-    std::cerr << device->name() << ", " << device->multiprocessors() << " multiprocessors\n";
-    if (what == "check" && !gpu::check(device, words.size() == 1, print))
-      throw Error(Exit::internal, "the kernels are not right");
-    if (what == "bench") gpu::bench(device, print);
-    if (what == "dump") gpu::dump(device, words[1], words.size() > 2 ? std::atof(words[2].c_str()) : 10);
+    if (what == "dump") {
+      gpu::dump(gpu::open_gpu(), words[1], words.size() > 2 ? std::atof(words[2].c_str()) : 10);
+      return 0;
+    }
+    for (const auto tensor_cores : {gpu::TensorCores::warps, gpu::TensorCores::warpgroups}) {
+      if (tensor_cores == gpu::TensorCores::warpgroups && !gpu::cuda_has(tensor_cores)) continue;
+      const auto device = gpu::open_cuda_device(tensor_cores);
+      std::cerr << device->name() << ", " << device->multiprocessors() << " multiprocessors, "
+                << gpu::name_of(tensor_cores) << "\n";
+      if (what == "bench") gpu::bench(device, print);
+      if (what == "check" && !gpu::check(device, words.size() == 1, print))
+        throw Error(Exit::internal, std::string("the kernels are not right: ") + gpu::name_of(tensor_cores));
+    }
   } catch (const Error& error) {
     std::cerr << "gpu_bench: " << error.what() << "\n";
     return static_cast<int>(error.code());

@@ -1,10 +1,12 @@
 #pragma once
 
+#include "engine/gpu/cuda_wgmma.h"
 #include "engine/gpu/portable.h"
+#include "engine/gpu/tile_product.h"
 
 namespace melflow::gpu {
 
-extern __shared__ __align__(128) unsigned char cuda_shared[];
+extern __shared__ __align__(1024) unsigned char cuda_shared[];
 
 /// The block that a kernel is written for, on a GPU. tests/gpu/emulated_block.h is the same on a CPU, and says what
 /// each part promises: it checks it.
@@ -51,6 +53,29 @@ class CudaBlock {
     }
   };
 
+  /// Four warps that drive a tensor core together. Where the instructions are not known the kernels that use them are
+  /// compiled, for the choice is made at run time, and never started.
+  class Warpgroup {
+   public:
+    __device__ __forceinline__ int index() const { return static_cast<int>(threadIdx.x) / 128; }
+    __device__ __forceinline__ uint64_t matrix(uint32_t offset) const {
+      return swizzled_matrix(shared_address(offset));
+    }
+#ifdef MELFLOW_HAS_WGMMA
+    __device__ __forceinline__ void begin() const { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+    template <int n, class SumsOf>
+    __device__ __forceinline__ void multiply_add(SumsOf&& sums_of, uint64_t a, uint64_t b) const {
+      Wgmma<n>::add(sums_of(static_cast<int>(threadIdx.x)), a, b);
+    }
+    __device__ __forceinline__ void commit() const { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+#else
+    __device__ __forceinline__ void begin() const { __trap(); }
+    template <int n, class SumsOf>
+    __device__ __forceinline__ void multiply_add(SumsOf&&, uint64_t, uint64_t) const {}
+    __device__ __forceinline__ void commit() const {}
+#endif
+  };
+
   __device__ __forceinline__ int x() const { return static_cast<int>(blockIdx.x); }
   __device__ __forceinline__ int y() const { return static_cast<int>(blockIdx.y); }
   __device__ __forceinline__ void sync() const { __syncthreads(); }
@@ -63,6 +88,11 @@ class CudaBlock {
     f(Warp{});
   }
 
+  template <class F>
+  __device__ __forceinline__ void warpgroups(F&& f) const {
+    f(Warpgroup{});
+  }
+
   __device__ __forceinline__ void copy16(int, uint32_t to, const void* from, bool there) const {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from),
                  "r"(there ? 16 : 0)
@@ -73,6 +103,18 @@ class CudaBlock {
   __device__ __forceinline__ void wait() const {
     asm volatile("cp.async.wait_group %0;" ::"n"(left) : "memory");
   }
+
+#ifdef MELFLOW_HAS_WGMMA
+  __device__ __forceinline__ void publish() const { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+  template <int left>
+  __device__ __forceinline__ void wait_products() const {
+    asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(left) : "memory");
+  }
+#else
+  __device__ __forceinline__ void publish() const {}
+  template <int left>
+  __device__ __forceinline__ void wait_products() const {}
+#endif
 
   template <class T>
   __device__ __forceinline__ T load(int, uint32_t from) const {

@@ -26,9 +26,9 @@ __global__ void __launch_bounds__(Kernel::kThreads) entry(const __grid_constant_
 
 class CudaDevice : public Device {
  public:
-  CudaDevice() {
+  CudaDevice(const cudaDeviceProp& properties, TensorCores tensor_cores)
+      : properties_(properties), tensor_cores_(tensor_cores) {
     check(cudaSetDevice(0), "cannot open it");
-    check(cudaGetDeviceProperties(&properties_, 0), "cannot ask for its properties");
     check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "no stream");
   }
   ~CudaDevice() override {
@@ -40,6 +40,7 @@ class CudaDevice : public Device {
 
   std::string name() const override { return properties_.name; }
   int multiprocessors() const override { return properties_.multiProcessorCount; }
+  TensorCores tensor_cores() const override { return tensor_cores_; }
 
   void* allocate(size_t bytes) override {
     void* memory = nullptr;
@@ -63,15 +64,15 @@ class CudaDevice : public Device {
   void launch(const EnterArgs& args) override { run<EnterKernel>(args, grid_of(args)); }
   void launch(const CoupleArgs& args) override { run<CoupleKernel>(args, grid_of(args)); }
   void launch(const ContextArgs& args, TileShape shape) override {
-    with_tile(shape, args.product, multiprocessors(),
+    with_tile(shape, tensor_cores_, args.product, multiprocessors(),
               [&](auto tile) { run<ContextKernel<decltype(tile)>>(args, grid_of(tile, args.product)); });
   }
   void launch(const GateArgs& args, TileShape shape) override {
-    with_tile(shape, args.product, multiprocessors(),
+    with_tile(shape, tensor_cores_, args.product, multiprocessors(),
               [&](auto tile) { run<GateKernel<decltype(tile)>>(args, grid_of(tile, args.product)); });
   }
   void launch(const OutputArgs& args, TileShape shape) override {
-    with_tile(shape, args.product, multiprocessors(), [&](auto tile) {
+    with_tile(shape, tensor_cores_, args.product, multiprocessors(), [&](auto tile) {
       if (args.product.columns > 0) {
         run<OutputKernel<decltype(tile), true>>(args, grid_of(tile, args.product));
       } else {
@@ -135,15 +136,28 @@ class CudaDevice : public Device {
     check(cudaGetLastError(), "a kernel does not start");
   }
 
-  cudaDeviceProp properties_{};
+  cudaDeviceProp properties_;
+  TensorCores tensor_cores_;
   cudaStream_t stream_ = nullptr;
 };
+
+bool has(const cudaDeviceProp& properties, TensorCores tensor_cores) {
+  if (tensor_cores == TensorCores::warpgroups) return properties.major == 9 && properties.minor == 0;
+  return properties.major >= 8;
+}
 
 }  // namespace
 
 bool has_cuda() { return true; }
 
-std::shared_ptr<Device> open_cuda_device() {
+bool cuda_has(TensorCores tensor_cores) {
+  int count = 0;
+  cudaDeviceProp properties{};
+  return cudaGetDeviceCount(&count) == cudaSuccess && count > 0 &&
+         cudaGetDeviceProperties(&properties, 0) == cudaSuccess && has(properties, tensor_cores);
+}
+
+std::shared_ptr<Device> open_cuda_device(TensorCores tensor_cores) {
   int driver = 0, count = 0;
   cudaDriverGetVersion(&driver);  // 0: there is none, which the next call would call too old
   const auto status = driver > 0 ? cudaGetDeviceCount(&count) : cudaErrorNoDevice;
@@ -156,12 +170,14 @@ std::shared_ptr<Device> open_cuda_device() {
   }
   cudaDeviceProp properties{};
   check(cudaGetDeviceProperties(&properties, 0), "cannot ask for its properties");
-  if (properties.major < 8) {
-    throw Error(Exit::unavailable, std::string(properties.name) + " has no bfloat16 (compute capability " +
-                                       std::to_string(properties.major) + "." + std::to_string(properties.minor) +
-                                       ", needed: 8.0); use --device cpu");
+  if (!has(properties, tensor_cores)) {
+    const bool warps = tensor_cores == TensorCores::warps;
+    throw Error(Exit::unavailable, std::string(properties.name) + " has no " + (warps ? "bfloat16" : "wgmma") +
+                                       " (compute capability " + std::to_string(properties.major) + "." +
+                                       std::to_string(properties.minor) + ", needed: " + (warps ? "8.0" : "9.0") +
+                                       "); use --device cpu");
   }
-  return std::make_shared<CudaDevice>();
+  return std::make_shared<CudaDevice>(properties, tensor_cores);
 }
 
 }  // namespace melflow::gpu

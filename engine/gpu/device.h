@@ -16,12 +16,17 @@ struct GateArgs;
 struct OutputArgs;
 enum class TileShape;
 
+/// By what instructions a device's tensor cores multiply: mma of one warp (compute capability 8.0 and on), or wgmma of
+/// four (9.0 alone, where mma reaches about 0.6 of their peak).
+enum class TensorCores { warps, warpgroups };
+
 /// Where kernels run: a GPU, or in tests a CPU that plays one. All work is done in the order of the calls.
 class Device {
  public:
   virtual ~Device() = default;
   virtual std::string name() const = 0;
   virtual int multiprocessors() const = 0;
+  virtual TensorCores tensor_cores() const = 0;  ///< what products are done by
   /// Memory that is zero at first, at a multiple of 256 bytes. Throws Error{unavailable} where there is too little.
   virtual void* allocate(size_t bytes) = 0;
   virtual void release(void* memory) noexcept = 0;
@@ -52,8 +57,13 @@ class Device {
 bool has_cuda();
 
 /// The first NVIDIA GPU. Throws Error{unavailable} that says what is missing: a program built with CUDA, a driver, a
-/// GPU of compute capability 8.0 or more.
-std::shared_ptr<Device> open_cuda_device();
+/// GPU of compute capability 8.0 or more, or of 9.0 for warpgroups.
+std::shared_ptr<Device> open_cuda_device(TensorCores tensor_cores);
+
+/// Whether the first GPU, if there is one, has them.
+bool cuda_has(TensorCores tensor_cores);
+
+inline const char* name_of(TensorCores tensor_cores) { return tensor_cores == TensorCores::warps ? "mma" : "wgmma"; }
 
 /// Numbers in a device's memory.
 template <typename T>

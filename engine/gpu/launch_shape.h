@@ -1,5 +1,6 @@
 #pragma once
 
+#include "engine/gpu/device.h"
 #include "engine/gpu/row_kernels.h"
 #include "engine/gpu/tile_product.h"
 
@@ -22,9 +23,9 @@ inline Grid grid_of(const EnterArgs& a) {
   return {blocks_for(pairs > groups ? pairs : groups, EnterKernel::kThreads), 1};
 }
 
-/// Calls run(a tile of the shape). automatic: the widest whose blocks fill the GPU.
+/// Calls run(a tile of the shape, for these tensor cores). automatic: the widest whose blocks fill the GPU.
 template <class Run>
-void with_tile(TileShape shape, const Product& p, int multiprocessors, Run&& run) {
+void with_tile(TileShape shape, TensorCores cores, const Product& p, int multiprocessors, Run&& run) {
   const auto fills = [&](auto tile) {
     const Grid grid = grid_of(tile, p);
     return 4 * grid.x * grid.y >= 3 * multiprocessors;
@@ -32,13 +33,16 @@ void with_tile(TileShape shape, const Product& p, int multiprocessors, Run&& run
   if (shape == TileShape::automatic) {
     shape = fills(WideTile{}) ? TileShape::wide : fills(MediumTile{}) ? TileShape::medium : TileShape::narrow;
   }
+  const auto either = [&](auto tile, auto warpgroup_tile) {
+    cores == TensorCores::warpgroups ? run(warpgroup_tile) : run(tile);
+  };
   switch (shape) {
     case TileShape::wide:
-      return run(WideTile{});
+      return either(WideTile{}, WideWarpgroupTile{});
     case TileShape::medium:
-      return run(MediumTile{});
+      return either(MediumTile{}, MediumWarpgroupTile{});
     default:
-      return run(NarrowTile{});
+      return either(NarrowTile{}, NarrowWarpgroupTile{});
   }
 }
 

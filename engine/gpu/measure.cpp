@@ -47,8 +47,9 @@ const char* name_of(TileShape shape) {
 struct Load {
   int slots, frames;  ///< streams, and frames of each in a pass
   TileShape shape = TileShape::automatic;
-  std::string text() const {
-    return std::to_string(slots) + " x " + std::to_string(frames) + " frames, " + name_of(shape);
+  std::string text(const Device& device) const {
+    return std::to_string(slots) + " x " + std::to_string(frames) + " frames, " + name_of(shape) + ", " +
+           name_of(device.tensor_cores());
   }
 };
 
@@ -91,7 +92,7 @@ Measured bench_offline(const std::shared_ptr<const DeviceWaveGlow>& model, const
   }
   const double samples = static_cast<double>(load.slots) * kTenSeconds * s.hop_length, median = quantile(times, 0.5);
   const double flops = samples / s.group_size * s.flops_per_group(), peak = peak_flops(device.name());
-  return {"10 s utterances: " + load.text(),
+  return {"10 s utterances: " + load.text(*model->device()),
           {{"samples_per_s", samples / median},
            {"times_real_time", samples / median / kSampleRate},
            {"tflops", flops / median / 1e12},
@@ -126,7 +127,7 @@ Measured bench_chunks(const std::shared_ptr<const DeviceWaveGlow>& model, const 
     if (silent) first += took;  // up to the pass that gives the first sample
   }
   const double chunk = load.frames * s.hop_length / kSampleRate, median = quantile(times, 0.5);
-  return {"chunks: " + load.text(),
+  return {"chunks: " + load.text(*model->device()),
           {{"chunk_ms", 1e3 * chunk},
            {"min_ms", 1e3 * quantile(times, 0)},
            {"median_ms", 1e3 * median},
@@ -204,7 +205,7 @@ bool check(const std::shared_ptr<Device>& device, bool all_voices, const Report&
       const double snr = snr_db(cut[2], plain.inverse(all[2].mel, all[2].z, threads()));
       good = good && snr > 40 && cut == whole;
       report({std::to_string(sizes.channels) + " channels, " + std::to_string(sizes.layers) + " layers, groups of " +
-                  std::to_string(sizes.group_size) + ", " + name_of(shape),
+                  std::to_string(sizes.group_size) + ", " + name_of(shape) + ", " + name_of(device->tensor_cores()),
               {{"snr_db", snr}, {"same_bits", cut == whole ? 1 : 0}}});
     }
   }
@@ -230,7 +231,8 @@ void bench(const std::shared_ptr<Device>& device, const Report& report) {
   for (const auto shape : {TileShape::automatic, TileShape::narrow, TileShape::medium, TileShape::wide}) {
     between_looks(bench_offline, {1, 264, shape});
   }
-  for (const Load& load : {Load{1, 960}, Load{4, 132}, Load{16, 33}, Load{16, 66}, Load{64, 33}}) {
+  for (const Load& load :
+       {Load{1, 960}, Load{4, 132}, Load{16, 33}, Load{16, 66}, Load{16, 66, TileShape::medium}, Load{64, 33}}) {
     between_looks(bench_offline, load);
   }
   for (const auto shape : {TileShape::automatic, TileShape::medium, TileShape::narrow}) {

@@ -4,8 +4,9 @@
 namespace melflow::gpu {
 
 bool has_cuda() { return false; }
+bool cuda_has(TensorCores) { return false; }
 
-std::shared_ptr<Device> open_cuda_device() {
+std::shared_ptr<Device> open_cuda_device(TensorCores) {
   throw Error(Exit::unavailable, "this melflow was built without CUDA (cmake said why); use --device cpu");
 }
 

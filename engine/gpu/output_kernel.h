@@ -22,7 +22,7 @@ struct OutputKernel {
   static constexpr int kThreads = Tile::kThreads;
   using Out = Staging<Tile::kRows, Tile::kColumns>;
   template <class Block>
-  using Inner = TileProduct<Tile, Block, with_residual>;
+  using Inner = TileProduct<Tile, Block, with_residual ? Columns::tile_and_side : Columns::side>;
   template <class Block>
   static constexpr int kSharedBytes = Inner<Block>::kSharedBytes;
 

@@ -6,9 +6,12 @@ namespace melflow::gpu {
 
 /// A block's share of a matrix product, and how its warps share that: each warp takes
 /// (rows / warps_m) x (columns / warps_n) in mma.m16n8k16 of bfloat16, with float32 sums in registers.
-template <int rows, int columns, int warps_m, int warps_n>
+template <int rows, int columns, int warps_m, int warps_n, int stages = 3>
 struct Tile {
+  static constexpr bool kWarpgroups = false;
   static constexpr int kRows = rows, kColumns = columns, kWarpsM = warps_m, kWarpsN = warps_n;
+  static constexpr int kStages = stages;     ///< of the copies in flight
+  static constexpr int kAhead = stages - 1;  ///< steps whose copies are in flight while one is multiplied
   static constexpr int kThreads = 32 * warps_m * warps_n;
   static constexpr int kWarpRows = rows / warps_m, kWarpColumns = columns / warps_n;
   static constexpr int kM = kWarpRows / 16, kN = kWarpColumns / 8;  ///< mma tiles of a warp
@@ -19,6 +22,19 @@ using NarrowTile = Tile<64, 64, 2, 2>;    ///< many small blocks: a chunk of one
 using MediumTile = Tile<128, 128, 2, 2>;  ///< two blocks a multiprocessor
 using WideTile = Tile<128, 256, 2, 4>;    ///< least traffic for each multiplication
 enum class TileShape { automatic, narrow, medium, wide };
+
+/// A tile of which four warps together take 64 rows and all columns, straight from shared memory: Hopper's wgmma, whose
+/// sums lie as those of mma do, so that what follows is the same for both. One step's products are running while the
+/// next's are asked for, which costs one more stage.
+template <int rows, int columns, int stages>
+struct WarpgroupTile : Tile<rows, columns, rows / 16, 1, stages> {
+  static constexpr bool kWarpgroups = true;
+  static constexpr int kAhead = stages - 2;
+  static_assert(rows % 64 == 0);
+};
+using NarrowWarpgroupTile = WarpgroupTile<64, 64, 4>;
+using MediumWarpgroupTile = WarpgroupTile<128, 128, 3>;
+using WideWarpgroupTile = WarpgroupTile<128, 256, 4>;
 
 /// One run of the depth: a row of these channels at time + shift; zero where no such row exists.
 struct Source {
@@ -37,24 +53,39 @@ struct Product {
   int32_t steps;        ///< of all sources
   const Bf16* weights;  ///< [columns, steps·kDepth]
   int32_t columns;
-  const Bf16* side;  ///< [8, steps·kDepth]: eight more columns, computed by the blocks of the first; null: none
+  const Bf16* side;  ///< [8, steps·kDepth]: eight more columns, computed by the blocks of the first; else null
 };
 
-/// The inner part of every matrix kernel: copies in flight (cp.async) several steps ahead, ldmatrix, mma.
-template <class Tile, class Block, bool with_main = true>
+/// wgmma's descriptor of a matrix in shared memory whose rows are 128 bytes with exchanged chunks (chunk_at below is
+/// PTX's 128-byte swizzle where the first row lies at a multiple of 1024), eight rows 1024 bytes behind the eight
+/// before. Sixteen numbers further in depth: address + 32.
+MELFLOW_DEVICE uint64_t swizzled_matrix(uint32_t address) {
+  constexpr uint64_t kEightRows = 1024 >> 4, kSwizzle128 = 1;
+  return (address & 0x3ffffu) >> 4 | uint64_t{1} << 16 | kEightRows << 32 | kSwizzle128 << 62;
+}
+
+/// What a block computes: a tile of the weights' columns, the eight columns at the side, or both.
+enum class Columns { tile, tile_and_side, side };
+
+/// The inner part of every matrix kernel: copies in flight (cp.async) several steps ahead, then ldmatrix and mma, or
+/// wgmma.
+template <class Tile, class Block, Columns columns = Columns::tile>
 class TileProduct {
+  static constexpr bool kWithTile = columns != Columns::side, kWithSide = columns != Columns::tile;
+
  public:
-  static constexpr int kStages = 3;
+  static constexpr int kStages = Tile::kStages, kAhead = Tile::kAhead;
   static constexpr int kRowBytes = 2 * Product::kDepth;
-  static constexpr int kWeightRows = with_main ? Tile::kColumns : 0;
-  static constexpr int kStageBytes = (Tile::kRows + kWeightRows + 8) * kRowBytes;
+  static constexpr int kWeightRows = kWithTile ? Tile::kColumns : 0, kSideRows = kWithSide ? 8 : 0;
+  static constexpr int kStageBytes = (Tile::kRows + kWeightRows + kSideRows) * kRowBytes;
   static constexpr int kTableBytes = Tile::kRows * 16;
   /// In front: a table for the epilogue, one Int4 a row. Then the stages, later the staged results.
   static constexpr int kSharedBytes = kTableBytes + kStages * kStageBytes;
+  static_assert(kTableBytes % 1024 == 0 && kStageBytes % 1024 == 0 && kRowBytes == 128);  // swizzled_matrix
 
   struct Sums {
-    float main[with_main ? Tile::kM : 1][with_main ? Tile::kN : 1][4];
-    float side[Tile::kSide][4];
+    float main[kWithTile ? Tile::kM : 1][kWithTile ? Tile::kN : 1][4];
+    float side[kWithSide ? Tile::kSide : 1][4];
   };
   using PerThreadSums = typename Block::template PerThread<Sums>;
 
@@ -63,7 +94,7 @@ class TileProduct {
         p_(p),
         row0_(block.y() * Tile::kRows),
         column0_(block.x() * Tile::kColumns),
-        with_side_(p.side != nullptr && block.x() == 0) {}
+        with_side_(kWithSide && block.x() == 0) {}
 
   MELFLOW_DEVICE bool nothing_to_do() { return p_.rows.none(block_, row0_, Tile::kRows); }
 
@@ -72,18 +103,28 @@ class TileProduct {
       sums[thread] = Sums{};
       for (int i = 0; i < kLoads; ++i) copies_[thread].row[i] = p_.rows.at(block_, row0_ + row_of(thread, i));
     });
-    for (int step = 0; step < kStages - 1; ++step) {
+    for (int step = 0; step < kAhead; ++step) {
       if (step < p_.steps) fetch(step);
       block_.commit();
     }
     for (int step = 0; step < p_.steps; ++step) {
-      block_.template wait<kStages - 2>();
+      block_.template wait<kAhead - 1>();
+      if constexpr (Tile::kWarpgroups) {
+        block_.publish();
+        block_.template wait_products<1>();
+      }
       block_.sync();  // the step's data is here for all, and all are done with the stage that is filled next
-      if (step + kStages - 1 < p_.steps) fetch(step + kStages - 1);
+      if constexpr (Tile::kWarpgroups) {
+        block_.warpgroups([&](auto group) { start(group, stage_at(step), sums); });
+      }
+      if (step + kAhead < p_.steps) fetch(step + kAhead);
       block_.commit();
-      block_.warps([&](auto warp) { multiply(warp, stage_at(step), sums); });
+      if constexpr (!Tile::kWarpgroups) {
+        block_.warps([&](auto warp) { multiply(warp, stage_at(step), sums); });
+      }
     }
     block_.template wait<0>();
+    if constexpr (Tile::kWarpgroups) block_.template wait_products<0>();
     block_.sync();  // the stages are free
   }
 
@@ -142,7 +183,7 @@ class TileProduct {
     const int chunk = thread % kChunks;
     const int64_t depth = static_cast<int64_t>(p_.steps) * Product::kDepth;
     const int at = step * Product::kDepth + 8 * chunk;
-    if constexpr (with_main) {
+    if constexpr (kWithTile) {
       MELFLOW_UNROLL
       for (int i = 0; i < Tile::kColumns / kRowsAtOnce; ++i) {
         const int column = column0_ + row_of(thread, i);
@@ -151,10 +192,39 @@ class TileProduct {
                       there);
       }
     }
-    if (with_side_ && thread < 8 * kChunks) {
+    if constexpr (kWithSide) {
+      if (!with_side_ || thread >= 8 * kChunks) return;
       const int column = thread / kChunks;
       block_.copy16(thread, chunk_at(to + kWeightRows * kRowBytes, column, chunk), p_.side + column * depth + at, true);
     }
+  }
+
+  /// Asks for a stage's products, which go on by themselves until they are waited for.
+  template <class Group>
+  MELFLOW_DEVICE void start(Group group, uint32_t stage, PerThreadSums& sums) {
+    const uint32_t rows = stage + static_cast<uint32_t>(64 * group.index() * kRowBytes),
+                   weights = stage + Tile::kRows * kRowBytes, side = weights + kWeightRows * kRowBytes;
+    group.begin();
+    if constexpr (kWithTile) {
+      MELFLOW_UNROLL
+      for (uint32_t k = 0; k < Product::kDepth / 16; ++k) {
+        group.template multiply_add<Tile::kN>(
+            [&sums](int thread) -> auto& { return sums[thread].main[0]; }, group.matrix(rows + 32 * k),
+            group.matrix(weights + 32 * k));
+      }
+    }
+    if constexpr (kWithSide) {
+      if (with_side_) {
+        group.begin();  // behind a branch the compiler does not know of the one above
+        MELFLOW_UNROLL
+        for (uint32_t k = 0; k < Product::kDepth / 16; ++k) {
+          group.template multiply_add<1>(
+              [&sums](int thread) -> auto& { return sums[thread].side; }, group.matrix(rows + 32 * k),
+              group.matrix(side + 32 * k));
+        }
+      }
+    }
+    group.commit();
   }
 
   template <class Warp>
@@ -168,7 +238,7 @@ class TileProduct {
       for (int i = 0; i < Tile::kM; ++i) {
         warp.load_matrices(a[i], [&](int lane) { return chunk_at(stage, m0 + 16 * i + lane % 16, 2 * k + lane / 16); });
       }
-      if constexpr (with_main) {
+      if constexpr (kWithTile) {
         MELFLOW_UNROLL
         for (int j = 0; j < Tile::kN / 2; ++j) {
           warp.load_matrices(b[j], [&](int lane) {
@@ -183,7 +253,8 @@ class TileProduct {
           }
         }
       }
-      if (with_side_) {
+      if constexpr (kWithSide) {
+        if (!with_side_) continue;
         if (k % 2 == 0) {  // 32 deep at once
           warp.load_matrices(s, [&](int lane) { return chunk_at(side, lane % 8, 2 * k + lane / 8); });
         }

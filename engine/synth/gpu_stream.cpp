@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/gpu/open_gpu.h"
 #include "engine/synth/dense.h"
 
 namespace melflow::engine {
@@ -48,7 +49,7 @@ class GpuSource : public StreamSource {
 std::shared_ptr<const StreamSource> gpu_source(const ModelOptions& options,
                                                const std::map<std::string, files::TensorView>& tensors) {
   if (!gpu::has_cuda() || known(options) == nullptr) return nullptr;
-  return gpu_source(gpu::open_cuda_device(), options, tensors);
+  return gpu_source(gpu::open_gpu(), options, tensors);
 }
 
 std::shared_ptr<const StreamSource> gpu_source(std::shared_ptr<gpu::Device> device, const ModelOptions& options,

@@ -4,7 +4,9 @@
 #include <vector>
 
 #include "engine/gpu/portable.h"
+#include "engine/gpu/tile_product.h"
 #include "tests/gpu/emulated_memory.h"
+#include "tests/gpu/emulated_products.h"
 
 namespace melflow::gpu {
 
@@ -114,6 +116,30 @@ class EmulatedBlock {
     bool backwards_;
   };
 
+  /// Four warps that drive a tensor core (wgmma): what is asked for happens when its group is waited for, out of what
+  /// shared memory then holds, and nothing may be changed until then.
+  class Warpgroup {
+   public:
+    Warpgroup(SharedMemory& shared, EmulatedProducts& products, int index)
+        : shared_(shared), products_(products), index_(index) {}
+    int index() const { return index_; }
+    static uint64_t matrix(uint32_t offset) { return swizzled_matrix(offset); }
+    void begin() const {}
+    void commit() const { products_.commit(); }
+    /// wgmma.m64n{8·n}k16: sums of thread t, [n][4], += a [64, 16] · b [8·n, 16]ᵀ.
+    template <int n, class SumsOf>
+    void multiply_add(SumsOf&& sums_of, uint64_t a, uint64_t b) const {
+      std::vector<float*> sums;
+      for (int t = 0; t < 128; ++t) sums.push_back(&sums_of(128 * index_ + t)[0][0]);
+      products_.ask(shared_, std::move(sums), 8 * n, a, b);
+    }
+
+   private:
+    SharedMemory& shared_;
+    EmulatedProducts& products_;
+    int index_;
+  };
+
   int x() const { return x_; }
   int y() const { return y_; }
   void sync() { shared_.barrier(); }
@@ -125,6 +151,21 @@ class EmulatedBlock {
   void warps(F&& f) {
     const int count = threads_ / 32;
     for (int i = 0; i < count; ++i) f(Warp(shared_, backwards_ ? count - 1 - i : i, backwards_));
+  }
+
+  template <class F>
+  void warpgroups(F&& f) {
+    const int count = threads_ / 128;
+    if (threads_ % 128 != 0) fault("a block of ", threads_, " threads has a warpgroup that is not whole");
+    for (int i = 0; i < count; ++i) {
+      const int group = backwards_ ? count - 1 - i : i;
+      f(Warpgroup(shared_, products_[group], group));
+    }
+  }
+  void publish() { shared_.publish(); }
+  template <size_t left>
+  void wait_products() {
+    for (auto& products : products_) products.wait(shared_, left);
   }
 
   /// cp.async of 16 bytes or, where nothing is `there`, of zeros: `from` is then not read, but must be a pointer.
@@ -158,12 +199,16 @@ class EmulatedBlock {
     *to = value;
   }
 
-  void finish() const { shared_.finish(); }
+  void finish() const {
+    shared_.finish();
+    for (const auto& products : products_) products.finish();
+  }
 
  private:
   static constexpr size_t kMostThreads = 256;
   EmulatedMemory& memory_;
   SharedMemory& shared_;  // begun
+  EmulatedProducts products_[kMostThreads / 128];
   int threads_, x_, y_;
   bool backwards_;
 };

@@ -15,10 +15,12 @@ namespace {
 
 class EmulatedDevice : public Device {
  public:
-  EmulatedDevice(bool backwards, int multiprocessors) : backwards_(backwards), multiprocessors_(multiprocessors) {}
+  EmulatedDevice(bool backwards, TensorCores tensor_cores, int multiprocessors)
+      : backwards_(backwards), tensor_cores_(tensor_cores), multiprocessors_(multiprocessors) {}
 
   std::string name() const override { return "emulated"; }
   int multiprocessors() const override { return multiprocessors_; }
+  TensorCores tensor_cores() const override { return tensor_cores_; }
   void* allocate(size_t bytes) override { return memory_.allocate(bytes); }
   void release(void* memory) noexcept override { memory_.release(memory); }
   void upload(void* to, const void* from, size_t bytes) override { std::memcpy(to, from, bytes); }
@@ -28,15 +30,15 @@ class EmulatedDevice : public Device {
   void launch(const EnterArgs& args) override { run<EnterKernel>(args, grid_of(args)); }
   void launch(const CoupleArgs& args) override { run<CoupleKernel>(args, grid_of(args)); }
   void launch(const ContextArgs& args, TileShape shape) override {
-    with_tile(shape, args.product, multiprocessors_,
+    with_tile(shape, tensor_cores_, args.product, multiprocessors_,
               [&](auto tile) { run<ContextKernel<decltype(tile)>>(args, grid_of(tile, args.product)); });
   }
   void launch(const GateArgs& args, TileShape shape) override {
-    with_tile(shape, args.product, multiprocessors_,
+    with_tile(shape, tensor_cores_, args.product, multiprocessors_,
               [&](auto tile) { run<GateKernel<decltype(tile)>>(args, grid_of(tile, args.product)); });
   }
   void launch(const OutputArgs& args, TileShape shape) override {
-    with_tile(shape, args.product, multiprocessors_, [&](auto tile) {
+    with_tile(shape, tensor_cores_, args.product, multiprocessors_, [&](auto tile) {
       if (args.product.columns > 0) {
         run<OutputKernel<decltype(tile), true>>(args, grid_of(tile, args.product));
       } else {
@@ -84,6 +86,7 @@ class EmulatedDevice : public Device {
   }
 
   bool backwards_;
+  TensorCores tensor_cores_;
   int multiprocessors_;
   EmulatedMemory memory_;
   SharedMemory shared_;
@@ -92,8 +95,8 @@ class EmulatedDevice : public Device {
 
 }  // namespace
 
-std::shared_ptr<Device> emulated_device(bool backwards, int multiprocessors) {
-  return std::make_shared<EmulatedDevice>(backwards, multiprocessors);
+std::shared_ptr<Device> emulated_device(bool backwards, TensorCores tensor_cores, int multiprocessors) {
+  return std::make_shared<EmulatedDevice>(backwards, tensor_cores, multiprocessors);
 }
 
 }  // namespace melflow::gpu

@@ -9,6 +9,8 @@
 #include <stdexcept>
 #include <vector>
 
+#include "engine/gpu/portable.h"
+
 namespace melflow::gpu {
 
 /// A kernel did what a GPU would punish or, worse, would not.
@@ -68,7 +70,8 @@ class EmulatedMemory {
 };
 
 /// A block's shared memory. Between two barriers no word may be written by one thread and touched by another; no word
-/// may be read before it was written, nor touched while an asynchronous copy to it is in flight.
+/// may be read before it was written, nor touched while an asynchronous copy to it is in flight, nor written while
+/// tensor cores may still read it. These see only what was published before a barrier.
 class SharedMemory {
  public:
   static constexpr size_t kMostBytes = 227 * 1024;  ///< of a block, on an H100
@@ -78,10 +81,16 @@ class SharedMemory {
     if (bytes > kMostBytes) fault("a block wants ", bytes, " bytes of shared memory");
     bytes_ = bytes;
     first_epoch_ = ++epoch_;
+    publishing_ = published_ = ++moment_;
     open_.clear();
     groups_.clear();
   }
-  void barrier() { ++epoch_; }
+  void barrier() {
+    ++epoch_;
+    published_ = publishing_;
+  }
+  /// All threads: what is written so far will be seen by tensor cores, behind the next barrier (fence.proxy.async).
+  void publish() { publishing_ = ++moment_; }
 
   template <typename T>
   T load(int thread, uint32_t from) {
@@ -125,6 +134,25 @@ class SharedMemory {
       groups_.erase(groups_.begin());
     }
   }
+  /// Sixteen bytes that a tensor core reads at some time between the two calls.
+  void begin_read_behind(uint32_t from) {
+    check(from, 16);
+    for (uint32_t w = from / 4; w < from / 4 + 4; ++w) {
+      read_word(kTensorCore, w);
+      if (words_[w].moment > published_) fault("byte ", 4 * w, " was not published and behind a barrier");
+      ++words_[w].reads_behind;
+    }
+  }
+  Word4 end_read_behind(uint32_t from) {
+    for (uint32_t w = from / 4; w < from / 4 + 4; ++w) {
+      --words_[w].reads_behind;
+      read_word(kTensorCore, w);  // to the others it was read just now
+    }
+    Word4 out;
+    std::memcpy(&out, values_.data() + from, sizeof out);
+    return out;
+  }
+
   /// What must be true at a block's end.
   void finish() const {
     if (!open_.empty()) fault("a block ends with copies that belong to no group");
@@ -138,13 +166,15 @@ class SharedMemory {
     uint32_t written = 0, read = 0;  // epochs; 0: never
     int16_t writer = -1, reader = -1;
     bool in_flight = false;
+    uint16_t reads_behind = 0;  // by tensor cores, asked for and not waited for
+    uint64_t moment = 0;        // when it was written
   };
   struct Copy {
     int thread;
     uint32_t to;
     std::byte bytes[16];
   };
-  static constexpr int16_t kMany = -2;
+  static constexpr int16_t kMany = -2, kTensorCore = -3;
 
   void check(uint32_t at, size_t bytes) const {
     if (at % bytes != 0) fault("a shared access of ", bytes, " bytes at ", at, " is not aligned");
@@ -170,6 +200,8 @@ class SharedMemory {
   void write_word(int thread, uint32_t at) {
     auto& word = fresh(at);
     if (word.in_flight) fault("thread ", thread, " writes byte ", 4 * at, ", to which a copy is in flight");
+    if (word.reads_behind > 0)
+      fault("thread ", thread, " writes byte ", 4 * at, ", which a tensor core may still read");
     if (word.written == epoch_ && word.writer != thread) {
       fault("threads ", thread, " and ", word.writer, " write byte ", 4 * at, " with no barrier between");
     }
@@ -177,10 +209,12 @@ class SharedMemory {
       fault("thread ", thread, " writes byte ", 4 * at, ", which another read with no barrier between");
     }
     word.written = epoch_;
+    word.moment = ++moment_;
     word.writer = static_cast<int16_t>(thread);
   }
 
   uint32_t epoch_ = 0, first_epoch_ = 0;
+  uint64_t moment_ = 0, publishing_ = 0, published_ = 0;
   size_t bytes_ = 0;
   std::vector<std::byte> values_ = std::vector<std::byte>(kMostBytes);
   std::vector<Word> words_ = std::vector<Word>(kMostBytes / 4);

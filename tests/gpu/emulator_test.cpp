@@ -146,5 +146,70 @@ TEST_F(Emulator, MultipliesMatricesThatLdmatrixRead) {
   }
 }
 
+/// Matrices of 64 and of 8 rows behind them, of which a tensor core multiplies the first 16 numbers of each.
+class TensorCoreOfAWarpgroup : public Emulator {
+ protected:
+  static float number(int i) { return static_cast<float>(i * 37 % 29 - 14); }
+  static constexpr uint32_t kB = 64 * 128, kBytes = 72 * 128;
+
+  struct Steps {
+    bool publish = true, sync = true, commit = true, wait = true, overwrite = false;
+  };
+  std::string fault_of_product(const Steps& steps) {
+    shared_.begin(kBytes);
+    EmulatedBlock block(memory_, shared_, 128, 0, 0, false);
+    try {
+      block.threads([&](int t) {
+        for (int c = 0; t < 72 && c < 8; ++c) {
+          Word4 v;
+          for (int i = 0; i < 4; ++i) {
+            v.v[i] = pack_bf16(number(64 * t + 8 * c + 2 * i), number(64 * t + 8 * c + 2 * i + 1));
+          }
+          block.store(t, static_cast<uint32_t>(128 * t + 16 * (c ^ (t & 7))), v);
+        }
+      });
+      if (steps.publish) block.publish();
+      if (steps.sync) block.sync();
+      block.warpgroups([&](auto group) {
+        group.begin();
+        // The second sixteen of each row.
+        group.template multiply_add<1>(
+            [&](int t) -> auto& { return sums_[t]; }, group.matrix(32), group.matrix(kB + 32));
+        if (steps.commit) group.commit();
+      });
+      if (steps.overwrite) block.threads([&](int t) { block.store(t, static_cast<uint32_t>(4 * t), 1.0f); });
+      if (steps.wait) block.wait_products<0>();
+      block.finish();
+    } catch (const KernelFault& found) {
+      return found.what();
+    }
+    return "";
+  }
+  float sums_[128][1][4] = {};
+};
+
+TEST_F(TensorCoreOfAWarpgroup, MultipliesWhatTheDescriptorsName) {
+  EXPECT_EQ(fault_of_product({}), "");
+  for (int t = 0; t < 128; ++t) {
+    for (int i = 0; i < 4; ++i) {
+      const int m = t / 32 * 16 + t % 32 / 4 + i / 2 * 8, n = t % 4 * 2 + i % 2;
+      float expected = 0;
+      for (int k = 16; k < 32; ++k) expected += number(64 * m + k) * number(64 * (64 + n) + k);
+      EXPECT_EQ(sums_[t][0][i], expected) << m << ", " << n;
+    }
+  }
+}
+
+TEST_F(TensorCoreOfAWarpgroup, SeesOnlyWhatWasPublishedBeforeABarrier) {
+  EXPECT_NE(fault_of_product({.publish = false}).find("not published"), std::string::npos);
+  EXPECT_NE(fault_of_product({.sync = false}).find("no barrier"), std::string::npos);
+}
+
+TEST_F(TensorCoreOfAWarpgroup, IsWaitedForAndNotWrittenUnder) {
+  EXPECT_NE(fault_of_product({.overwrite = true}).find("may still read"), std::string::npos);
+  EXPECT_NE(fault_of_product({.wait = false}).find("nobody waited"), std::string::npos);
+  EXPECT_NE(fault_of_product({.commit = false}).find("nobody waited"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace melflow::gpu

@@ -16,15 +16,23 @@ namespace melflow::gpu {
 struct Place {
   const char* name;
   bool cuda = false, backwards = false;
+  TensorCores tensor_cores = TensorCores::warps;
 };
 inline std::ostream& operator<<(std::ostream& out, const Place& place) { return out << place.name; }
-inline const Place kEmulated{"Emulated"}, kBackwards{"EmulatedBackwards", false, true}, kCuda{"CUDA", true};
+inline const Place kEmulated{"Emulated"}, kBackwards{"EmulatedBackwards", false, true},
+    kWarpgroups{"EmulatedWarpgroups", false, false, TensorCores::warpgroups},
+    kWarpgroupsBackwards{"EmulatedWarpgroupsBackwards", false, true, TensorCores::warpgroups}, kCuda{"CUDA", true},
+    kCudaWarpgroups{"WarpgroupsCUDA", true, false, TensorCores::warpgroups};
+/// All of them.
+inline auto places() {
+  return ::testing::Values(kEmulated, kBackwards, kWarpgroups, kWarpgroupsBackwards, kCuda, kCudaWarpgroups);
+}
 
 /// Null where there is no GPU: `why` says why.
 inline std::shared_ptr<Device> open(const Place& place, std::string& why) {
-  if (!place.cuda) return emulated_device(place.backwards);
+  if (!place.cuda) return emulated_device(place.backwards, place.tensor_cores);
   try {
-    return open_cuda_device();
+    return open_cuda_device(place.tensor_cores);
   } catch (const Error& error) {
     why = error.what();
     return nullptr;

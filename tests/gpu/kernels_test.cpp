@@ -255,8 +255,7 @@ TEST_P(Kernels, ContextIsWrittenGroupAfterGroup) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Kernels, ::testing::Values(kEmulated, kBackwards, kCuda),
-                         ::testing::PrintToStringParamName());
+INSTANTIATE_TEST_SUITE_P(All, Kernels, places(), ::testing::PrintToStringParamName());
 
 }  // namespace
 }  // namespace melflow::gpu

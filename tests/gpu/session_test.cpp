@@ -2,6 +2,7 @@
 
 #include "engine/gpu/session.h"
 
+#include "engine/gpu/open_gpu.h"
 #include "engine/gpu/speak.h"
 #include "tests/gpu/gpu_test.h"
 
@@ -121,8 +122,36 @@ TEST_P(Sessions, ASlotServesOneStreamAfterAnother) {
   EXPECT_EQ(session.ready(0).count, 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Sessions, ::testing::Values(kEmulated, kBackwards, kCuda),
-                         ::testing::PrintToStringParamName());
+INSTANTIATE_TEST_SUITE_P(All, Sessions, places(), ::testing::PrintToStringParamName());
+
+/// A GPU whose layers do nothing.
+class DeafDevice : public Device {
+ public:
+  std::string name() const override { return "deaf"; }
+  int multiprocessors() const override { return inner_->multiprocessors(); }
+  TensorCores tensor_cores() const override { return inner_->tensor_cores(); }
+  void* allocate(size_t bytes) override { return inner_->allocate(bytes); }
+  void release(void* memory) noexcept override { inner_->release(memory); }
+  void upload(void* to, const void* from, size_t bytes) override { inner_->upload(to, from, bytes); }
+  void download(void* to, const void* from, size_t bytes) override { inner_->download(to, from, bytes); }
+  void wait() override { inner_->wait(); }
+  void launch(const EnterArgs& args) override { inner_->launch(args); }
+  void launch(const CoupleArgs& args) override { inner_->launch(args); }
+  void launch(const ContextArgs& args, TileShape shape) override { inner_->launch(args, shape); }
+  void launch(const GateArgs&, TileShape) override {}
+  void launch(const OutputArgs& args, TileShape shape) override { inner_->launch(args, shape); }
+  std::unique_ptr<Recording> record(const std::function<void()>& launches) override { return inner_->record(launches); }
+  void replay(Recording& recording) override { inner_->replay(recording); }
+  double seconds(const std::function<void()>& work) override { return inner_->seconds(work); }
+
+ private:
+  std::shared_ptr<Device> inner_ = emulated_device();
+};
+
+TEST(Gpu, IsAskedToSpeakBeforeItIsTrusted) {
+  EXPECT_TRUE(speaks_right(emulated_device(false, TensorCores::warpgroups)));
+  EXPECT_FALSE(speaks_right(std::make_shared<DeafDevice>()));
+}
 
 TEST(Session, RefusesWhatTheKernelsDoNotKnow) {
   auto sizes = small();

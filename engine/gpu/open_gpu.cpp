@@ -1,0 +1,28 @@
+#include "engine/gpu/open_gpu.h"
+
+#include "engine/gpu/speak.h"
+
+namespace melflow::gpu {
+
+std::shared_ptr<Device> open_gpu() {
+  if (cuda_has(TensorCores::warpgroups)) {
+    auto device = open_cuda_device(TensorCores::warpgroups);
+    if (speaks_right(device)) return device;
+  }
+  return open_cuda_device(TensorCores::warps);
+}
+
+bool speaks_right(const std::shared_ptr<Device>& device) {
+  // Depth of more than a step and columns of more than a narrow tile, none of them whole.
+  const auto plain = PlainWaveGlow::random(
+      {.n_mels = 6, .hop_length = 32, .n_flows = 1, .upsample_kernel = 96, .layers = 3, .channels = 72}, 11);
+  const auto model = std::make_shared<const DeviceWaveGlow>(device, plain);
+  const auto u = utterance(plain.sizes, 17, 1);
+  const auto expected = plain.inverse(u.mel, u.z, 1);
+  for (const auto shape : {TileShape::narrow, TileShape::medium, TileShape::wide}) {
+    if (!(snr_db(speak(model, {u}, {u.frames}, shape)[0], expected) > 40)) return false;  // NaN is not right either
+  }
+  return true;
+}
+
+}  // namespace melflow::gpu

@@ -1,0 +1,16 @@
+#pragma once
+
+#include <memory>
+
+#include "engine/gpu/device.h"
+
+namespace melflow::gpu {
+
+/// The first NVIDIA GPU, by the fastest instructions that are right there: wgmma where it has that and speaks_right(),
+/// else mma. Throws as open_cuda_device(TensorCores::warps).
+std::shared_ptr<Device> open_gpu();
+
+/// Whether a small model, spoken in every tile (some milliseconds), is within 40 dB of the plain inverse in double.
+bool speaks_right(const std::shared_ptr<Device>& device);
+
+}  // namespace melflow::gpu
