@@ -49,6 +49,8 @@ int run_bench(CLI::App& app, std::vector<std::string> arguments) {
   parse(app, std::move(arguments));
   train.voice = v.voice;
   train.threads = v.threads;
+  train.device = v.device;
+  train.bf16 = v.precision == "bf16";
   const auto asked = [&](const char* name) {
     return std::find(subjects.begin(), subjects.end(), name) != subjects.end();
   };

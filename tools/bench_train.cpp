@@ -6,11 +6,13 @@
 
 #include <torch/torch.h>
 
+#include "engine/device.h"
 #include "engine/gpu/plain_waveglow.h"
 #include "engine/kernels/thread_team.h"
 #include "engine/model_config.h"
 #include "engine/model_voice.h"
 #include "engine/train/trainer.h"
+#include "models/autocast.h"
 #include "tools/benches.h"
 #include "tools/inputs.h"
 #include "tools/measurement.h"
@@ -49,7 +51,7 @@ struct Subject {
 engine::TrainConfig config_of(const Subject& subject, const TrainBench& o) {
   const auto set = [](const std::string& key, auto value) { return key + "=" + std::to_string(value); };
   return engine::parse_train_config(
-      {{"model", subject.model}},
+      {{"model", subject.model}, {"train", {{"precision", o.bf16 ? "bf16" : "fp32"}}}},
       {set("steps", o.steps + 3), set("batch_size", o.batch), set("segment_frames", o.frames), "learning_rate=1e-4",
        "final_learning_rate=1e-4", "warmup_steps=0", "level=0", "dequantise=0", "hold_out_every=0",
        "validation_every=0", "checkpoint_every=0", "sample_every=0", "log_every=1"},
@@ -91,6 +93,22 @@ std::shared_ptr<engine::Corpus> corpus_of(const TrainBench& o, const engine::Tra
                              [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); });
 }
 
+/// What a GPU's matrix units give in practice: one large product in bfloat16.
+Peak matrix_peak(const torch::Device& device) {
+  constexpr int64_t kSize = 8192;
+  constexpr int kRounds = 10;
+  const auto a = torch::randn({kSize, kSize}).to(device, torch::kBFloat16), b = a.t().contiguous();
+  const auto once = [a, b] {
+    Times times;
+    for (int i = 0; i < kRounds; ++i) {
+      times.take([&] { torch::matmul(a, b).select(0, 0).sum().item<float>(); });  // waits for it
+    }
+    return 2.0 * kSize * kSize * kSize / times.min();
+  };
+  once();
+  return {"a bf16 product of 8192 x 8192 x 8192 by LibTorch", once};
+}
+
 /// The largest relative error of a parameter's gradient, on a short crop, against the plain formulas in double.
 double gradient_error(models::Vocoder& model, const TrainBench& o, engine::TrainConfig config) {
   model.eval();
@@ -98,9 +116,10 @@ double gradient_error(models::Vocoder& model, const TrainBench& o, engine::Train
   config.segment_frames = 8;
   const auto feed = engine::training_feed(corpus_of(o, config), config, model.warmup_frames(),
                                           model.reach().lookahead_frames, /*rank=*/0, /*ranks=*/1);
-  const auto [x, mel, seeds] = engine::batch_of(feed->take(0));
+  const auto [x, mel, seeds] = engine::batch_of(feed->take(0)).to(model.parameters().front().device());
   const auto gradients = [&, &x = x, &mel = mel](torch::ScalarType type) {
     model.to(type);
+    const models::Autocast precision(x.device().type(), {.on = o.bf16 && type == torch::kFloat32});
     const auto z = model.forward(x.to(type), mel.to(type));
     const auto loss = engine::nats_by_group(z, model.group_size()).mean();
     return torch::autograd::grad({loss}, model.parameters(), {}, {}, false, /*allow_unused=*/true);
@@ -120,7 +139,8 @@ json measure(const Subject& subject, const TrainBench& o, const fs::path& run) {
   const int threads = o.threads > 0 ? o.threads : engine::default_threads();
   torch::set_num_threads(threads);
   const auto config = config_of(subject, o);
-  engine::Trainer trainer(config, corpus_of(o, config), run, /*resume=*/false);
+  const auto device = engine::open_device(o.device);
+  engine::Trainer trainer(config, corpus_of(o, config), run, /*resume=*/false, /*processes=*/nullptr, device);
   if (subject.start) {
     trainer.start_from(*subject.start);
   } else {
@@ -132,10 +152,12 @@ json measure(const Subject& subject, const TrainBench& o, const fs::path& run) {
   const double error = gradient_error(trainer.model(), o, config);
   Measurement measurement("train",
                           {{"model", subject.name},
+                           {"device", o.device},
+                           {"precision", o.bf16 ? "bf16" : "fp32"},
                            {"threads", threads},
                            {"batch", o.batch},
                            {"samples_a_crop", config.segment_frames * config.mel.hop_length}},
-                          multiply_add_peak(engine::Precision::fp32, threads));
+                          device.is_cpu() ? multiply_add_peak(engine::Precision::fp32, threads) : matrix_peak(device));
   Times steps;
   std::vector<double> losses;
   std::optional<std::chrono::steady_clock::time_point> begin;

@@ -38,6 +38,8 @@ struct TrainBench {
   std::string voice;  ///< a file or a name; empty: the two
   std::string data;   ///< a folder of recordings; empty: a sentence that is shipped
   int batch = 2, frames = 62, steps = 8, threads = 0;
+  std::string device = "cpu";  ///< or cuda
+  bool bf16 = false;           ///< products of the training in bfloat16
 };
 void bench_train(const TrainBench& options, const Print& print);
 

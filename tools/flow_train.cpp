@@ -3,6 +3,7 @@
 
 #include <torch/torch.h>
 
+#include "engine/device.h"
 #include "engine/flow/flow_trainer.h"
 #include "engine/flow/registry.h"
 #include "tools/flow_verbs.h"
@@ -15,7 +16,7 @@ namespace melflow::tools {
 namespace {
 
 struct TrainArguments {
-  std::string flow, data, labels, label_column, out, config;
+  std::string flow, data, labels, label_column, out, config, device = "cpu";
   std::vector<std::string> sets;
   bool resume = false, conditional = false;
   int threads = 0;
@@ -31,6 +32,7 @@ TrainArguments parse_arguments(CLI::App& app, std::vector<std::string> arguments
   app.add_option("--out", a.out, "folder of the run")->required();
   app.add_option("--config", a.config, "JSON as a run's config.json");
   app.add_option("--set", a.sets, "key=value over the configuration: steps=1000, model.hidden=128, data.height=8");
+  app.add_option("--device", a.device, "cpu or cuda; a run may go on on the other");
   app.add_flag("--resume", a.resume, "go on with the run that is in --out");
   app.add_option("--threads", a.threads, "of the CPU; 0: as many as there are")->check(CLI::Range(0, 1024));
   parse(app, std::move(arguments));
@@ -57,12 +59,13 @@ TrainArguments parse_arguments(CLI::App& app, std::vector<std::string> arguments
 int run_flow_train(CLI::App& app, std::vector<std::string> arguments) {
   const auto a = parse_arguments(app, std::move(arguments));
   if (a.threads > 0) torch::set_num_threads(a.threads);
+  const auto device = engine::open_device(a.device);
   const auto json = a.config.empty() ? nlohmann::json::object() : read_json(a.config);
   const auto name = a.config.empty() ? "--set" : a.config;
   auto data = engine::load_flow_data(engine::parse_flow_data(json, a.sets, name));
   const auto config = engine::parse_flow_config(json, a.sets, data, name);
   catch_signals();
-  engine::FlowTrainer trainer(config, std::move(data), a.out, a.resume);
+  engine::FlowTrainer trainer(config, std::move(data), a.out, a.resume, device);
   if (trainer.state().step > 0) std::fprintf(stderr, "going on at step %ld\n", static_cast<long>(trainer.state().step));
   const auto unit = trainer.unit();
   {

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "audio/error.h"
+#include "engine/device.h"
 #include "engine/files/mel_file.h"
 #include "engine/train/processes.h"
 #include "engine/train/trainer.h"
@@ -61,7 +62,7 @@ std::string progress_text(const engine::Progress& p) {
 }  // namespace
 
 int run_train(CLI::App& app, std::vector<std::string> arguments) {
-  std::string out, config_path, init;
+  std::string out, config_path, init, device = "cpu";
   std::vector<std::string> data, sets;
   bool resume = false;
   int threads = 0;
@@ -77,10 +78,12 @@ int run_train(CLI::App& app, std::vector<std::string> arguments) {
       "--set model.hidden=… model.layers=… may be larger: the voice grows");
   app.add_option("--network", network,
                  "interface over which several processes talk, open to all who reach it; left out: only this machine");
+  app.add_option("--device", device, "cpu or cuda; a run may go on on the other");
   app.add_flag("--resume", resume, "go on with the run that is in --out");
   app.add_option("--threads", threads, "of the CPU; 0: as many as there are")->check(CLI::Range(0, 1024));
   parse(app, std::move(arguments));
   if (threads > 0) torch::set_num_threads(threads);
+  const auto where = engine::open_device(device);
   const auto place = engine::process_place();
   std::optional<engine::Processes> processes;
   if (place) processes.emplace(*place, network);
@@ -100,7 +103,7 @@ int run_train(CLI::App& app, std::vector<std::string> arguments) {
 
   const auto corpus = open_corpus(data, config, first);
   catch_signals();
-  engine::Trainer trainer(config, corpus, out, resume, processes ? &*processes : nullptr);
+  engine::Trainer trainer(config, corpus, out, resume, processes ? &*processes : nullptr, where);
   if (start) trainer.start_from(*start);
   if (first && trainer.step() > 0) std::fprintf(stderr, "going on at step %ld\n", static_cast<long>(trainer.step()));
   ProgressLine line;

@@ -51,11 +51,13 @@ class Averaged {
 
 }  // namespace
 
-FlowTrainer::FlowTrainer(const FlowTrainConfig& config, FlowData data, std::filesystem::path run, bool resume)
-    : config_(config), data_(std::move(data)), run_(std::move(run)), folder_(run_, resume) {
+FlowTrainer::FlowTrainer(const FlowTrainConfig& config, FlowData data, std::filesystem::path run, bool resume,
+                         torch::Device device)
+    : config_(config), data_(std::move(data)), run_(std::move(run)), device_(device), folder_(run_, resume) {
   if (data_.x.defined()) split(data_.x.size(0));
   torch::manual_seed(static_cast<uint64_t>(config_.seed));
   flow_ = build_flow(config_.model, "the configuration");
+  flow_->to(device_);
   prepare_model();
   loop_ = std::make_unique<TrainingLoop>(config_, static_cast<Objective&>(*this), run_);
   write_text(run_ / "config.json", to_json(config_).dump(2) + "\n");
@@ -99,14 +101,16 @@ FlowBatch FlowTrainer::training_batch(int64_t index) {
 
 torch::Tensor FlowTrainer::mean_loss(const FlowBatch& batch, uint64_t seed) {
   const auto& shape = flow_->shape();
-  const auto context = context_of(batch.labels, shape.context, data_.name);
-  if (!shape.image()) return -flow_->log_prob(batch.x, context).mean();
+  auto context = context_of(batch.labels, shape.context, data_.name);
+  if (context.defined()) context = context.to(device_);
+  if (!shape.image()) return -flow_->log_prob(batch.x.to(device_), context).mean();
   const auto x = dequantise(batch.x, config_.model.at("pixel_levels"), seed, data_.name);
-  return flow_->log_prob(x, context).mean() * (-1 / (static_cast<double>(shape.numel()) * std::numbers::ln2));
+  return flow_->log_prob(x.to(device_), context).mean() *
+         (-1 / (static_cast<double>(shape.numel()) * std::numbers::ln2));
 }
 
 torch::Tensor FlowTrainer::divergence(int64_t count, double energy_weight) {
-  const auto drawn = flow_->draw(torch::randn(flow_->shape().sizes(count)));
+  const auto drawn = flow_->draw(torch::randn(flow_->shape().sizes(count)).to(device_));
   return (drawn.log_prob + data_.energy->energy(drawn.x) * energy_weight).mean();
 }
 

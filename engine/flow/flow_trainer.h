@@ -19,7 +19,8 @@ namespace melflow::engine {
 class FlowTrainer : private Objective {
  public:
   /// Throws Error{cannot_create} where the run exists already and `resume` is false.
-  FlowTrainer(const FlowTrainConfig& config, FlowData data, std::filesystem::path run, bool resume);
+  FlowTrainer(const FlowTrainConfig& config, FlowData data, std::filesystem::path run, bool resume,
+              torch::Device device = torch::kCPU);
 
   void run(const std::function<bool()>& stop, const std::function<void(const Progress&)>& report);
 
@@ -49,6 +50,7 @@ class FlowTrainer : private Objective {
   FlowTrainConfig config_;
   FlowData data_;
   std::filesystem::path run_;
+  torch::Device device_;
   RunFolder folder_;
   std::shared_ptr<models::Flow> flow_;
   torch::Tensor training_, held_out_;  // indices

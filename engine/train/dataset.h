@@ -29,6 +29,8 @@ struct Batch {
   torch::Tensor x, mel;
   std::vector<uint64_t> seeds =
       {};  ///< [batch], of what the model draws while it is trained; a validation draws nothing
+
+  Batch to(torch::Device device) const { return {x.to(device), mel.to(device), seeds}; }
 };
 Batch batch_of(const Crops& crops);
 

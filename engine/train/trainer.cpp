@@ -43,9 +43,13 @@ torch::Tensor nats_by_group(const models::Mapped& mapped, int64_t group_size) {
 }
 
 Trainer::Trainer(const TrainConfig& config, std::shared_ptr<Corpus> corpus, fs::path run, bool resume,
-                 Processes* processes)
-    : config_(config), corpus_(std::move(corpus)), run_(std::move(run)) {
+                 Processes* processes, torch::Device device)
+    : config_(config), corpus_(std::move(corpus)), run_(std::move(run)), device_(device) {
   if (processes != nullptr) {
+    if (!device_.is_cpu()) {
+      throw Error(Exit::usage,
+                  "--device " + device_.str() + ": several processes train on CPUs; start one for the GPU");
+    }
     rank_ = processes->rank();
     ranks_ = processes->size();
     if (ranks_ > config_.batch_size) {
@@ -64,6 +68,7 @@ Trainer::Trainer(const TrainConfig& config, std::shared_ptr<Corpus> corpus, fs::
     throw Error(Exit::config, "train.reversible: a " + config_.model.at("system").get<std::string>() +
                                   " is a single flow and keeps one flow's activations anyway; leave it out");
   }
+  model_->to(device_);
   feed_ = training_feed(corpus_, config_, model_->warmup_frames(), model_->reach().lookahead_frames, rank_, ranks_);
   loop_ = std::make_unique<TrainingLoop>(config_, static_cast<Objective&>(*this), run_, processes);
   if (rank_ == 0) write_text(run_ / "config.json", to_json(config_).dump(2) + "\n");
@@ -86,7 +91,7 @@ void Trainer::start_from(const ModelVoice& voice) {
 }
 
 torch::Tensor Trainer::loss(int64_t batch) {
-  const auto data = batch_of(feed_->take(batch));
+  const auto data = batch_of(feed_->take(batch)).to(device_);
   const models::Autocast precision(data.x.device().type(), {.on = config_.precision == TrainPrecision::bf16});
   model_->seed_training_noise(data.seeds);
   const auto nats = nats_by_group(model_->forward(data.x, data.mel), model_->group_size());
@@ -128,9 +133,10 @@ double Trainer::validate() { return validate(loop_->average()); }
 double Trainer::validate(const Weights& average) {
   torch::NoGradGuard no_grad;
   const auto voice = averaged_voice(average, loop_->state());
+  voice.model->to(device_);
   double sum = 0, count = 0;
   for (const auto& clip : corpus_->held_out()) {
-    const auto batch = whole_clip(*clip, *corpus_);
+    const auto batch = whole_clip(*clip, *corpus_).to(device_);
     const auto nats = nats_by_group(voice.model->forward(batch.x, batch.mel), voice.model->group_size());
     sum += nats.sum().item<double>();
     count += static_cast<double>(nats.numel());
@@ -144,7 +150,7 @@ void Trainer::write_result(const TrainState& state, const Weights& average) {
 
 std::vector<std::pair<std::string, double>> Trainer::curves() {
   if (corpus_->held_out().empty()) return {};
-  const auto batch = whole_clip(*corpus_->held_out().front(), *corpus_);
+  const auto batch = whole_clip(*corpus_->held_out().front(), *corpus_).to(device_);
   model_->eval();
   auto points = model_->volumes(batch.x, batch.mel);
   for (auto& [name, value] : points) name = "log_det/" + name;
@@ -152,7 +158,9 @@ std::vector<std::pair<std::string, double>> Trainer::curves() {
 }
 
 void Trainer::write_samples(RunLog& log, int64_t step, const Weights& average) {
-  auto synthesizer = synthesizer_of(averaged_voice(average, loop_->state()), {});
+  const auto voice = averaged_voice(average, loop_->state());
+  voice.model->to(device_);
+  auto synthesizer = synthesizer_of(voice, {});
   audio::MelExtractor extractor(config_.mel);
   const auto& held_out = corpus_->held_out();
   for (size_t i = 0; i < std::min(kSampleClips, held_out.size()); ++i) {

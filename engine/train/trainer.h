@@ -21,13 +21,14 @@ using models::kHalfLog2Pi;
 torch::Tensor nats_by_group(const models::Mapped& mapped, int64_t group_size);
 
 /// Trains a vocoder by maximum likelihood in a run folder: config.json, TensorBoard events, metrics.jsonl,
-/// checkpoints/, samples/, voice.safetensors.
+/// checkpoints/, samples/, voice.safetensors. A run may go on on another device than it began on.
 class Trainer : private Objective {
  public:
   /// Throws Error{cannot_create} where the run exists already and `resume` is false. Of several `processes`, which must
-  /// outlive this, the first writes; the run's folder is one that all of them see.
+  /// outlive this, the first writes; the run's folder is one that all of them see. Throws Error{usage} for several on
+  /// another device than the CPU.
   Trainer(const TrainConfig& config, std::shared_ptr<Corpus> corpus, std::filesystem::path run, bool resume,
-          Processes* processes = nullptr);
+          Processes* processes = nullptr, torch::Device device = torch::kCPU);
 
   /// Fine-tuning: a new run begins with the weights of `voice` instead of random ones; one that is resumed has its own.
   /// Throws Error{config} where the voice is another model or speaks another mel.
@@ -58,6 +59,7 @@ class Trainer : private Objective {
   TrainConfig config_;
   std::shared_ptr<Corpus> corpus_;
   std::filesystem::path run_;
+  torch::Device device_;
   RunFolder folder_;  // of the first process; the others write nothing
   std::shared_ptr<models::Vocoder> model_;
   std::unique_ptr<CropFeed> feed_;

@@ -1,15 +1,7 @@
-// Every flow of the family is held to the same promises. A new flow is one line of kFamily.
+// Every flow of the family is held to the same promises.
 
-#include <functional>
-#include <ostream>
-
+#include "tests/models/flow_family.h"
 #include "models/flow/chain.h"
-#include "models/glow.h"
-#include "models/iaf.h"
-#include "models/maf.h"
-#include "models/planar.h"
-#include "models/radial.h"
-#include "models/real_nvp.h"
 #include "tests/models/bijection_checks.h"
 
 namespace melflow::models {
@@ -17,34 +9,6 @@ namespace {
 
 using melflow::testing::expect_bijection;
 using melflow::testing::shake;
-using Make = std::function<std::shared_ptr<Bijection>(const FlowShape&)>;
-
-struct Member {
-  std::string name;
-  Make make;
-  bool images = false;
-};
-void PrintTo(const Member& m, std::ostream* out) { *out << m.name; }
-
-template <typename Options>
-Make with(std::shared_ptr<Bijection> (*make)(const FlowShape&, const Options&), Options options) {
-  return [=](const FlowShape& shape) { return make(shape, options); };
-}
-
-const Member kFamily[] = {
-    {"planar", with(make_planar, {.layers = 3})},
-    {"planar_sampling", with(make_planar, {.layers = 3, .closed = Closed::sampling})},
-    {"radial", with(make_radial, {.layers = 3})},
-    {"radial_sampling", with(make_radial, {.layers = 3, .closed = Closed::sampling})},
-    {"real_nvp", with(make_real_nvp, {.layers = 4, .hidden = 8, .mixing = Mixing::permuted}), true},
-    {"real_nvp_batch_norm", with(make_real_nvp, {.layers = 4, .hidden = 8, .norm = Norm::batch_norm}), true},
-    {"glow", with(make_glow, {.steps = 2, .hidden = 8}), true},
-    {"glow_plain", with(make_glow, {.steps = 2, .hidden = 8, .convolution = Convolution::plain}), true},
-    {"glow_sigmoid", with(make_glow, {.steps = 2, .hidden = 8, .scale = Scale::sigmoid}), true},
-    {"maf", with(make_maf, {.layers = 3, .hidden = 8})},
-    {"maf_linear", with(make_maf, {.layers = 3, .hidden = 8, .norm = Norm::batch_norm, .mixing = Mixing::linear})},
-    {"iaf", with(make_iaf, {.layers = 3, .hidden = 8})},
-};
 
 class FlowFamily : public ::testing::TestWithParam<Member> {
  protected:

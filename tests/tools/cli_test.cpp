@@ -77,6 +77,8 @@ TEST_F(Cli, ExitCodesSayWhatWentWrong) {
   EXPECT_EQ(run({"synth", short_mel(), "-o", out, "--encoding", "pcm7"}).code, 64);
   EXPECT_EQ(run({"synth", clip_, clip_, "-o", out}).code, 64);
   EXPECT_EQ(run({"train", "--data", path("nowhere"), "--out", path("run")}).code, 66);
+  EXPECT_EQ(run({"train", "--data", clip_, "--out", path("run"), "--device", "tpu"}).code, 64);
+  EXPECT_FALSE(std::filesystem::exists(path("run")));
   EXPECT_FALSE(std::filesystem::exists(out));
 }
 

@@ -1,0 +1,122 @@
+// Trainings on another device than the CPU learn what they learn there, and go on wherever they are taken up again.
+
+#include <unistd.h>
+
+#include <torch/torch.h>
+#include <nlohmann/json.hpp>
+
+#include "engine/flow/flow_trainer.h"
+#include "engine/train/trainer.h"
+#include "tests/devices/places.h"
+#include "tests/engine/reference.h"
+
+namespace melflow::engine {
+namespace {
+
+using melflow::testing::difference;
+using melflow::testing::kPlaces;
+using melflow::testing::Place;
+using melflow::testing::TempDir;
+using melflow::testing::tensors_of;
+
+class TrainingElsewhere : public ::testing::TestWithParam<Place> {
+ protected:
+  void SetUp() override { torch::set_num_threads(1); }
+  std::filesystem::path run(const std::string& name) const { return folder_ / name; }
+
+  static TrainConfig config(const nlohmann::json& model) {
+    // With a large epsilon a step is as smooth as its gradient: the last digits of one stay the last of the other.
+    return parse_train_config(
+        {{"model", model}},
+        {"steps=4", "batch_size=2", "segment_frames=8", "warmup_steps=0", "hold_out_every=2", "validation_every=4",
+         "checkpoint_every=4", "sample_every=4", "epsilon=0.1", "learning_rate=1e-2", "data_workers=1"},
+        "test");
+  }
+  /// One short recording to learn from, one kept out.
+  std::shared_ptr<Corpus> corpus(const TrainConfig& c) const {
+    const auto data = folder_ / "data";
+    if (!std::filesystem::exists(data)) {
+      std::filesystem::create_directories(data);
+      const auto sound = audio::read_audio(std::string(MELFLOW_SOURCE_DIR) + "/data/golden/LJ001-0002.wav");
+      for (const auto& [name, from] : {std::pair{"a.wav", 4000}, {"b.wav", 14000}}) {
+        audio::Waveform part{{sound.samples.begin() + from, sound.samples.begin() + from + 8192}, sound.sample_rate};
+        audio::write_audio(data / name, part, audio::Encoding::pcm16, AtomicFile::Existing::refuse);
+      }
+    }
+    return load_corpus({data}, c, [](const std::string& line) { ADD_FAILURE() << line; });
+  }
+  template <typename SomeTrainer>
+  static void train(SomeTrainer& trainer, int64_t steps) {
+    int64_t left = steps + 1;  // asked before each step, and once more
+    trainer.run([&] { return --left == 0; }, [](const Progress&) {});
+  }
+  void expect_same_weights(const std::filesystem::path& actual, const std::filesystem::path& expected) const {
+    const auto a = tensors_of(actual), e = tensors_of(expected);
+    ASSERT_EQ(a.size(), e.size());
+    for (const auto& [name, tensor] : e) EXPECT_LT(difference(a.at(name), tensor), 2e-5) << name;
+  }
+
+  TempDir folder_;
+};
+
+TEST_P(TrainingElsewhere, OfAVocoderIsThatOfTheCpuAndGoesOnThere) {
+  OPEN_OR_SKIP(device, GetParam());
+  const nlohmann::json waveglow{{"system", "waveglow"}, {"n_flows", 2},          {"group_size", 16},
+                                {"wavenet_layers", 2},  {"wavenet_channels", 8}, {"conditioning", "frame_rate"},
+                                {"context_channels", 8}};
+  const nlohmann::json block{{"system", "block_flow"}, {"hidden", 16}, {"layers", 1}, {"encoder_channels", 16}};
+  for (const auto& model : {waveglow, block}) {
+    const auto name = model["system"].get<std::string>();
+    const auto c = config(model);
+    Trainer here(c, corpus(c), run(name + "_here"), false);
+    train(here, 4);
+    Trainer there(c, corpus(c), run(name + "_there"), false, nullptr, device);
+    EXPECT_EQ(there.model().parameters().front().device(), device);
+    train(there, 4);
+    expect_same_weights(run(name + "_there") / "voice.safetensors", run(name + "_here") / "voice.safetensors");
+    EXPECT_NEAR(there.validate(), here.validate(), 1e-4);
+    {
+      Trainer begun(c, corpus(c), run(name + "_both"), false, nullptr, device);
+      train(begun, 2);
+    }
+    Trainer rest(c, corpus(c), run(name + "_both"), true);
+    EXPECT_EQ(rest.step(), 2);
+    train(rest, 2);
+    expect_same_weights(run(name + "_both") / "voice.safetensors", run(name + "_here") / "voice.safetensors");
+  }
+}
+
+TEST_P(TrainingElsewhere, OfAFlowIsThatOfTheCpu) {
+  OPEN_OR_SKIP(device, GetParam());
+  for (const auto& [system, data] : {std::pair{"maf", "banana"}, {"real_nvp", "two_moons"}, {"planar", "u1"}}) {
+    const std::vector<std::string> sets{std::string("model.system=") + system,
+                                        std::string("data.path=") + data,
+                                        "model.layers=2",
+                                        "steps=3",
+                                        "batch_size=32",
+                                        "epsilon=0.1",
+                                        "learning_rate=1e-2",
+                                        "validation_every=0"};
+    const auto loaded = load_flow_data(parse_flow_data(nlohmann::json::object(), sets, "test"));
+    const auto c = parse_flow_config(nlohmann::json::object(), sets, loaded, "test");
+    const auto name = std::string(system);
+    FlowTrainer here(c, load_flow_data(c.data), run(name + "_here"), false);
+    train(here, 3);
+    FlowTrainer there(c, load_flow_data(c.data), run(name + "_there"), false, device);
+    train(there, 3);
+    expect_same_weights(run(name + "_there") / "flow.safetensors", run(name + "_here") / "flow.safetensors");
+  }
+}
+
+TEST_P(TrainingElsewhere, OfSeveralProcessesIsToldThatItIsForCpus) {
+  OPEN_OR_SKIP(device, GetParam());
+  const auto c = config({{"system", "block_flow"}, {"hidden", 16}, {"layers", 1}, {"encoder_channels", 16}});
+  Processes alone(
+      {.rank = 0, .size = 1, .address = "127.0.0.1", .port = static_cast<uint16_t>(20000 + ::getpid() % 20000)}, "");
+  EXPECT_THROW(Trainer(c, corpus(c), run("r"), false, &alone, device), Error);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, TrainingElsewhere, ::testing::ValuesIn(kPlaces), ::testing::PrintToStringParamName());
+
+}  // namespace
+}  // namespace melflow::engine

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <ostream>
+#include <string>
+
+#include "models/flow/bijection.h"
+#include "models/glow.h"
+#include "models/iaf.h"
+#include "models/maf.h"
+#include "models/planar.h"
+#include "models/radial.h"
+#include "models/real_nvp.h"
+
+namespace melflow::models {
+
+// The flows that are held to what all flows promise, here and on other devices. A new flow is one line of kFamily.
+
+using Make = std::function<std::shared_ptr<Bijection>(const FlowShape&)>;
+
+struct Member {
+  std::string name;
+  Make make;
+  bool images = false;
+};
+inline void PrintTo(const Member& m, std::ostream* out) { *out << m.name; }
+
+template <typename Options>
+Make with(std::shared_ptr<Bijection> (*make)(const FlowShape&, const Options&), Options options) {
+  return [=](const FlowShape& shape) { return make(shape, options); };
+}
+
+inline const Member kFamily[] = {
+    {"planar", with(make_planar, {.layers = 3})},
+    {"planar_sampling", with(make_planar, {.layers = 3, .closed = Closed::sampling})},
+    {"radial", with(make_radial, {.layers = 3})},
+    {"radial_sampling", with(make_radial, {.layers = 3, .closed = Closed::sampling})},
+    {"real_nvp", with(make_real_nvp, {.layers = 4, .hidden = 8, .mixing = Mixing::permuted}), true},
+    {"real_nvp_batch_norm", with(make_real_nvp, {.layers = 4, .hidden = 8, .norm = Norm::batch_norm}), true},
+    {"glow", with(make_glow, {.steps = 2, .hidden = 8}), true},
+    {"glow_plain", with(make_glow, {.steps = 2, .hidden = 8, .convolution = Convolution::plain}), true},
+    {"glow_sigmoid", with(make_glow, {.steps = 2, .hidden = 8, .scale = Scale::sigmoid}), true},
+    {"maf", with(make_maf, {.layers = 3, .hidden = 8})},
+    {"maf_linear", with(make_maf, {.layers = 3, .hidden = 8, .norm = Norm::batch_norm, .mixing = Mixing::linear})},
+    {"iaf", with(make_iaf, {.layers = 3, .hidden = 8})},
+};
+
+}  // namespace melflow::models
