@@ -95,7 +95,7 @@ MELFLOW_CPU_CLONES
 void arrange(const float* __restrict spectrum, const float* __restrict gains, const float* __restrict live, size_t n,
              size_t lanes, float* out) {
   for (size_t k = 0; k <= n / 2; ++k, spectrum += 2 * lanes, gains += lanes) {
-    float *low = out + k * lanes, *high = out + (n - k) % n * lanes;
+    float *low = out + k * lanes, *high = out + (k == 0 ? 0 : n - k) * lanes;
     for (size_t part = 0; part < lanes; part += kPart) {
       const Part re = part_at(spectrum + part), im = part_at(spectrum + lanes + part);
       const Part change = (part_at(gains + part) - 1.0f) * part_at(live + part);
@@ -105,18 +105,18 @@ void arrange(const float* __restrict spectrum, const float* __restrict gains, co
   }
 }
 
-/// rows += scale·the inverse transform, of which sample t of frame `lane` belongs to rows[t % hop][t / hop + lane].
+/// rows += scale·the inverse transform, of which sample t of frame `lane` belongs to rows[place[t] + lane].
 MELFLOW_CPU_CLONES
-void overlap_add(const float* __restrict spectrum, const float* __restrict scale, size_t n, size_t hop, size_t stride,
-                 size_t lanes, float* __restrict rows) {
+void overlap_add(const float* __restrict spectrum, const float* __restrict scale, const int32_t* __restrict place,
+                 size_t n, size_t lanes, float* __restrict rows) {
   for (size_t part = 0; part < lanes; part += kPart) {
     const float* at = spectrum + part;
     for (size_t k = 0; k <= n / 2; ++k, at += 2 * lanes) {
       const Part re = part_at(at), im = part_at(at + lanes);
       const size_t mirrored = n - k;
-      part_at(rows + k % hop * stride + k / hop + part) += scale[k] * (re - im);
+      part_at(rows + place[k] + part) += scale[k] * (re - im);
       if (k == 0 || mirrored == k) continue;
-      part_at(rows + mirrored % hop * stride + mirrored / hop + part) += scale[mirrored] * (re + im);
+      part_at(rows + place[mirrored] + part) += scale[mirrored] * (re + im);
     }
   }
 }
@@ -143,7 +143,8 @@ Refiner::Refiner(const MelOptions& recipe, const RefineOptions& options)
       bank_(recipe),
       lanes_(options.delay < static_cast<int>(kPart) ? kPart : kFftLanes),
       stride_(rows_in_frame_ + static_cast<int64_t>(lanes_)),
-      analysis_(bank_.window(), in_rows(recipe, stride_), recipe.stft().bins(), static_cast<int>(lanes_)),
+      places_(in_rows(recipe, stride_)),
+      analysis_(bank_.window(), places_, recipe.stft().bins(), static_cast<int>(lanes_)),
       synthesis_(std::vector<double>(static_cast<size_t>(recipe.n_fft), 1.0),
                  FloatLaneFft::side_by_side(recipe.n_fft, static_cast<int>(lanes_)), recipe.stft().bins(),
                  static_cast<int>(lanes_)) {
@@ -222,8 +223,7 @@ void Refiner::drop_row() {
 
 /// The passes over the frames of the window.
 void Refiner::correct() {
-  const auto n = static_cast<size_t>(recipe_.n_fft), hop = static_cast<size_t>(hop_);
-  const auto stride = static_cast<size_t>(stride_);
+  const auto n = static_cast<size_t>(recipe_.n_fft), stride = static_cast<size_t>(stride_);
   const auto given = static_cast<ptrdiff_t>(std::max<int64_t>(0, given_rows_ - first_row_));
   const auto momentum = static_cast<float>(options_.momentum);
   for (size_t lane = 0; lane < lanes_; ++lane) live_[lane] = static_cast<int64_t>(lane) < frames_ ? 1.0f : 0.0f;
@@ -233,7 +233,7 @@ void Refiner::correct() {
     find_gains();
     arrange(spectrum_.data(), gains_.data(), live_.data(), n, lanes_, hartley_.data());
     synthesis_.spectrum(hartley_.data(), static_cast<int>(lanes_), spectrum_.data());
-    overlap_add(spectrum_.data(), scale_.data(), n, hop, stride, lanes_, y_.data());
+    overlap_add(spectrum_.data(), scale_.data(), places_.data(), n, lanes_, y_.data());
     // What was given out stays.
     for (size_t line = 0; line < x_.size(); line += stride) {
       std::copy_n(x_.begin() + static_cast<ptrdiff_t>(line), given, y_.begin() + static_cast<ptrdiff_t>(line));

@@ -43,6 +43,7 @@ class Refiner {
   // [hop_length, stride]: the same place of neighbouring rows side by side, so that a lane is a frame.
   size_t lanes_;  // room for the frames of the window
   int64_t stride_;
+  std::vector<int32_t> places_;  // [n_fft]: where in the rows sample t of the window's first frame lies
   FloatLaneFft analysis_, synthesis_;
   std::vector<float> scale_;  // [n_fft]: of a frame's change, window / overlap / n_fft
 
