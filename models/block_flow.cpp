@@ -101,10 +101,10 @@ BlockFlow::Guide BlockFlow::guide(const torch::Tensor& mel, int64_t frames) {
   const auto features = h.transpose(1, 2);  // [batch, frames + 1, encoder_channels]
 
   // Small high quefrencies at the start: they steer the filter most, and would blow it up.
-  const auto damping = 1 / (1 + torch::arange(o.cepstrum + 1, features.options()) / 16);
+  const auto damping = 1 / (1 + torch::arange(o.cepstrum + 1, m.options()) / 16);
   const auto own = m.narrow(2, kLookahead, frames + 1).transpose(1, 2);
   const auto own_level = level.narrow(1, kLookahead, frames + 1).unsqueeze(2);
-  const auto c = cepstrum_->forward(features) * damping;
+  const auto c = cepstrum_->forward(features).to(m.scalar_type()) * damping;  // no transform is narrower
   // ln A is linear in its bounded cepstrum, so frames are blended there: the blend is a minimum-phase filter again.
   const auto blended = torch::view_as_complex(to_blocks(torch::view_as_real(log_inverse(c.slice(2, 1))).flatten(2))
                                                   .unflatten(2, {kFft / 2 + 1, 2})

@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "audio/error.h"
 #include "engine/kernels/thread_team.h"
 #include "tools/benches.h"
 #include "tools/verbs.h"
@@ -55,6 +56,12 @@ int run_bench(CLI::App& app, std::vector<std::string> arguments) {
     return std::find(subjects.begin(), subjects.end(), name) != subjects.end();
   };
   if (asked("waveglow") || asked("train")) require_torch();
+  if (asked("train") && v.device == "cuda") {  // before anything else asks LibTorch for a GPU
+    if (const auto problem = gpu_problem(); !problem.empty()) throw Error(Exit::unavailable, problem);
+  }
+  if (asked("train") && app.count("subjects") > 0 && v.precision == "int8") {
+    throw Error(Exit::usage, "bench train: --precision fp32 or bf16, not int8");
+  }
   const Print print = [&](const json& line) {
     if (as_json) {
       std::cout << line.dump() << std::endl;

@@ -28,8 +28,9 @@ void FlowUse::add_to(CLI::App& app) {
 
 engine::FlowModel FlowUse::load() const {
   if (threads > 0) torch::set_num_threads(threads);
+  const auto where = engine::open_device(device);
   auto model = engine::load_flow(flow);
-  model.flow->to(engine::open_device(device));
+  model.flow->to(where);
   return model;
 }
 

@@ -83,8 +83,11 @@ int run_train(CLI::App& app, std::vector<std::string> arguments) {
   app.add_option("--threads", threads, "of the CPU; 0: as many as there are")->check(CLI::Range(0, 1024));
   parse(app, std::move(arguments));
   if (threads > 0) torch::set_num_threads(threads);
-  const auto where = engine::open_device(device);
   const auto place = engine::process_place();
+  if (place && device != "cpu") {
+    throw Error(Exit::usage, "--device " + device + ": several processes train on CPUs; start one for the GPU");
+  }
+  const auto where = engine::open_device(device);
   std::optional<engine::Processes> processes;
   if (place) processes.emplace(*place, network);
   const bool first = !processes || processes->rank() == 0;

@@ -53,12 +53,13 @@ class Averaged {
 
 FlowTrainer::FlowTrainer(const FlowTrainConfig& config, FlowData data, std::filesystem::path run, bool resume,
                          torch::Device device)
-    : config_(config), data_(std::move(data)), run_(std::move(run)), device_(device), folder_(run_, resume) {
+    : config_(config), data_(std::move(data)), run_(std::move(run)), folder_(run_, resume) {
   if (data_.x.defined()) split(data_.x.size(0));
   torch::manual_seed(static_cast<uint64_t>(config_.seed));
   flow_ = build_flow(config_.model, "the configuration");
+  prepare_model();  // on the CPU: the first weights are the same on every device
+  device_ = device;
   flow_->to(device_);
-  prepare_model();
   loop_ = std::make_unique<TrainingLoop>(config_, static_cast<Objective&>(*this), run_);
   write_text(run_ / "config.json", to_json(config_).dump(2) + "\n");
 }

@@ -50,7 +50,7 @@ class FlowTrainer : private Objective {
   FlowTrainConfig config_;
   FlowData data_;
   std::filesystem::path run_;
-  torch::Device device_;
+  torch::Device device_ = torch::kCPU;
   RunFolder folder_;
   std::shared_ptr<models::Flow> flow_;
   torch::Tensor training_, held_out_;  // indices

@@ -40,6 +40,7 @@ class CudaDevice : public Device {
 
   std::string name() const override { return properties_.name; }
   int multiprocessors() const override { return properties_.multiProcessorCount; }
+  int shared_bytes() const override { return static_cast<int>(properties_.sharedMemPerBlockOptin); }
   TensorCores tensor_cores() const override { return tensor_cores_; }
 
   void* allocate(size_t bytes) override {
@@ -64,15 +65,15 @@ class CudaDevice : public Device {
   void launch(const EnterArgs& args) override { run<EnterKernel>(args, grid_of(args)); }
   void launch(const CoupleArgs& args) override { run<CoupleKernel>(args, grid_of(args)); }
   void launch(const ContextArgs& args, TileShape shape) override {
-    with_tile(shape, tensor_cores_, args.product, multiprocessors(),
+    with_tile(shape, *this, args.product,
               [&](auto tile) { run<ContextKernel<decltype(tile)>>(args, grid_of(tile, args.product)); });
   }
   void launch(const GateArgs& args, TileShape shape) override {
-    with_tile(shape, tensor_cores_, args.product, multiprocessors(),
+    with_tile(shape, *this, args.product,
               [&](auto tile) { run<GateKernel<decltype(tile)>>(args, grid_of(tile, args.product)); });
   }
   void launch(const OutputArgs& args, TileShape shape) override {
-    with_tile(shape, tensor_cores_, args.product, multiprocessors(), [&](auto tile) {
+    with_tile(shape, *this, args.product, [&](auto tile) {
       if (args.product.columns > 0) {
         run<OutputKernel<decltype(tile), true>>(args, grid_of(tile, args.product));
       } else {
@@ -142,7 +143,11 @@ class CudaDevice : public Device {
 };
 
 bool has(const cudaDeviceProp& properties, TensorCores tensor_cores) {
+#ifdef MELFLOW_FOR_HOPPER
   if (tensor_cores == TensorCores::warpgroups) return properties.major == 9 && properties.minor == 0;
+#else  // compiled for no GPU that has them
+  if (tensor_cores == TensorCores::warpgroups) return false;
+#endif
   return properties.major >= 8;
 }
 

@@ -26,6 +26,7 @@ class Device {
   virtual ~Device() = default;
   virtual std::string name() const = 0;
   virtual int multiprocessors() const = 0;
+  virtual int shared_bytes() const = 0;          ///< shared memory that a block may have
   virtual TensorCores tensor_cores() const = 0;  ///< what products are done by
   /// Memory that is zero at first, at a multiple of 256 bytes. Throws Error{unavailable} where there is too little.
   virtual void* allocate(size_t bytes) = 0;
@@ -60,7 +61,7 @@ bool has_cuda();
 /// GPU of compute capability 8.0 or more, or of 9.0 for warpgroups.
 std::shared_ptr<Device> open_cuda_device(TensorCores tensor_cores);
 
-/// Whether the first GPU, if there is one, has them.
+/// Whether the first GPU, if there is one, has them, and the kernels were compiled for it.
 bool cuda_has(TensorCores tensor_cores);
 
 inline const char* name_of(TensorCores tensor_cores) { return tensor_cores == TensorCores::warps ? "mma" : "wgmma"; }

@@ -23,9 +23,17 @@ inline Grid grid_of(const EnterArgs& a) {
   return {blocks_for(pairs > groups ? pairs : groups, EnterKernel::kThreads), 1};
 }
 
-/// Calls run(a tile of the shape, for these tensor cores). automatic: the widest whose blocks fill the GPU.
+/// Calls run(a tile of the shape, for these tensor cores), or the widest that the device's shared memory holds.
+/// automatic: the widest whose blocks fill the GPU.
 template <class Run>
-void with_tile(TileShape shape, TensorCores cores, const Product& p, int multiprocessors, Run&& run) {
+void with_tile(TileShape shape, const Device& device, const Product& p, Run&& run) {
+  const bool warpgroups = device.tensor_cores() == TensorCores::warpgroups;
+  const int multiprocessors = device.multiprocessors();
+  const auto fits = [&](auto tile, auto warpgroup_tile) {
+    const bool with_tile = p.columns > 0, with_side = p.side != nullptr;
+    return (warpgroups ? warpgroup_tile.shared_bytes(with_tile, with_side) : tile.shared_bytes(with_tile, with_side)) <=
+           device.shared_bytes();
+  };
   const auto fills = [&](auto tile) {
     const Grid grid = grid_of(tile, p);
     return 4 * grid.x * grid.y >= 3 * multiprocessors;
@@ -33,9 +41,9 @@ void with_tile(TileShape shape, TensorCores cores, const Product& p, int multipr
   if (shape == TileShape::automatic) {
     shape = fills(WideTile{}) ? TileShape::wide : fills(MediumTile{}) ? TileShape::medium : TileShape::narrow;
   }
-  const auto either = [&](auto tile, auto warpgroup_tile) {
-    cores == TensorCores::warpgroups ? run(warpgroup_tile) : run(tile);
-  };
+  if (shape == TileShape::wide && !fits(WideTile{}, WideWarpgroupTile{})) shape = TileShape::medium;
+  if (shape == TileShape::medium && !fits(MediumTile{}, MediumWarpgroupTile{})) shape = TileShape::narrow;
+  const auto either = [&](auto tile, auto warpgroup_tile) { warpgroups ? run(warpgroup_tile) : run(tile); };
   switch (shape) {
     case TileShape::wide:
       return either(WideTile{}, WideWarpgroupTile{});

@@ -1,13 +1,17 @@
 #include "engine/gpu/open_gpu.h"
 
+#include "audio/error.h"
 #include "engine/gpu/speak.h"
 
 namespace melflow::gpu {
 
 std::shared_ptr<Device> open_gpu() {
   if (cuda_has(TensorCores::warpgroups)) {
-    auto device = open_cuda_device(TensorCores::warpgroups);
-    if (speaks_right(device)) return device;
+    try {
+      auto device = open_cuda_device(TensorCores::warpgroups);
+      if (speaks_right(device)) return device;
+    } catch (const Error&) {  // told below, where it is the GPU's own trouble
+    }
   }
   return open_cuda_device(TensorCores::warps);
 }

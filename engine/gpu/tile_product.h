@@ -17,6 +17,15 @@ struct Tile {
   static constexpr int kM = kWarpRows / 16, kN = kWarpColumns / 8;  ///< mma tiles of a warp
   static constexpr int kSide = kM / warps_n;  ///< mma tiles of a warp in the 8 columns at the side (Product::side)
   static_assert(kM % warps_n == 0 && kN % 2 == 0);
+
+  /// Of shared memory, for the columns of a tile, the eight at the side, or both: in front one Int4 a row, then stages.
+  static constexpr int shared_bytes(bool with_tile, bool with_side) {
+    return rows * 16 + stages * stage_bytes(with_tile, with_side);
+  }
+  static constexpr int stage_bytes(bool with_tile, bool with_side) {
+    return (rows + (with_tile ? columns : 0) + (with_side ? 8 : 0)) * 2 * kDepth;
+  }
+  static constexpr int kDepth = 64;  ///< of one step: rows of 128 bytes in shared memory
 };
 using NarrowTile = Tile<64, 64, 2, 2>;    ///< many small blocks: a chunk of one stream fills the GPU
 using MediumTile = Tile<128, 128, 2, 2>;  ///< two blocks a multiprocessor
@@ -47,7 +56,7 @@ struct Source {
 /// which a dilated convolution is its taps as shifted sources.
 struct Product {
   static constexpr int kMaxSources = 8;
-  static constexpr int kDepth = 64;  ///< of one step: rows of 128 bytes in shared memory
+  static constexpr int kDepth = 64;  ///< of one step, as a tile's
   Rows rows;
   Source sources[kMaxSources];
   int32_t steps;        ///< of all sources
@@ -77,10 +86,10 @@ class TileProduct {
   static constexpr int kStages = Tile::kStages, kAhead = Tile::kAhead;
   static constexpr int kRowBytes = 2 * Product::kDepth;
   static constexpr int kWeightRows = kWithTile ? Tile::kColumns : 0, kSideRows = kWithSide ? 8 : 0;
-  static constexpr int kStageBytes = (Tile::kRows + kWeightRows + kSideRows) * kRowBytes;
+  static constexpr int kStageBytes = Tile::stage_bytes(kWithTile, kWithSide);
   static constexpr int kTableBytes = Tile::kRows * 16;
-  /// In front: a table for the epilogue, one Int4 a row. Then the stages, later the staged results.
-  static constexpr int kSharedBytes = kTableBytes + kStages * kStageBytes;
+  /// In front: a table for the epilogue. Then the stages, later the staged results.
+  static constexpr int kSharedBytes = Tile::shared_bytes(kWithTile, kWithSide);
   static_assert(kTableBytes % 1024 == 0 && kStageBytes % 1024 == 0 && kRowBytes == 128);  // swizzled_matrix
 
   struct Sums {
@@ -124,7 +133,13 @@ class TileProduct {
       }
     }
     block_.template wait<0>();
-    if constexpr (Tile::kWarpgroups) block_.template wait_products<0>();
+    if constexpr (Tile::kWarpgroups) {
+      block_.template wait_products<0>();
+      block_.threads([&](int thread) {
+        block_.pin(sums[thread].main[0]);
+        block_.pin(sums[thread].side);
+      });
+    }
     block_.sync();  // the stages are free
   }
 

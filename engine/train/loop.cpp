@@ -136,7 +136,12 @@ void TrainingLoop::update_average() {
   // Short at first, so that the average does not remember the random start.
   const double decay =
       std::min(options_.ema, (1.0 + static_cast<double>(state_.step)) / (10.0 + static_cast<double>(state_.step)));
-  for (const auto& p : objective_.model().named_parameters()) average_[p.key()].lerp_(p.value(), 1 - decay);
+  std::vector<torch::Tensor> averages, weights;
+  for (const auto& p : objective_.model().named_parameters()) {
+    averages.push_back(average_.at(p.key()));
+    weights.push_back(p.value());
+  }
+  torch::_foreach_lerp_(averages, weights, 1 - decay);
 }
 
 void TrainingLoop::validate(RunLog* log) {

@@ -25,8 +25,7 @@ torch::Tensor nats_by_group(const models::Mapped& mapped, int64_t group_size);
 class Trainer : private Objective {
  public:
   /// Throws Error{cannot_create} where the run exists already and `resume` is false. Of several `processes`, which must
-  /// outlive this, the first writes; the run's folder is one that all of them see. Throws Error{usage} for several on
-  /// another device than the CPU.
+  /// outlive this, the first writes; the run's folder is one that all of them see. They train on CPUs.
   Trainer(const TrainConfig& config, std::shared_ptr<Corpus> corpus, std::filesystem::path run, bool resume,
           Processes* processes = nullptr, torch::Device device = torch::kCPU);
 

@@ -52,10 +52,6 @@ void expect_same(Bijection& model, const torch::Device& device, torch::Tensor x,
 
 class FlowsElsewhere : public ::testing::TestWithParam<std::tuple<Member, Place>> {
  protected:
-  void SetUp() override {
-    torch::manual_seed(11);
-    torch::set_num_threads(1);
-  }
   static std::shared_ptr<Bijection> ready(const FlowShape& shape) {
     auto flow = std::get<Member>(GetParam()).make(shape);
     flow->eval();
@@ -97,10 +93,6 @@ INSTANTIATE_TEST_SUITE_P(All, FlowsElsewhere,
 
 class VocodersElsewhere : public ::testing::TestWithParam<Place> {
  protected:
-  void SetUp() override {
-    torch::manual_seed(11);
-    torch::set_num_threads(1);
-  }
   static WaveGlowOptions small() {
     return {.n_mels = 6,
             .hop_length = 16,

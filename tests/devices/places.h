@@ -7,6 +7,8 @@
 #include <ostream>
 #include <string>
 
+#include <torch/torch.h>
+
 #include "audio/error.h"
 #include "engine/device.h"
 #include "tests/devices/played_device.h"
@@ -40,8 +42,11 @@ inline double difference(const torch::Tensor& actual, const torch::Tensor& expec
 
 }  // namespace melflow::testing
 
+/// Seeds LibTorch too: a device has to be known by then.
 #define OPEN_OR_SKIP(device, place)                             \
   std::string why_not;                                          \
   const auto opened = ::melflow::testing::open(place, why_not); \
   if (!opened) GTEST_SKIP() << why_not;                         \
-  const auto device = *opened
+  const auto device = *opened;                                  \
+  torch::set_num_threads(1);                                    \
+  torch::manual_seed(11)

@@ -2,6 +2,7 @@
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/EmptyTensor.h>
+#include <ATen/autocast_mode.h>
 #include <ATen/detail/HPUHooksInterface.h>
 #include <ATen/native/CPUFallback.h>
 #include <ATen/ops/_reshape_alias_native.h>
@@ -111,6 +112,11 @@ void require_here(const at::Tensor& x, const std::string& asked_by) {
               " of the device's and of the CPU's");
 }
 
+/// cuFFT knows no bfloat16, and half precision only where it is asked for.
+void require_transformable(const at::Tensor& x, const std::string& asked_by) {
+  TORCH_CHECK(!asked_by.starts_with("aten::_fft") || x.scalar_type() != at::kBFloat16, asked_by, " of bfloat16");
+}
+
 /// Computed on the CPU, from the device and back to it. Indices may come from the CPU.
 void on_the_cpu(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   static const std::set<std::string> kTakeBoth{"aten::index.Tensor", "aten::index_put_", "aten::_index_put_impl_"};
@@ -119,7 +125,10 @@ void on_the_cpu(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   if (!kTakeBoth.contains(name) && !kTakeBoth.contains(name + "." + op.schema().overload_name())) {
     for (size_t i = stack->size() - count; i < stack->size(); ++i) {
       const auto& value = (*stack)[i];
-      if (value.isTensor()) require_here(value.toTensor(), name);
+      if (value.isTensor()) {
+        require_here(value.toTensor(), name);
+        require_transformable(value.toTensor(), name);
+      }
       if (value.isTensorList()) {
         for (const auto& x : value.toTensorVector()) require_here(x, name);
       }
@@ -155,25 +164,6 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> convolution_backward(
   return {back(to_input), back(to_weight), back(to_bias)};
 }
 
-TORCH_LIBRARY_IMPL(aten, HPU, m) {
-  m.impl("empty.memory_format", &empty);
-  m.impl("empty_strided", &empty_strided);
-  m.impl("copy_", &copy);
-  m.impl("_copy_from", &copy_from);
-  m.impl("_copy_from_and_resize", &copy_from_and_resize);
-  m.impl("resize_", &resize);
-  m.impl("_local_scalar_dense", &item);
-  m.impl("view", &at::native::view);
-  m.impl("as_strided", &at::native::as_strided_tensorimpl);
-  m.impl("unfold", &at::native::unfold);
-  m.impl("_reshape_alias", &at::native::_reshape_alias);
-  m.impl("view_as_real", &at::native::view_as_real);
-  m.impl("view_as_complex", &at::native::view_as_complex);
-  m.impl("convolution_overrideable", &convolution);
-  m.impl("convolution_backward_overrideable", &convolution_backward);
-}
-TORCH_LIBRARY_IMPL(_, HPU, m) { m.fallback(torch::CppFunction::makeFromBoxedFunction<&on_the_cpu>()); }
-
 /// All is done when it is asked for, so there is nothing to order or wait for.
 struct Guard : c10::impl::NoOpDeviceGuardImpl<kType> {
   c10::Device exchangeDevice(c10::Device device) const override { return device; }
@@ -206,14 +196,55 @@ struct Hooks : at::HPUHooksInterface {
   }
 };
 
-}  // namespace
-C10_REGISTER_GUARD_IMPL(HPU, Guard)
+/// Autocast by CUDA's lists, which differ from the CPU's: no transform is among them.
+void cast_as_cuda_does(torch::Library& m) {
+#define MELFLOW_LOWER(...) KERNEL(kType, __VA_ARGS__, lower_precision_fp)
+#define MELFLOW_FULL(...) KERNEL(kType, __VA_ARGS__, fp32)
+#define MELFLOW_WIDEST(...) KERNEL(kType, __VA_ARGS__, promote)
+  AT_FORALL_LOWER_PRECISION_FP(MELFLOW_LOWER)
+  AT_FORALL_FP32(MELFLOW_FULL)
+  AT_FORALL_PROMOTE(MELFLOW_WIDEST)
+#undef MELFLOW_LOWER
+#undef MELFLOW_FULL
+#undef MELFLOW_WIDEST
+}
 
-torch::Device played_device() { return {kType, 0}; }
+/// LibTorch knows the device from here on, to the end of the process.
+struct Registered {
+  Registered() {
+    at::HPUHooksRegistry()->Register("HPUHooks", [](at::HPUHooksArgs args) { return std::make_unique<Hooks>(args); });
+    aten.impl("empty.memory_format", &empty);
+    aten.impl("empty_strided", &empty_strided);
+    aten.impl("copy_", &copy);
+    aten.impl("_copy_from", &copy_from);
+    aten.impl("_copy_from_and_resize", &copy_from_and_resize);
+    aten.impl("resize_", &resize);
+    aten.impl("_local_scalar_dense", &item);
+    aten.impl("view", &at::native::view);
+    aten.impl("as_strided", &at::native::as_strided_tensorimpl);
+    aten.impl("unfold", &at::native::unfold);
+    aten.impl("_reshape_alias", &at::native::_reshape_alias);
+    aten.impl("view_as_real", &at::native::view_as_real);
+    aten.impl("view_as_complex", &at::native::view_as_complex);
+    aten.impl("convolution_overrideable", &convolution);
+    aten.impl("convolution_backward_overrideable", &convolution_backward);
+    cast_as_cuda_does(autocast);
+    autocast_all.fallback(torch::CppFunction::makeFallthrough());
+    all.fallback(torch::CppFunction::makeFromBoxedFunction<&on_the_cpu>());
+  }
+  c10::impl::DeviceGuardImplRegistrar guard{kType, new Guard};
+  torch::Library aten{torch::Library::IMPL, "aten", kKey, __FILE__, __LINE__};
+  torch::Library autocast{torch::Library::IMPL, "aten", c10::DispatchKey::AutocastHPU, __FILE__, __LINE__};
+  torch::Library autocast_all{torch::Library::IMPL, "_", c10::DispatchKey::AutocastHPU, __FILE__, __LINE__};
+  torch::Library all{torch::Library::IMPL, "_", kKey, __FILE__, __LINE__};
+};
+
+}  // namespace
+
+torch::Device played_device() {
+  static const auto* const registered = new Registered;
+  static_cast<void>(registered);
+  return {kType, 0};
+}
 
 }  // namespace melflow::testing
-
-namespace at {
-using PlayedHooks = melflow::testing::Hooks;
-C10_REGISTER_TYPED_CLASS(HPUHooksRegistry, "HPUHooks", PlayedHooks)
-}  // namespace at

@@ -9,6 +9,7 @@ namespace melflow::testing {
 namespace {
 
 TEST(PlayedDevice, ComputesAsTheCpuDoes) {
+  played_device();
   torch::manual_seed(1);
   const auto x = torch::randn({3, 4}), y = torch::randn({4});
   const auto there = x.to(played_device());

@@ -1,7 +1,5 @@
 // Trainings on another device than the CPU learn what they learn there, and go on wherever they are taken up again.
 
-#include <unistd.h>
-
 #include <cmath>
 
 #include <torch/torch.h>
@@ -25,7 +23,6 @@ using melflow::testing::tensors_of;
 
 class TrainingElsewhere : public ::testing::TestWithParam<Place> {
  protected:
-  void SetUp() override { torch::set_num_threads(1); }
   std::filesystem::path run(const std::string& name) const { return folder_ / name; }
 
   static TrainConfig config(const nlohmann::json& model) {
@@ -83,15 +80,39 @@ TEST_P(TrainingElsewhere, OfAVocoderIsThatOfTheCpuAndGoesOnThere) {
     train(there, 4);
     expect_same_weights(run(name + "_there") / "voice.safetensors", run(name + "_here") / "voice.safetensors");
     EXPECT_NEAR(there.validate(), here.validate(), 1e-4);
-    {
-      Trainer begun(c, corpus(c), run(name + "_both"), false, nullptr, device);
-      train(begun, 2);
+    for (const bool begins_there : {true, false}) {
+      const auto both = run(name + (begins_there ? "_there_then_here" : "_here_then_there"));
+      const auto first = begins_there ? device : torch::Device(torch::kCPU);
+      const auto second = begins_there ? torch::Device(torch::kCPU) : device;
+      {
+        Trainer begun(c, corpus(c), both, false, nullptr, first);
+        train(begun, 2);
+      }
+      Trainer rest(c, corpus(c), both, true, nullptr, second);
+      EXPECT_EQ(rest.step(), 2);
+      train(rest, 2);
+      expect_same_weights(both / "voice.safetensors", run(name + "_here") / "voice.safetensors");
     }
-    Trainer rest(c, corpus(c), run(name + "_both"), true);
-    EXPECT_EQ(rest.step(), 2);
-    train(rest, 2);
-    expect_same_weights(run(name + "_both") / "voice.safetensors", run(name + "_here") / "voice.safetensors");
+    const auto voice = load_voice(run(name + "_here") / "voice.safetensors");
+    Trainer fine_tuned(c, corpus(c), run(name + "_tuned"), false, nullptr, device);
+    fine_tuned.start_from(voice);
+    EXPECT_NEAR(fine_tuned.validate(), here.validate(), 1e-4);
   }
+}
+
+TEST_P(TrainingElsewhere, InBfloat16IsNearlyThatInFloat32) {
+  OPEN_OR_SKIP(device, GetParam());
+  const nlohmann::json block{{"system", "block_flow"}, {"hidden", 16}, {"layers", 1}, {"encoder_channels", 16}};
+  double losses[2];
+  for (const auto precision : {TrainPrecision::fp32, TrainPrecision::bf16}) {
+    auto c = config(block);
+    c.precision = precision;
+    Trainer trainer(c, corpus(c), run(std::to_string(static_cast<int>(precision))), false, nullptr, device);
+    train(trainer, 4);
+    EXPECT_EQ(trainer.skipped_steps(), 0);
+    losses[static_cast<int>(precision)] = trainer.validate();
+  }
+  EXPECT_NEAR(losses[1], losses[0], 0.02);
 }
 
 TEST_P(TrainingElsewhere, OfAFlowIsThatOfTheCpu) {
@@ -114,14 +135,6 @@ TEST_P(TrainingElsewhere, OfAFlowIsThatOfTheCpu) {
     train(there, 3);
     expect_same_weights(run(name + "_there") / "flow.safetensors", run(name + "_here") / "flow.safetensors");
   }
-}
-
-TEST_P(TrainingElsewhere, OfSeveralProcessesIsToldThatItIsForCpus) {
-  OPEN_OR_SKIP(device, GetParam());
-  const auto c = config({{"system", "block_flow"}, {"hidden", 16}, {"layers", 1}, {"encoder_channels", 16}});
-  Processes alone(
-      {.rank = 0, .size = 1, .address = "127.0.0.1", .port = static_cast<uint16_t>(20000 + ::getpid() % 20000)}, "");
-  EXPECT_THROW(Trainer(c, corpus(c), run("r"), false, &alone, device), Error);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, TrainingElsewhere, ::testing::ValuesIn(kPlaces), ::testing::PrintToStringParamName());

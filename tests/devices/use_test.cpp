@@ -19,7 +19,6 @@ using melflow::testing::Place;
 
 class UseElsewhere : public ::testing::TestWithParam<Place> {
  protected:
-  void SetUp() override { torch::set_num_threads(1); }
   static FlowModel flow(const nlohmann::json& config) {
     torch::manual_seed(4);
     FlowModel model{.name = "test", .config = resolved_flow_config(config, "test"), .card = {}, .flow = nullptr};

@@ -124,7 +124,7 @@ class EmulatedBlock {
         : shared_(shared), products_(products), index_(index) {}
     int index() const { return index_; }
     static uint64_t matrix(uint32_t offset) { return swizzled_matrix(offset); }
-    void begin() const {}
+    void begin() const { products_.begin(); }
     void commit() const { products_.commit(); }
     /// wgmma.m64n{8·n}k16: sums of thread t, [n][4], += a [64, 16] · b [8·n, 16]ᵀ.
     template <int n, class SumsOf>
@@ -163,6 +163,8 @@ class EmulatedBlock {
     }
   }
   void publish() { shared_.publish(); }
+  template <int n>
+  void pin(float (&)[n][4]) const {}
   template <size_t left>
   void wait_products() {
     for (auto& products : products_) products.wait(shared_, left);

@@ -15,12 +15,12 @@ namespace {
 
 class EmulatedDevice : public Device {
  public:
-  EmulatedDevice(bool backwards, TensorCores tensor_cores, int multiprocessors)
-      : backwards_(backwards), tensor_cores_(tensor_cores), multiprocessors_(multiprocessors) {}
+  explicit EmulatedDevice(const Emulation& as) : as_(as) {}
 
   std::string name() const override { return "emulated"; }
-  int multiprocessors() const override { return multiprocessors_; }
-  TensorCores tensor_cores() const override { return tensor_cores_; }
+  int multiprocessors() const override { return as_.multiprocessors; }
+  int shared_bytes() const override { return as_.shared_bytes; }
+  TensorCores tensor_cores() const override { return as_.tensor_cores; }
   void* allocate(size_t bytes) override { return memory_.allocate(bytes); }
   void release(void* memory) noexcept override { memory_.release(memory); }
   void upload(void* to, const void* from, size_t bytes) override { std::memcpy(to, from, bytes); }
@@ -30,15 +30,15 @@ class EmulatedDevice : public Device {
   void launch(const EnterArgs& args) override { run<EnterKernel>(args, grid_of(args)); }
   void launch(const CoupleArgs& args) override { run<CoupleKernel>(args, grid_of(args)); }
   void launch(const ContextArgs& args, TileShape shape) override {
-    with_tile(shape, tensor_cores_, args.product, multiprocessors_,
+    with_tile(shape, *this, args.product,
               [&](auto tile) { run<ContextKernel<decltype(tile)>>(args, grid_of(tile, args.product)); });
   }
   void launch(const GateArgs& args, TileShape shape) override {
-    with_tile(shape, tensor_cores_, args.product, multiprocessors_,
+    with_tile(shape, *this, args.product,
               [&](auto tile) { run<GateKernel<decltype(tile)>>(args, grid_of(tile, args.product)); });
   }
   void launch(const OutputArgs& args, TileShape shape) override {
-    with_tile(shape, tensor_cores_, args.product, multiprocessors_, [&](auto tile) {
+    with_tile(shape, *this, args.product, [&](auto tile) {
       if (args.product.columns > 0) {
         run<OutputKernel<decltype(tile), true>>(args, grid_of(tile, args.product));
       } else {
@@ -71,9 +71,11 @@ class EmulatedDevice : public Device {
     const auto launch = [this, args, grid] {
       const int blocks = grid.x * grid.y;
       for (int i = 0; i < blocks; ++i) {
-        const int at = backwards_ ? blocks - 1 - i : i;
-        shared_.begin(Kernel::template kSharedBytes<EmulatedBlock>);
-        EmulatedBlock block(memory_, shared_, Kernel::kThreads, at % grid.x, at / grid.x, backwards_);
+        const int at = as_.backwards ? blocks - 1 - i : i;
+        constexpr int shared = Kernel::template kSharedBytes<EmulatedBlock>;
+        if (shared > as_.shared_bytes) fault("a block wants ", shared, " bytes of shared memory");
+        shared_.begin(shared);
+        EmulatedBlock block(memory_, shared_, Kernel::kThreads, at % grid.x, at / grid.x, as_.backwards);
         Kernel::run(block, args);
         block.finish();
       }
@@ -85,9 +87,7 @@ class EmulatedDevice : public Device {
     }
   }
 
-  bool backwards_;
-  TensorCores tensor_cores_;
-  int multiprocessors_;
+  Emulation as_;
   EmulatedMemory memory_;
   SharedMemory shared_;
   Launches* recording_ = nullptr;
@@ -95,8 +95,6 @@ class EmulatedDevice : public Device {
 
 }  // namespace
 
-std::shared_ptr<Device> emulated_device(bool backwards, TensorCores tensor_cores, int multiprocessors) {
-  return std::make_shared<EmulatedDevice>(backwards, tensor_cores, multiprocessors);
-}
+std::shared_ptr<Device> emulated_device(const Emulation& as) { return std::make_shared<EmulatedDevice>(as); }
 
 }  // namespace melflow::gpu

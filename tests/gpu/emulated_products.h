@@ -17,7 +17,8 @@ class DescribedMatrix {
       : start_(static_cast<uint32_t>(descriptor & 0x3fff) << 4),
         eight_rows_(static_cast<uint32_t>(descriptor >> 32 & 0x3fff) << 4) {
     if (descriptor >> 62 != 1) fault("a matrix descriptor with another swizzle than that of 128 bytes");
-    if ((descriptor >> 49 & 7) != 0) fault("a matrix descriptor with a base offset");
+    // Neither a base offset nor bits that mean nothing; a leading offset is not looked at with this swizzle.
+    if ((descriptor & 0x3fffc000c000c000) != 0) fault("a matrix descriptor with other bits than are known");
   }
   /// Where numbers [8·half, 8·half + 8) of the sixteen of a row lie: bits 4 to 6 of the address are exchanged by its
   /// bits 7 to 9.
@@ -35,12 +36,15 @@ class DescribedMatrix {
 class EmulatedProducts {
  public:
   /// sums of thread t [columns / 8][4] += a [64, 16] · b [columns, 16]ᵀ, when it is waited for.
+  void begin() { begun_ = true; }
   void ask(SharedMemory& shared, std::vector<float*> sums, int columns, uint64_t a, uint64_t b) {
+    if (!begun_) fault("products are asked for with no fence since the last group (wgmma.fence)");
     Product product{std::move(sums), columns, DescribedMatrix(a), DescribedMatrix(b)};
     product.each([&](const DescribedMatrix& of, int row, int half) { shared.begin_read_behind(of.at(row, half)); });
     open_.push_back(std::move(product));
   }
   void commit() {
+    begun_ = false;
     groups_.push_back(std::move(open_));
     open_.clear();
   }
@@ -106,6 +110,7 @@ class EmulatedProducts {
     }
   };
 
+  bool begun_ = false;
   std::vector<Product> open_;
   std::vector<std::vector<Product>> groups_;
 };

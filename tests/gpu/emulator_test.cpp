@@ -153,7 +153,7 @@ class TensorCoreOfAWarpgroup : public Emulator {
   static constexpr uint32_t kB = 64 * 128, kBytes = 72 * 128;
 
   struct Steps {
-    bool publish = true, sync = true, commit = true, wait = true, overwrite = false;
+    bool publish = true, sync = true, begin = true, commit = true, wait = true, overwrite = false;
   };
   std::string fault_of_product(const Steps& steps) {
     shared_.begin(kBytes);
@@ -171,7 +171,7 @@ class TensorCoreOfAWarpgroup : public Emulator {
       if (steps.publish) block.publish();
       if (steps.sync) block.sync();
       block.warpgroups([&](auto group) {
-        group.begin();
+        if (steps.begin) group.begin();
         // The second sixteen of each row.
         group.template multiply_add<1>(
             [&](int t) -> auto& { return sums_[t]; }, group.matrix(32), group.matrix(kB + 32));
@@ -207,6 +207,7 @@ TEST_F(TensorCoreOfAWarpgroup, SeesOnlyWhatWasPublishedBeforeABarrier) {
 
 TEST_F(TensorCoreOfAWarpgroup, IsWaitedForAndNotWrittenUnder) {
   EXPECT_NE(fault_of_product({.overwrite = true}).find("may still read"), std::string::npos);
+  EXPECT_NE(fault_of_product({.begin = false}).find("no fence"), std::string::npos);
   EXPECT_NE(fault_of_product({.wait = false}).find("nobody waited"), std::string::npos);
   EXPECT_NE(fault_of_product({.commit = false}).find("nobody waited"), std::string::npos);
 }

@@ -30,7 +30,7 @@ inline auto places() {
 
 /// Null where there is no GPU: `why` says why.
 inline std::shared_ptr<Device> open(const Place& place, std::string& why) {
-  if (!place.cuda) return emulated_device(place.backwards, place.tensor_cores);
+  if (!place.cuda) return emulated_device({.backwards = place.backwards, .tensor_cores = place.tensor_cores});
   try {
     return open_cuda_device(place.tensor_cores);
   } catch (const Error& error) {

@@ -129,6 +129,7 @@ class DeafDevice : public Device {
  public:
   std::string name() const override { return "deaf"; }
   int multiprocessors() const override { return inner_->multiprocessors(); }
+  int shared_bytes() const override { return inner_->shared_bytes(); }
   TensorCores tensor_cores() const override { return inner_->tensor_cores(); }
   void* allocate(size_t bytes) override { return inner_->allocate(bytes); }
   void release(void* memory) noexcept override { inner_->release(memory); }
@@ -149,8 +150,15 @@ class DeafDevice : public Device {
 };
 
 TEST(Gpu, IsAskedToSpeakBeforeItIsTrusted) {
-  EXPECT_TRUE(speaks_right(emulated_device(false, TensorCores::warpgroups)));
+  EXPECT_TRUE(speaks_right(emulated_device({.tensor_cores = TensorCores::warpgroups})));
   EXPECT_FALSE(speaks_right(std::make_shared<DeafDevice>()));
+}
+
+/// 99 KB is what all GPUs between the largest have: no wide tile fits, and a medium one not with the side's columns.
+TEST(Gpu, OfLittleSharedMemoryTakesSmallerTiles) {
+  for (const auto tensor_cores : {TensorCores::warps, TensorCores::warpgroups}) {
+    EXPECT_TRUE(speaks_right(emulated_device({.tensor_cores = tensor_cores, .shared_bytes = 99 * 1024})));
+  }
 }
 
 TEST(Session, RefusesWhatTheKernelsDoNotKnow) {

@@ -151,5 +151,15 @@ TEST_F(ManyProcesses, NobodyListensOnANetworkUnlessTold) {
   EXPECT_NE(nowhere.err.find("MASTER_ADDR"), std::string::npos) << nowhere.err;
 }
 
+TEST_F(ManyProcesses, TrainOnCpus) {
+  const auto children = start(2, train("x", 4, {"--device", "cuda"}));
+  for (size_t rank = 0; rank < 2; ++rank) {
+    const auto result = wait(rank, children[rank]);
+    EXPECT_EQ(result.code, 64);
+    EXPECT_NE(result.err.find("train on CPUs"), std::string::npos) << result.err;
+  }
+  EXPECT_FALSE(fs::exists(path("x")));
+}
+
 }  // namespace
 }  // namespace melflow
