@@ -52,7 +52,7 @@ int run_flow_bench(CLI::App& app, std::vector<std::string> arguments) {
   torch::manual_seed(use.seed);
   const auto& shape = model.flow->shape();
   for (const auto batch : batches) {
-    const auto device = model.flow->parameters().front().device();
+    const auto device = model.device();
     const auto z = torch::randn(shape.sizes(batch)).to(device);
     torch::Tensor context;
     if (shape.context > 0)

@@ -17,7 +17,9 @@ struct FlowModel {
   std::string name;                              ///< of the file, for messages
   nlohmann::json config = {};                    ///< resolved; registry.h
   std::map<std::string, std::string> card = {};  ///< data, training_steps, commit, …: text for people
-  std::shared_ptr<models::Flow> flow = {};       ///< float32, on the CPU, in evaluation mode
+  std::shared_ptr<models::Flow> flow = {};       ///< float32, in evaluation mode; on the CPU, unless it was moved
+
+  torch::Device device() const { return flow->parameters().front().device(); }
 };
 
 /// The newest file format version that this program writes and reads.

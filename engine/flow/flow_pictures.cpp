@@ -65,7 +65,7 @@ files::Image picture_density(const FlowModel& model, const FlowData& data) {
   const auto window = window_of(data);
   const auto x = cells_of(window, kCells);
   std::vector<torch::Tensor> parts;
-  for (const auto& part : x.split(4096)) parts.push_back(model.flow->log_prob(part).exp());
+  for (const auto& part : x.split(4096)) parts.push_back(model.flow->log_prob(part.to(model.device())).exp());
   std::vector<files::Image> panels{files::heat_map(tensor_vector(torch::cat(parts)), kCells, window)};
   if (!data.x.defined()) panels.push_back(files::heat_map(energy_or_toy(data, x), kCells, window));
   return files::side_by_side(panels);
@@ -79,7 +79,7 @@ files::Image picture_grid(const FlowModel& model, const FlowData& data) {
   for (int i = 0; i < kLines; ++i) {
     const auto along = torch::linspace(-3, 3, kPoints), at = torch::full({kPoints}, -3.0 + 6.0 * i / (kLines - 1));
     for (const auto& z : {torch::stack({along, at}, 1), torch::stack({at, along}, 1)}) {
-      curves.push_back(tensor_vector(model.flow->draw(z).x));
+      curves.push_back(tensor_vector(model.flow->draw(z.to(model.device())).x));
     }
   }
   return files::curve_picture(curves, window_of(data));

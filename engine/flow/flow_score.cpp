@@ -33,15 +33,13 @@ void require_fit(const FlowModel& model, const FlowData& data) {
                                   " takes " + text(ours));
 }
 
-torch::Device device_of(const FlowModel& model) { return model.flow->parameters().front().device(); }
-
 torch::Tensor log_prob(const FlowModel& model, const FlowBatch& batch, uint64_t seed, const std::string& name) {
   const auto& shape = model.flow->shape();
   const auto x = shape.image() && model.config.at("preprocess") == "logit"
                      ? dequantise(batch.x, model.config.at("pixel_levels"), seed, name)
                      : batch.x;
   const auto context = context_of(batch.labels, shape.context, name);
-  const auto device = device_of(model);
+  const auto device = model.device();
   return model.flow->log_prob(x.to(device), context.defined() ? context.to(device) : context).to(torch::kCPU);
 }
 
@@ -81,7 +79,7 @@ EnergyScore score_energy(const FlowModel& model, const Energy& energy, int64_t c
   const Noise noise(seed);
   for (int64_t first = 0; first < count; first += kChunk) {
     const auto z = noise_tensor(noise, 2, first, std::min(kChunk, count - first))[0].t().contiguous();
-    const auto drawn = model.flow->draw(z.to(device_of(model)));
+    const auto drawn = model.flow->draw(z.to(model.device()));
     parts.push_back((drawn.log_prob + energy.energy(drawn.x)).to(torch::kCPU, torch::kFloat64));
   }
   const auto log_ratio = torch::cat(parts) + energy.log_normaliser;  // ln q/p
@@ -128,8 +126,8 @@ torch::Tensor sample_flow(const FlowModel& model, int64_t first, int64_t count, 
         noise_tensor(noise, shape.numel(), first + done, n)[0].t().reshape(shape.sizes(n)) * sampling.temperature;
     auto context =
         shape.context > 0 ? context_of(labels.narrow(0, done, n), shape.context, model.name) : torch::Tensor();
-    if (context.defined()) context = context.to(device_of(model));
-    parts.push_back(model.flow->draw(z.contiguous().to(device_of(model)), context).x.to(torch::kCPU));
+    if (context.defined()) context = context.to(model.device());
+    parts.push_back(model.flow->draw(z.contiguous().to(model.device()), context).x.to(torch::kCPU));
   }
   return as_pixels(model, torch::cat(parts));
 }
@@ -142,7 +140,7 @@ torch::Tensor interpolate(const FlowModel& model, const torch::Tensor& ends, con
     throw Error(Exit::usage,
                 model.name + ": was trained on classes; name those of the data by --labels or --label-column");
   }
-  const auto device = device_of(model);
+  const auto device = model.device();
   auto context = classes > 0 ? context_of(labels, classes, model.name).to(device) : torch::Tensor();
   // The middle of a pixel stands for the pixel.
   const double middle = model.config.at("preprocess") == "logit" ? 0.5 : 0.0;

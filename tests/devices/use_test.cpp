@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include "engine/eval/score.h"
+#include "engine/flow/flow_pictures.h"
 #include "engine/flow/flow_score.h"
 #include "engine/flow/registry.h"
 #include "engine/tensors.h"
@@ -55,6 +56,26 @@ TEST_P(UseElsewhere, AFlowIsScoredAndSampledAsOnTheCpu) {
     EXPECT_LT(difference(sample_flow(model, 0, 50, {}), drawn), 1e-4) << system;
     EXPECT_NEAR(score_energy(model, *find_energy("u1"), 200, 1).kl.mean, kl, 1e-4) << system;
   }
+}
+
+/// Of the bytes of two pictures, how many are not the same, but for a shade.
+size_t other_pixels(const files::Image& a, const files::Image& b) {
+  if (a.pixels.size() != b.pixels.size()) return a.pixels.size();
+  size_t count = 0;
+  for (size_t i = 0; i < a.pixels.size(); ++i) count += std::abs(a.pixels[i] - b.pixels[i]) > 2 ? 1 : 0;
+  return count;
+}
+
+TEST_P(UseElsewhere, AFlowIsDrawnAsOnTheCpu) {
+  OPEN_OR_SKIP(device, GetParam());
+  const auto model = flow({{"system", "maf"}, {"channels", 2}, {"layers", 2}});
+  const auto data = load_flow_data({.path = "banana", .labels = {}, .label_column = {}});
+  const auto samples = picture_samples(model, data, 200, 1), density = picture_density(model, data),
+             grid = picture_grid(model, data);
+  model.flow->to(device);
+  EXPECT_LT(other_pixels(picture_samples(model, data, 200, 1), samples), samples.pixels.size() / 1000);
+  EXPECT_LT(other_pixels(picture_density(model, data), density), density.pixels.size() / 1000);
+  EXPECT_LT(other_pixels(picture_grid(model, data), grid), grid.pixels.size() / 1000);
 }
 
 TEST_P(UseElsewhere, ImagesAreSampledAndLieBetweenAsOnTheCpu) {
