@@ -56,7 +56,7 @@ struct Source {
 /// which a dilated convolution is its taps as shifted sources.
 struct Product {
   static constexpr int kMaxSources = 8;
-  static constexpr int kDepth = 64;  ///< of one step, as a tile's
+  static constexpr int kDepth = NarrowTile::kDepth;  ///< of one step, the same in all tiles
   Rows rows;
   Source sources[kMaxSources];
   int32_t steps;        ///< of all sources

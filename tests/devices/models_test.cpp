@@ -5,12 +5,12 @@
 
 #include <torch/torch.h>
 
-#include "models/block_flow.h"
 #include "models/flow/flow.h"
 #include "models/waveglow.h"
 #include "tests/devices/places.h"
 #include "tests/models/bijection_checks.h"
 #include "tests/models/flow_family.h"
+#include "tests/models/small_block_flow.h"
 
 namespace melflow::models {
 namespace {
@@ -123,21 +123,7 @@ TEST_P(VocodersElsewhere, WaveGlowComputesWhatItComputesOnTheCpu) {
 
 TEST_P(VocodersElsewhere, BlockFlowComputesWhatItComputesOnTheCpu) {
   OPEN_OR_SKIP(device, GetParam());
-  BlockFlow model({.n_mels = 6,
-                   .hop_length = 16,
-                   .group_size = 8,
-                   .filter_taps = 24,
-                   .cepstrum = 12,
-                   .encoder_channels = 8,
-                   .hidden = 10,
-                   .layers = 1,
-                   .past = 48,
-                   .lags = 24,
-                   .correlation = 12});
-  model.set_filterbank(torch::rand({6, BlockFlow::kFft / 2 + 1}));
-  shake(model, 0.05);
-  model.eval();
-  expect_same(model, device, torch::randn({2, 48}), torch::randn({2, 6, 3}), 1e-7);
+  expect_same(*melflow::testing::small_block_flow(), device, torch::randn({2, 48}), torch::randn({2, 6, 3}), 1e-7);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, VocodersElsewhere, ::testing::ValuesIn(kPlaces), ::testing::PrintToStringParamName());

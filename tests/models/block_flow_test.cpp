@@ -1,51 +1,30 @@
 #include "models/block_flow.h"
 
-#include "tests/models/bijection_checks.h"
+#include "tests/models/small_block_flow.h"
 
 namespace melflow::models {
 namespace {
 
 using melflow::testing::expect_bijection;
-using melflow::testing::shake;
-
-BlockFlowOptions small() {
-  return {.n_mels = 6,
-          .hop_length = 16,
-          .group_size = 8,
-          .filter_taps = 24,
-          .cepstrum = 12,
-          .encoder_channels = 8,
-          .hidden = 10,
-          .layers = 1,
-          .past = 48,
-          .lags = 24,
-          .correlation = 12};
-}
+using melflow::testing::small_block_flow;
+using melflow::testing::small_block_flow_options;
 
 class BlockFlowTest : public ::testing::Test {
  protected:
   void SetUp() override { torch::manual_seed(11); }
-
-  static std::shared_ptr<BlockFlow> model(double scale = 0.05) {
-    auto flow = std::make_shared<BlockFlow>(small());
-    flow->set_filterbank(torch::rand({6, BlockFlow::kFft / 2 + 1}));
-    shake(*flow, scale);
-    flow->eval();
-    return flow;
-  }
 };
 
 TEST_F(BlockFlowTest, IsABijection) {
-  expect_bijection(*model(), torch::randn({2, 48}), torch::randn({2, 6, 3}), 1e-7);
+  expect_bijection(*small_block_flow(), torch::randn({2, 48}), torch::randn({2, 6, 3}), 1e-7);
 }
 
 TEST_F(BlockFlowTest, WorksOnOneFrame) {
-  expect_bijection(*model(), torch::randn({1, 16}), torch::randn({1, 6, 1}), 1e-7);
+  expect_bijection(*small_block_flow(), torch::randn({1, 16}), torch::randn({1, 6, 1}), 1e-7);
 }
 
 TEST_F(BlockFlowTest, GrowsWithoutAnotherSound) {
-  const auto flow = model();
-  auto options = small();
+  const auto flow = small_block_flow();
+  auto options = small_block_flow_options();
   options.hidden = 17;
   options.layers = 3;
   auto grown = std::make_shared<BlockFlow>(options);
@@ -75,18 +54,18 @@ TEST_F(BlockFlowTest, IsABijectionFarBeyondTheGain) {
   auto x = torch::randn({2, 48});
   x[0] *= 300;
   x[1].slice(0, 20, 23) *= 1000;
-  expect_bijection(*model(), x, torch::randn({2, 6, 3}), 1e-6);
+  expect_bijection(*small_block_flow(), x, torch::randn({2, 6, 3}), 1e-6);
 }
 
 TEST_F(BlockFlowTest, LocalSharesSumToTheLogDeterminant) {
-  const auto flow = model();
+  const auto flow = small_block_flow();
   const auto out = flow->forward(torch::randn({2, 64}), torch::randn({2, 6, 4}));
   EXPECT_EQ(out.local.sizes(), torch::IntArrayRef({2, 8}));
   EXPECT_LT((out.local.sum(1) - out.log_det).abs().max().item<double>(), 1e-4);
 }
 
 TEST_F(BlockFlowTest, IsCausalInTheWaveform) {
-  const auto flow = model();
+  const auto flow = small_block_flow();
   const auto mel = torch::randn({1, 6, 4});
   auto a = torch::randn({1, 64}), b = a.clone();
   b.slice(1, 40).add_(1.0);
@@ -96,7 +75,7 @@ TEST_F(BlockFlowTest, IsCausalInTheWaveform) {
 }
 
 TEST_F(BlockFlowTest, SeesNoMelBeyondItsLookahead) {
-  const auto flow = model();
+  const auto flow = small_block_flow();
   const auto z = torch::randn({1, 8, 24});
   auto mel = torch::randn({1, 6, 12}), changed = mel.clone();
   const auto first = flow->reach().lookahead_frames + 3;  // frame 2 may see up to frame 2 + lookahead
@@ -107,7 +86,7 @@ TEST_F(BlockFlowTest, SeesNoMelBeyondItsLookahead) {
 }
 
 TEST_F(BlockFlowTest, LevelsCancel) {  // a mel k times as loud gives the same sound k times as loud
-  auto flow = model();
+  auto flow = small_block_flow();
   flow->to(torch::kFloat64);
   const auto mel = torch::randn({1, 6, 4}, torch::kFloat64) + 3;  // far above the floors
   const auto z = torch::randn({1, 8, 8}, torch::kFloat64);
@@ -116,13 +95,13 @@ TEST_F(BlockFlowTest, LevelsCancel) {  // a mel k times as loud gives the same s
 }
 
 TEST_F(BlockFlowTest, RefusesSizesThatCannotBe) {
-  auto options = small();
+  auto options = small_block_flow_options();
   options.group_size = 7;
   EXPECT_THROW(BlockFlow{options}, std::invalid_argument);
-  options = small();
+  options = small_block_flow_options();
   options.lags = 40;
   EXPECT_THROW(BlockFlow{options}, std::invalid_argument);
-  EXPECT_THROW(BlockFlow(small()).set_filterbank(torch::rand({6, 100})), c10::Error);
+  EXPECT_THROW(BlockFlow(small_block_flow_options()).set_filterbank(torch::rand({6, 100})), c10::Error);
 }
 
 }  // namespace
