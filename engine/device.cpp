@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 
+#include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <torch/torch.h>
 #include <torch/version.h>
 
@@ -9,7 +10,7 @@
 
 namespace melflow::engine {
 
-torch::Device open_device(const std::string& name) {
+torch::Device open_device(const std::string& name, int local_rank) {
   if (name == "cpu") return torch::kCPU;
   if (name != "cuda") throw Error(Exit::usage, "--device " + name + ": unknown; use cpu or cuda");
   // dlerror() tells once.
@@ -28,7 +29,14 @@ torch::Device open_device(const std::string& name) {
   context.setAllowTF32CuDNN(false);
   context.setDeterministicCuDNN(true);
   context.setBenchmarkCuDNN(false);
-  return {torch::kCUDA, 0};
+  const int gpus = static_cast<int>(torch::cuda::device_count());
+  if (gpus > 1 && local_rank >= gpus) {
+    throw Error(Exit::usage, "--device cuda: process " + std::to_string(local_rank) + " of this machine has no GPU; " +
+                                 std::to_string(gpus) + " are there: start as many processes, counted from 0");
+  }
+  const torch::Device device(torch::kCUDA, static_cast<torch::DeviceIndex>(gpus > 1 ? local_rank : 0));
+  c10::impl::getDeviceGuardImpl(torch::kCUDA)->setDevice(device);
+  return device;
 }
 
 }  // namespace melflow::engine

@@ -10,7 +10,7 @@
 #include "audio/error.h"
 #include "engine/device.h"
 #include "engine/files/mel_file.h"
-#include "engine/train/processes.h"
+#include "engine/train/nccl.h"
 #include "engine/train/trainer.h"
 #include "tools/inputs.h"
 #include "tools/progress.h"
@@ -78,18 +78,16 @@ int run_train(CLI::App& app, std::vector<std::string> arguments) {
       "--set model.hidden=… model.layers=… may be larger: the voice grows");
   app.add_option("--network", network,
                  "interface over which several processes talk, open to all who reach it; left out: only this machine");
-  app.add_option("--device", device, "cpu or cuda; a run may go on on the other");
+  app.add_option("--device", device,
+                 "cpu or cuda, of several processes each its own GPU; a run may go on on the other");
   app.add_flag("--resume", resume, "go on with the run that is in --out");
   app.add_option("--threads", threads, "of the CPU; 0: as many as there are")->check(CLI::Range(0, 1024));
   parse(app, std::move(arguments));
   if (threads > 0) torch::set_num_threads(threads);
   const auto place = engine::process_place();
-  if (place && device != "cpu") {
-    throw Error(Exit::usage, "--device " + device + ": several processes train on CPUs; start one for the GPU");
-  }
-  const auto where = engine::open_device(device);
+  const auto where = engine::open_device(device, place ? place->local_rank : 0);
   std::optional<engine::Processes> processes;
-  if (place) processes.emplace(*place, network);
+  if (place) processes.emplace(*place, network, where.is_cuda() ? engine::nccl_sums() : engine::DeviceSums{});
   const bool first = !processes || processes->rank() == 0;
 
   // A resumed run goes on with its own configuration, unless told otherwise. A launcher starts again what it started.

@@ -6,9 +6,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
-#include <charconv>
-#include <cstdlib>
 #include <cstring>
 
 #include <torch/torch.h>
@@ -16,6 +15,7 @@
 #include "audio/error.h"
 
 #ifdef USE_C10D_GLOO
+#include <torch/csrc/distributed/c10d/Backend.hpp>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
@@ -24,49 +24,6 @@
 #endif
 
 namespace melflow::engine {
-namespace {
-
-std::string variable(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
-
-int number(const std::string& name, int least, int most) {
-  const auto text = variable(name.c_str());
-  int value = 0;
-  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (status != std::errc{} || end != text.data() + text.size() || value < least || value > most) {
-    throw Error(Exit::usage, "the environment says " + name + "='" + text + "'; it must be a whole number from " +
-                                 std::to_string(least) + " to " + std::to_string(most));
-  }
-  return value;
-}
-
-}  // namespace
-
-std::string launchers_round() {
-  for (const char* name : {"TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT"}) {
-    if (auto count = variable(name); !count.empty()) return count;
-  }
-  return "0";
-}
-
-std::optional<ProcessPlace> process_place() {
-  const bool ours = !variable("WORLD_SIZE").empty() || !variable("RANK").empty();
-  // A batch script of SLURM's is a task of its own, which has no address to meet at.
-  const bool slurm = !ours && !variable("SLURM_PROCID").empty() && !variable("MASTER_ADDR").empty();
-  if (!ours && !slurm) return std::nullopt;
-  ProcessPlace place;
-  place.size = number(ours ? "WORLD_SIZE" : "SLURM_NTASKS", 1, 1 << 16);
-  if (place.size == 1) return std::nullopt;
-  place.rank = number(ours ? "RANK" : "SLURM_PROCID", 0, place.size - 1);
-  place.address = variable("MASTER_ADDR");
-  if (place.address.empty()) throw Error(Exit::usage, "WORLD_SIZE is set, but MASTER_ADDR is not: say where rank 0 is");
-  place.port = static_cast<uint16_t>(number("MASTER_PORT", 1, 65535));
-  place.store_is_there = variable("TORCHELASTIC_USE_AGENT_STORE") == "True";
-  return place;
-}
-
 #ifdef USE_C10D_GLOO
 
 namespace {
@@ -117,6 +74,7 @@ int listen_at(const std::string& address, uint16_t port) {
 struct Processes::Impl {
   ProcessPlace place;
   c10::intrusive_ptr<c10d::Store> store;
+  c10::intrusive_ptr<c10d::Backend> on_device;  // none where everything lies on the CPU
   c10::intrusive_ptr<c10d::ProcessGroup> group;
   std::unique_ptr<c10d::Reducer> reducer;
 
@@ -147,7 +105,8 @@ struct Processes::Impl {
   }
 };
 
-Processes::Processes(const ProcessPlace& place, const std::string& interface) : impl_(std::make_unique<Impl>()) {
+Processes::Processes(const ProcessPlace& place, const std::string& interface, const DeviceSums& sums)
+    : impl_(std::make_unique<Impl>()) {
   impl_->place = place;
   if (interface.empty() && !is_loopback(place.address)) {
     throw Error(Exit::usage, "MASTER_ADDR is " + place.address +
@@ -169,6 +128,9 @@ Processes::Processes(const ProcessPlace& place, const std::string& interface) : 
     impl_->group = c10::make_intrusive<c10d::ProcessGroup>(impl_->store, place.rank, place.size);
     impl_->group->setBackend(c10::DeviceType::CPU, c10d::ProcessGroup::BackendType::GLOO, gloo);
     impl_->group->setDefaultBackend(c10d::ProcessGroup::BackendType::GLOO);
+    if (sums.device == torch::kCPU) return;
+    impl_->on_device = sums.open(impl_->store, place, interface);
+    impl_->group->setBackend(sums.device, c10d::ProcessGroup::BackendType::NCCL, impl_->on_device);
   });
 }
 
@@ -219,6 +181,9 @@ void Processes::require_same(int64_t value, const std::string& otherwise) {
 
 void Processes::leave() {
   any(false);
+  impl_->reached([&] {
+    if (impl_->on_device) impl_->on_device->shutdown();
+  });
   // Whoever listens leaves last.
   const auto left = impl_->place.size - 1;
   impl_->reached([&] {
@@ -233,7 +198,7 @@ void Processes::leave() {
 #else
 
 struct Processes::Impl {};
-Processes::Processes(const ProcessPlace&, const std::string&) {
+Processes::Processes(const ProcessPlace&, const std::string&, const DeviceSums&) {
   throw Error(Exit::unavailable,
               "this melflow was built without Gloo's headers: install libgloo-dev, then tools/build release");
 }

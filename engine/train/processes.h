@@ -1,42 +1,41 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include <torch/types.h>
 
+#include "engine/train/launcher.h"
+
+namespace c10d {
+class Backend;
+class Store;
+}  // namespace c10d
+
 namespace melflow::engine {
 
-/// One process among those that train a model together.
-struct ProcessPlace {
-  int rank = 0, size = 1;
-  std::string address;          ///< of rank 0
-  uint16_t port = 0;            ///< where rank 0 listens
-  bool store_is_there = false;  ///< torchrun itself listens at that port
+/// What adds up tensors that lie on a device, over all processes.
+struct DeviceSums {
+  using Open = std::function<c10::intrusive_ptr<c10d::Backend>(
+      const c10::intrusive_ptr<c10d::Store>& store, const ProcessPlace& place, const std::string& interface)>;
+  torch::DeviceType device = torch::kCPU;
+  Open open;  ///< not needed for the CPU's
 };
 
-/// How often the launcher has started this again: torchrun after a failure, SLURM a job that it requeued; "0" at first.
-std::string launchers_round();
-
-/// What the launcher says: RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT (torchrun, or by hand), or SLURM_PROCID and
-/// SLURM_NTASKS in place of the first two. Nothing where this is the only process. Throws Error{usage} where something
-/// is missing or makes no sense.
-std::optional<ProcessPlace> process_place();
-
 /// Processes that train one model together, each on its share of every batch: LibTorch's own engine (c10d: TCPStore,
-/// ProcessGroupGloo, and the Reducer of DistributedDataParallel). What c10d says has neither names nor secrets: whoever
-/// reaches its ports is believed. So they are bound to the loopback interface, unless another is named.
-/// Every method must be called by all of them, in the same order. A process that has gone ends the others with
-/// Error{io_error}.
+/// ProcessGroupGloo for what lies on the CPU, and the Reducer of DistributedDataParallel). What c10d says has neither
+/// names nor secrets: whoever reaches its ports is believed. So they are bound to the loopback interface, unless
+/// another is named. Every method must be called by all of them, in the same order. A process that has gone ends the
+/// others with Error{io_error}.
 class Processes {
  public:
-  /// Waits for the others, 5 minutes. `interface` is a network interface's name; empty: loopback. Throws Error{usage}
-  /// where the address of rank 0 is not on loopback and no interface is named; Error{io_error}; Error{unavailable} in a
-  /// build without Gloo.
-  Processes(const ProcessPlace& place, const std::string& interface);
+  /// Waits for the others, 5 minutes. `interface` is a network interface's name; empty: loopback. `sums` are for
+  /// parameters on another device than the CPU. Throws Error{usage} where the address of rank 0 is not on loopback and
+  /// no interface is named; Error{io_error}; Error{unavailable} in a build without Gloo.
+  Processes(const ProcessPlace& place, const std::string& interface, const DeviceSums& sums = {});
   ~Processes();
   Processes(const Processes&) = delete;
   Processes& operator=(const Processes&) = delete;

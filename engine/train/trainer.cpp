@@ -45,7 +45,6 @@ torch::Tensor nats_by_group(const models::Mapped& mapped, int64_t group_size) {
 Trainer::Trainer(const TrainConfig& config, std::shared_ptr<Corpus> corpus, fs::path run, bool resume,
                  Processes* processes, torch::Device device)
     : config_(config), corpus_(std::move(corpus)), run_(std::move(run)), device_(device) {
-  TORCH_CHECK(processes == nullptr || device_.is_cpu(), "Trainer: several processes train on CPUs");
   if (processes != nullptr) {
     rank_ = processes->rank();
     ranks_ = processes->size();

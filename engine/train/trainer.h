@@ -25,7 +25,7 @@ torch::Tensor nats_by_group(const models::Mapped& mapped, int64_t group_size);
 class Trainer : private Objective {
  public:
   /// Throws Error{cannot_create} where the run exists already and `resume` is false. Of several `processes`, which must
-  /// outlive this, the first writes; the run's folder is one that all of them see. They train on CPUs.
+  /// outlive this and know how to sum what lies on the device, the first writes; the run's folder is one that all see.
   Trainer(const TrainConfig& config, std::shared_ptr<Corpus> corpus, std::filesystem::path run, bool resume,
           Processes* processes = nullptr, torch::Device device = torch::kCPU);
 

@@ -22,10 +22,10 @@ inline std::ostream& operator<<(std::ostream& out, Place place) { return out << 
 inline constexpr Place kPlaces[] = {Place::played, Place::cuda};
 
 /// Nothing where there is no GPU: `why` says why.
-inline std::optional<torch::Device> open(Place place, std::string& why) {
+inline std::optional<torch::Device> open(Place place, std::string& why, int local_rank = 0) {
   if (place == Place::played) return played_device();
   try {
-    return engine::open_device("cuda");
+    return engine::open_device("cuda", local_rank);
   } catch (const Error& error) {
     why = error.what();
     return std::nullopt;
@@ -43,10 +43,10 @@ inline double difference(const torch::Tensor& actual, const torch::Tensor& expec
 }  // namespace melflow::testing
 
 /// Seeds LibTorch too: a device has to be known by then.
-#define OPEN_OR_SKIP(device, place)                             \
-  std::string why_not;                                          \
-  const auto opened = ::melflow::testing::open(place, why_not); \
-  if (!opened) GTEST_SKIP() << why_not;                         \
-  const auto device = *opened;                                  \
-  torch::set_num_threads(1);                                    \
+#define OPEN_OR_SKIP(device, place, ...)                                                   \
+  std::string why_not;                                                                     \
+  const auto opened = ::melflow::testing::open(place, why_not __VA_OPT__(, ) __VA_ARGS__); \
+  if (!opened) GTEST_SKIP() << why_not;                                                    \
+  const auto device = *opened;                                                             \
+  torch::set_num_threads(1);                                                               \
   torch::manual_seed(11)

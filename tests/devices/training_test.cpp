@@ -1,15 +1,11 @@
 // Trainings on another device than the CPU learn what they learn there, and go on wherever they are taken up again.
 
-#include <cmath>
-
 #include <torch/torch.h>
 #include <nlohmann/json.hpp>
 
-#include "audio/wav.h"
 #include "engine/flow/flow_trainer.h"
-#include "engine/noise.h"
-#include "engine/train/trainer.h"
 #include "tests/devices/places.h"
+#include "tests/devices/small_training.h"
 #include "tests/engine/reference.h"
 
 namespace melflow::engine {
@@ -18,43 +14,16 @@ namespace {
 using melflow::testing::difference;
 using melflow::testing::kPlaces;
 using melflow::testing::Place;
+using melflow::testing::small_corpus;
+using melflow::testing::small_training;
 using melflow::testing::TempDir;
 using melflow::testing::tensors_of;
+using melflow::testing::train;
 
 class TrainingElsewhere : public ::testing::TestWithParam<Place> {
  protected:
   std::filesystem::path run(const std::string& name) const { return folder_ / name; }
-
-  static TrainConfig config(const nlohmann::json& model) {
-    // With a large epsilon a step is as smooth as its gradient: the last digits of one stay the last of the other.
-    return parse_train_config(
-        {{"model", model}},
-        {"steps=4", "batch_size=2", "segment_frames=8", "warmup_steps=0", "hold_out_every=2", "validation_every=4",
-         "checkpoint_every=4", "sample_every=4", "epsilon=0.1", "learning_rate=1e-2", "data_workers=1"},
-        "test");
-  }
-  /// One short recording to learn from, one kept out.
-  std::shared_ptr<Corpus> corpus(const TrainConfig& c) const {
-    const auto data = folder_ / "data";
-    if (!std::filesystem::exists(data)) {
-      std::filesystem::create_directories(data);
-      for (const auto& [name, pitch] : {std::pair{"a.wav", 140.0}, {"b.wav", 190.0}}) {
-        audio::Waveform sound{{}, 22050};
-        for (int64_t i = 0; i < 8192; ++i) {
-          double x = 0.01 * normal_at(5, 0, i);
-          for (int h = 1; h < 8; ++h) x += 0.1 / h * std::sin(2 * M_PI * pitch * h * static_cast<double>(i) / 22050);
-          sound.samples.push_back(static_cast<float>(x));
-        }
-        audio::write_audio(data / name, sound, audio::Encoding::pcm16, AtomicFile::Existing::refuse);
-      }
-    }
-    return load_corpus({data}, c, [](const std::string& line) { ADD_FAILURE() << line; });
-  }
-  template <typename SomeTrainer>
-  static void train(SomeTrainer& trainer, int64_t steps) {
-    int64_t left = steps + 1;  // asked before each step, and once more
-    trainer.run([&] { return --left == 0; }, [](const Progress&) {});
-  }
+  std::shared_ptr<Corpus> corpus(const TrainConfig& c) const { return small_corpus(folder_ / "data", c); }
   void expect_same_weights(const std::filesystem::path& actual, const std::filesystem::path& expected) const {
     const auto a = tensors_of(actual), e = tensors_of(expected);
     ASSERT_EQ(a.size(), e.size());
@@ -72,7 +41,7 @@ TEST_P(TrainingElsewhere, OfAVocoderIsThatOfTheCpuAndGoesOnThere) {
   const nlohmann::json block{{"system", "block_flow"}, {"hidden", 16}, {"layers", 1}, {"encoder_channels", 16}};
   for (const auto& model : {waveglow, block}) {
     const auto name = model["system"].get<std::string>();
-    const auto c = config(model);
+    const auto c = small_training(model);
     Trainer here(c, corpus(c), run(name + "_here"), false);
     train(here, 4);
     Trainer there(c, corpus(c), run(name + "_there"), false, nullptr, device);
@@ -105,7 +74,7 @@ TEST_P(TrainingElsewhere, InBfloat16IsNearlyThatInFloat32) {
   const nlohmann::json block{{"system", "block_flow"}, {"hidden", 16}, {"layers", 1}, {"encoder_channels", 16}};
   double losses[2];
   for (const auto precision : {TrainPrecision::fp32, TrainPrecision::bf16}) {
-    auto c = config(block);
+    auto c = small_training(block);
     c.precision = precision;
     Trainer trainer(c, corpus(c), run(std::to_string(static_cast<int>(precision))), false, nullptr, device);
     train(trainer, 4);

@@ -1,0 +1,56 @@
+#include "engine/train/launcher.h"
+
+#include <charconv>
+#include <cstdlib>
+
+#include "audio/error.h"
+
+namespace melflow::engine {
+namespace {
+
+std::string variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+int number(const std::string& name, int least, int most) {
+  const auto text = variable(name.c_str());
+  int value = 0;
+  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (status != std::errc{} || end != text.data() + text.size() || value < least || value > most) {
+    throw Error(Exit::usage, "the environment says " + name + "='" + text + "'; it must be a whole number from " +
+                                 std::to_string(least) + " to " + std::to_string(most));
+  }
+  return value;
+}
+
+}  // namespace
+
+std::string launchers_round() {
+  for (const char* name : {"TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT"}) {
+    if (auto count = variable(name); !count.empty()) return count;
+  }
+  return "0";
+}
+
+std::optional<ProcessPlace> process_place() {
+  const bool ours = !variable("WORLD_SIZE").empty() || !variable("RANK").empty();
+  // A batch script of SLURM's is a task of its own, which has no address to meet at.
+  const bool slurm = !ours && !variable("SLURM_PROCID").empty() && !variable("MASTER_ADDR").empty();
+  if (!ours && !slurm) return std::nullopt;
+  ProcessPlace place;
+  place.size = number(ours ? "WORLD_SIZE" : "SLURM_NTASKS", 1, 1 << 16);
+  if (place.size == 1) return std::nullopt;
+  place.rank = number(ours ? "RANK" : "SLURM_PROCID", 0, place.size - 1);
+  place.address = variable("MASTER_ADDR");
+  if (place.address.empty()) throw Error(Exit::usage, "WORLD_SIZE is set, but MASTER_ADDR is not: say where rank 0 is");
+  place.port = static_cast<uint16_t>(number("MASTER_PORT", 1, 65535));
+  for (const char* name : {"LOCAL_RANK", "SLURM_LOCALID"}) {
+    if (place.local_rank < 0 && !variable(name).empty()) place.local_rank = number(name, 0, place.size - 1);
+  }
+  if (place.local_rank < 0) place.local_rank = place.rank;
+  place.store_is_there = variable("TORCHELASTIC_USE_AGENT_STORE") == "True";
+  return place;
+}
+
+}  // namespace melflow::engine
