@@ -57,27 +57,14 @@ void clear_leftovers(const fs::path& folder) {
   }
 }
 
-torch::optim::AdamParamState& moments(torch::optim::Adam& adam, const torch::Tensor& parameter) {
-  auto& slot = adam.state()[parameter.unsafeGetTensorImpl()];
-  if (!slot) {
-    auto fresh = std::make_unique<torch::optim::AdamParamState>();
-    fresh->step(0);
-    fresh->exp_avg(torch::zeros_like(parameter));
-    fresh->exp_avg_sq(torch::zeros_like(parameter));
-    slot = std::move(fresh);
-  }
-  return static_cast<torch::optim::AdamParamState&>(*slot);
-}
-
 /// Calls use(name in the file, tensor) for every tensor of a run: one list for saving and loading.
 template <typename Use>
-void each_tensor(torch::nn::Module& model, const Tensors& buffers, const Tensors& average, torch::optim::Adam& adam,
-                 Use&& use) {
-  for (const auto& p : model.named_parameters()) {
-    auto& state = moments(adam, p.value());
-    use("model." + p.key(), p.value());
-    use("adam.mean." + p.key(), state.exp_avg());
-    use("adam.square." + p.key(), state.exp_avg_sq());
+void each_tensor(torch::nn::Module& model, const Tensors& buffers, const Tensors& average, Adam& adam, Use&& use) {
+  const auto parameters = model.named_parameters();
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    use("model." + parameters[i].key(), parameters[i].value());
+    use("adam.mean." + parameters[i].key(), adam.means()[i]);
+    use("adam.square." + parameters[i].key(), adam.squares()[i]);
   }
   for (const auto& [name, tensor] : buffers) use("buffer." + name, tensor);
   for (const auto& [name, tensor] : average) use("average." + name, tensor);
@@ -117,7 +104,7 @@ nlohmann::json train_state(const files::SafetensorsFile& file, const fs::path& p
 }
 
 TrainState restore(const files::SafetensorsFile& file, const nlohmann::json& json, const fs::path& path,
-                   torch::nn::Module& model, const Tensors& buffers, const Tensors& average, torch::optim::Adam& adam) {
+                   torch::nn::Module& model, const Tensors& buffers, const Tensors& average, Adam& adam) {
   torch::NoGradGuard no_grad;
   size_t used = 0;
   each_tensor(model, buffers, average, adam, [&](const std::string& name, torch::Tensor tensor) {
@@ -134,21 +121,21 @@ TrainState restore(const files::SafetensorsFile& file, const nlohmann::json& jso
   }
   TrainState state;
   each_number(state, [&](const char* name, auto& number) { number = json.value(name, number); });
-  for (const auto& p : model.parameters()) moments(adam, p).step(json.value("adam_steps", state.step));
+  adam.steps = json.value("adam_steps", state.step);
   return state;
 }
 
 }  // namespace
 
 void save_checkpoint(const fs::path& run, const TrainState& state, torch::nn::Module& model, const Tensors& buffers,
-                     const Tensors& average, torch::optim::Adam& adam, int64_t keep) {
+                     const Tensors& average, Adam& adam, int64_t keep) {
   const auto folder = run / "checkpoints";
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) throw Error(Exit::cannot_create, folder.string() + ": cannot be made (" + error.message() + ")");
   TensorTable table;
   each_tensor(model, buffers, average, adam, [&](const std::string& name, torch::Tensor t) { table.add(name, t); });
-  nlohmann::json json{{"adam_steps", state.step - state.skipped_steps}, {"digest", digest(table.views())}};
+  nlohmann::json json{{"adam_steps", adam.steps}, {"digest", digest(table.views())}};
   each_number(state, [&](const char* name, const auto& number) {
     if (std::isfinite(static_cast<double>(number))) json[name] = number;  // no validation yet: no best
   });
@@ -160,7 +147,7 @@ void save_checkpoint(const fs::path& run, const TrainState& state, torch::nn::Mo
 }
 
 std::optional<TrainState> load_checkpoint(const fs::path& run, torch::nn::Module& model, const Tensors& buffers,
-                                          const Tensors& average, torch::optim::Adam& adam) {
+                                          const Tensors& average, Adam& adam) {
   for (const auto& found : checkpoints(run)) {
     std::optional<files::SafetensorsFile> file;
     nlohmann::json json;

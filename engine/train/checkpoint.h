@@ -8,7 +8,9 @@
 #include <string>
 
 #include <torch/nn/module.h>
-#include <torch/optim.h>
+
+#include "engine/train/adam.h"
+
 namespace melflow::engine {
 
 /// All that a training run needs to go on exactly where it was.
@@ -30,13 +32,12 @@ struct TrainState {
 /// `keep` are removed after the new one is durable, and so is what writers that were killed left behind.
 void save_checkpoint(const std::filesystem::path& run, const TrainState& state, torch::nn::Module& model,
                      const std::map<std::string, torch::Tensor>& buffers,
-                     const std::map<std::string, torch::Tensor>& average, torch::optim::Adam& adam, int64_t keep);
+                     const std::map<std::string, torch::Tensor>& average, Adam& adam, int64_t keep);
 
 /// Restores the newest checkpoint that is whole (a damaged one is named on stderr and passed over), into the tensors
 /// given; nothing where the run has none. Throws Error{bad_data} where the newest whole one belongs to another model.
 std::optional<TrainState> load_checkpoint(const std::filesystem::path& run, torch::nn::Module& model,
                                           const std::map<std::string, torch::Tensor>& buffers,
-                                          const std::map<std::string, torch::Tensor>& average,
-                                          torch::optim::Adam& adam);
+                                          const std::map<std::string, torch::Tensor>& average, Adam& adam);
 
 }  // namespace melflow::engine

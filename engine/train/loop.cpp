@@ -51,14 +51,14 @@ void write_text(const fs::path& path, const std::string& text) {
 }
 
 TrainingLoop::TrainingLoop(const LoopOptions& options, Objective& objective, fs::path run, Processes* processes)
-    : options_(options), objective_(objective), run_(std::move(run)), processes_(processes) {
-  const auto& o = options_;
-  adam_ = std::make_unique<torch::optim::Adam>(
-      objective_.model().parameters(),
-      torch::optim::AdamOptions(o.learning_rate).betas({o.beta1, o.beta2}).eps(o.epsilon));
-  if (o.ema > 0) average_ = snapshot(objective_.model());
+    : options_(options),
+      objective_(objective),
+      run_(std::move(run)),
+      processes_(processes),
+      adam_(objective.model().parameters(), {options.beta1, options.beta2, options.epsilon, options.weight_decay}) {
+  if (options_.ema > 0) average_ = snapshot(objective_.model());
   auto buffers = objective_.changing_buffers();
-  if (const auto state = load_checkpoint(run_, objective_.model(), buffers, average_, *adam_)) state_ = *state;
+  if (const auto state = load_checkpoint(run_, objective_.model(), buffers, average_, adam_)) state_ = *state;
   if (processes_ == nullptr) return;
   processes_->require_same(
       state_.step,
@@ -86,7 +86,7 @@ double TrainingLoop::learning_rate() const {
 double TrainingLoop::gradients() {
   const auto parts = options_.accumulate;
   double sum = 0;
-  adam_->zero_grad();
+  adam_.zero_grad();
   for (int64_t batch = state_.step * parts; batch < (state_.step + 1) * parts; ++batch) {
     // What the model itself draws is a function of the batch too, so that a resumed run goes on exactly.
     torch::manual_seed(static_cast<uint64_t>(options_.seed) * 0x9E3779B97F4A7C15u + static_cast<uint64_t>(batch));
@@ -104,13 +104,10 @@ double TrainingLoop::gradients() {
 }
 
 double TrainingLoop::train_step() {
-  auto& model = objective_.model();
-  model.train();
+  objective_.model().train();
   const double rate = learning_rate();
-  for (auto& group : adam_->param_groups()) static_cast<torch::optim::AdamOptions&>(group.options()).lr(rate);
   const double value = gradients();
-  const double limit = options_.gradient_clip > 0 ? options_.gradient_clip : std::numeric_limits<double>::infinity();
-  const double norm = torch::nn::utils::clip_grad_norm_(model.parameters(), limit);
+  const double norm = adam_.clip(options_.gradient_clip);
   ++state_.step;
   if (!std::isfinite(value) || !std::isfinite(norm)) {
     ++state_.skipped_steps;
@@ -121,11 +118,7 @@ double TrainingLoop::train_step() {
     return std::numeric_limits<double>::quiet_NaN();
   }
   state_.bad_in_a_row = 0;
-  if (options_.weight_decay > 0) {
-    torch::NoGradGuard no_grad;
-    torch::_foreach_mul_(model.parameters(), 1 - rate * options_.weight_decay);
-  }
-  adam_->step();
+  adam_.step(rate);
   update_average();
   return value;
 }
@@ -180,7 +173,7 @@ void TrainingLoop::log_loss(RunLog& log, double items_per_second, double data_wa
 
 void TrainingLoop::save(RunLog& log) {
   log.flush();  // first: what a checkpoint has behind it is on record
-  save_checkpoint(run_, state_, objective_.model(), objective_.changing_buffers(), average_, *adam_,
+  save_checkpoint(run_, state_, objective_.model(), objective_.changing_buffers(), average_, adam_,
                   options_.keep_checkpoints);
   const bool best_is_written = options_.patience > 0 && std::isfinite(state_.best);
   if (!best_is_written) objective_.write_result(state_, average_);

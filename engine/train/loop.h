@@ -9,8 +9,6 @@
 #include <utility>
 #include <vector>
 
-#include <torch/optim.h>
-
 #include "engine/train/checkpoint.h"
 #include "engine/train/loop_options.h"
 #include "engine/train/processes.h"
@@ -98,7 +96,7 @@ class TrainingLoop {
   Objective& objective_;
   std::filesystem::path run_;
   Processes* processes_;
-  std::unique_ptr<torch::optim::Adam> adam_;
+  Adam adam_;
   Weights average_;
   TrainState state_;
 };

@@ -121,7 +121,7 @@ using melflow::testing::TempDir;
 /// A run of one small layer, the numbers of which tell the step.
 struct SmallRun {
   torch::nn::Linear model{3, 2};
-  torch::optim::Adam adam{model->parameters(), torch::optim::AdamOptions(1e-3)};
+  Adam adam{model->parameters(), {}};
   std::map<std::string, torch::Tensor> average{{"weight", torch::zeros({2, 3})}};
 
   void be_at(int64_t step) {
