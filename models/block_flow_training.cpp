@@ -1,6 +1,7 @@
 #include <optional>
 
 #include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Parallel.h>
 
 #include "models/block_flow.h"
 
@@ -31,13 +32,19 @@ void BlockFlow::perturb(Past& past) const {
   const auto batch = past.e.size(0), blocks = past.e.size(1), n = past.e.size(2);
   TORCH_CHECK(noise_seeds_.empty() || static_cast<int64_t>(noise_seeds_.size()) == batch,
               "BlockFlow: ", noise_seeds_.size(), " seeds for a batch of ", batch);
-  std::vector<torch::Tensor> noises;
-  for (int64_t i = 0; i < batch; ++i) {
-    std::optional<at::Generator> generator;
-    if (!noise_seeds_.empty())
-      generator = at::make_generator<at::CPUGeneratorImpl>(noise_seeds_[static_cast<size_t>(i)]);
+  std::vector<torch::Tensor> noises(static_cast<size_t>(batch));
+  const auto draw = [&](int64_t i, std::optional<at::Generator> generator) {
     const auto amount = options_.context_noise * at::rand({1}, generator).item<float>();
-    noises.push_back(amount * at::randn({2, blocks, n}, generator));
+    noises[static_cast<size_t>(i)] = amount * at::randn({2, blocks, n}, std::move(generator));
+  };
+  if (noise_seeds_.empty()) {
+    for (int64_t i = 0; i < batch; ++i) draw(i, std::nullopt);
+  } else {
+    at::parallel_for(0, batch, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        draw(i, at::make_generator<at::CPUGeneratorImpl>(noise_seeds_[static_cast<size_t>(i)]));
+      }
+    });
   }
   const auto noise = torch::stack(noises).to(past.e.options());
   past.e = past.e + noise.select(1, 0);
