@@ -81,7 +81,7 @@ int run_check(CLI::App& app, std::vector<std::string> arguments) {
 int run_pack(CLI::App& app, std::vector<std::string> arguments) {
   std::vector<std::string> paths;
   std::string prefix;
-  engine::PackOptions options;
+  engine::ShardOptions options;
   bool json = false, force = false;
   app.add_option("paths", paths, "folders of recordings, with .mel.npy or .npy beside them, or such files")->required();
   app.add_option("-o", prefix, "shards are named PREFIX-000000.tar and so on")->required();

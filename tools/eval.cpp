@@ -30,7 +30,7 @@ struct EvalArguments {
   int threads = 0;
 };
 
-EvalArguments parse_arguments(CLI::App& app, std::vector<std::string> arguments) {
+EvalArguments eval_arguments(CLI::App& app, std::vector<std::string> arguments) {
   EvalArguments a;
   app.add_option("--voice", a.voice, "a voice's file, or the name of a shipped one");
   app.add_option("--data", a.data, "folder of recordings, any format, any rate")->required();
@@ -105,7 +105,7 @@ engine::Evaluation run_evaluation(const EvalArguments& a, const engine::ChosenRe
 }  // namespace
 
 int run_eval(CLI::App& app, std::vector<std::string> arguments) {
-  auto a = parse_arguments(app, std::move(arguments));
+  auto a = eval_arguments(app, std::move(arguments));
   if (a.threads > 0) torch::set_num_threads(a.threads);
   auto html = open_output(a.html, a.force), json = open_output(a.json, a.force);
   a.options.device = engine::open_device(a.device);

@@ -22,7 +22,7 @@ struct TrainArguments {
   int threads = 0;
 };
 
-TrainArguments parse_arguments(CLI::App& app, std::vector<std::string> arguments) {
+TrainArguments train_arguments(CLI::App& app, std::vector<std::string> arguments) {
   TrainArguments a;
   app.add_option("--flow", a.flow, "the system")->check(CLI::IsMember(engine::flow_systems()));
   app.add_option("--data", a.data, ".npy, .csv, idx (also .gz), or a named distribution: melflow flow --help");
@@ -57,7 +57,7 @@ TrainArguments parse_arguments(CLI::App& app, std::vector<std::string> arguments
 }  // namespace
 
 int run_flow_train(CLI::App& app, std::vector<std::string> arguments) {
-  const auto a = parse_arguments(app, std::move(arguments));
+  const auto a = train_arguments(app, std::move(arguments));
   if (a.threads > 0) torch::set_num_threads(a.threads);
   const auto device = engine::open_device(a.device);
   const auto json = a.config.empty() ? nlohmann::json::object() : read_json(a.config);

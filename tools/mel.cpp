@@ -22,7 +22,7 @@ int run_mel(CLI::App& app, std::vector<std::string> arguments) {
   std::string recipe = "waveglow", format = "npy";
   RawFormat raw;
   int assume_rate = 0;
-  bool json = false;
+  bool as_json = false;
   app.add_option("inputs", inputs, "recordings; - is raw PCM on stdin")->required();
   app.add_option(
       "-o", out.file,
@@ -39,7 +39,7 @@ int run_mel(CLI::App& app, std::vector<std::string> arguments) {
   app.add_option("--rate", raw.rate, "of raw PCM on stdin, Hz");
   app.add_option("--format", raw.format, "of raw PCM on stdin: pcm16, pcm24, float32");
   app.add_flag("--force", out.force, "replace outputs that exist");
-  app.add_flag("--json", json, "one JSON object an item on stdout");
+  app.add_flag("--json", as_json, "one JSON object an item on stdout");
   parse(app, std::move(arguments));
   out.check(inputs.size());
 
@@ -52,7 +52,7 @@ int run_mel(CLI::App& app, std::vector<std::string> arguments) {
   }
   options.validate();
   audio::MelExtractor extractor(options);
-  return for_each_item(inputs, json && out.file != "-", [&](const std::string& input) -> nlohmann::json {
+  return for_each_item(inputs, as_json && out.file != "-", [&](const std::string& input) -> nlohmann::json {
     const auto sound = read_sound(input, options.sample_rate, assume_rate, raw);
     audio::Mel mel;
     try {

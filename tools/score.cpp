@@ -31,7 +31,7 @@ struct ScoreArguments {
   int threads = 0;
 };
 
-ScoreArguments parse_arguments(CLI::App& app, std::vector<std::string> arguments) {
+ScoreArguments score_arguments(CLI::App& app, std::vector<std::string> arguments) {
   ScoreArguments a;
   app.add_option("inputs", a.inputs, "recordings, any format, any rate")->required();
   app.add_option("--voice", a.voice, "a voice's file, or the name of a shipped one");
@@ -110,7 +110,7 @@ json score_one(const std::string& input, const ScoreArguments& a, const engine::
 }  // namespace
 
 int run_score(CLI::App& app, std::vector<std::string> arguments) {
-  const auto a = parse_arguments(app, std::move(arguments));
+  const auto a = score_arguments(app, std::move(arguments));
   if (a.threads > 0) torch::set_num_threads(a.threads);
   const auto device = engine::open_device(a.device);
   const auto voice = engine::load_voice(find_voice(a.voice));

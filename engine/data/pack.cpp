@@ -44,7 +44,7 @@ std::string unique_key(std::string key, std::unordered_set<std::string>& taken) 
 /// The shard that is being written, and those before it.
 class ShardWriter {
  public:
-  ShardWriter(fs::path prefix, const PackOptions& options, Packed& packed)
+  ShardWriter(fs::path prefix, const ShardOptions& options, Packed& packed)
       : prefix_(std::move(prefix)), options_(options), packed_(packed) {}
 
   /// Members that belong together, into the same shard.
@@ -80,7 +80,7 @@ class ShardWriter {
   }
 
   fs::path prefix_;
-  const PackOptions& options_;
+  const ShardOptions& options_;
   Packed& packed_;
   std::unique_ptr<AtomicFile> file_;
   uint64_t bytes_ = 0;
@@ -89,7 +89,7 @@ class ShardWriter {
 
 }  // namespace
 
-Packed pack(const std::vector<fs::path>& paths, const fs::path& prefix, const PackOptions& options,
+Packed pack(const std::vector<fs::path>& paths, const fs::path& prefix, const ShardOptions& options,
             const std::function<bool()>& stop, const std::function<void(size_t, size_t)>& report) {
   Packed packed;
   std::error_code error;

@@ -10,7 +10,7 @@
 
 namespace melflow::engine {
 
-struct PackOptions {
+struct ShardOptions {
   uint64_t shard_bytes = uint64_t{1} << 30;  ///< a shard ends before it would grow beyond; a recording stays whole
   AtomicFile::Existing existing = AtomicFile::Existing::refuse;
 };
@@ -27,7 +27,7 @@ struct Packed {
 /// Equal contents give equal shards; each appears only when whole; older ones of the prefix with higher numbers go.
 /// Throws Error{cannot_create} where the first shard exists and may not be replaced; Error{no_input}.
 Packed pack(const std::vector<std::filesystem::path>& paths, const std::filesystem::path& prefix,
-            const PackOptions& options, const std::function<bool()>& stop,
+            const ShardOptions& options, const std::function<bool()>& stop,
             const std::function<void(size_t, size_t)>& report);
 
 }  // namespace melflow::engine

@@ -95,15 +95,15 @@ uint32_t digest(const std::map<std::string, files::TensorView>& tensors) {
 /// What the file says beside its tensors. Throws Error{bad_data} where the file is not a whole checkpoint.
 nlohmann::json train_state(const files::SafetensorsFile& file, const fs::path& path) {
   const auto text = file.metadata().find("train_state");
-  auto json = text == file.metadata().end() ? nlohmann::json() : nlohmann::json::parse(text->second, nullptr, false);
-  if (!json.is_object()) throw Error(Exit::bad_data, path.string() + ": not a checkpoint of a training run");
-  if (json.contains("digest") && json["digest"] != digest(file.tensors())) {
+  auto facts = text == file.metadata().end() ? nlohmann::json() : nlohmann::json::parse(text->second, nullptr, false);
+  if (!facts.is_object()) throw Error(Exit::bad_data, path.string() + ": not a checkpoint of a training run");
+  if (facts.contains("digest") && facts["digest"] != digest(file.tensors())) {
     throw Error(Exit::bad_data, path.string() + ": is damaged, its digest is another");
   }
-  return json;
+  return facts;
 }
 
-TrainState restore(const files::SafetensorsFile& file, const nlohmann::json& json, const fs::path& path,
+TrainState restore(const files::SafetensorsFile& file, const nlohmann::json& facts, const fs::path& path,
                    torch::nn::Module& model, const Tensors& buffers, const Tensors& average, Adam& adam) {
   torch::NoGradGuard no_grad;
   size_t used = 0;
@@ -120,8 +120,8 @@ TrainState restore(const files::SafetensorsFile& file, const nlohmann::json& jso
     throw Error(Exit::bad_data, path.string() + ": holds tensors that this model has not");
   }
   TrainState state;
-  each_number(state, [&](const char* name, auto& number) { number = json.value(name, number); });
-  adam.steps = json.value("adam_steps", state.step);
+  each_number(state, [&](const char* name, auto& number) { number = facts.value(name, number); });
+  adam.steps = facts.value("adam_steps", state.step);
   return state;
 }
 
@@ -135,12 +135,12 @@ void save_checkpoint(const fs::path& run, const TrainState& state, torch::nn::Mo
   if (error) throw Error(Exit::cannot_create, folder.string() + ": cannot be made (" + error.message() + ")");
   TensorTable table;
   each_tensor(model, buffers, average, adam, [&](const std::string& name, torch::Tensor t) { table.add(name, t); });
-  nlohmann::json json{{"adam_steps", adam.steps}, {"digest", digest(table.views())}};
+  nlohmann::json facts{{"adam_steps", adam.steps}, {"digest", digest(table.views())}};
   each_number(state, [&](const char* name, const auto& number) {
-    if (std::isfinite(static_cast<double>(number))) json[name] = number;  // no validation yet: no best
+    if (std::isfinite(static_cast<double>(number))) facts[name] = number;  // no validation yet: no best
   });
   files::write_safetensors(folder / ("step-" + std::to_string(state.step) + ".safetensors"), table.views(),
-                           {{"train_state", json.dump()}}, AtomicFile::Existing::replace);
+                           {{"train_state", facts.dump()}}, AtomicFile::Existing::replace);
   for (const auto& place : {folder, run, run / "samples"}) clear_leftovers(place);
   const auto all = checkpoints(run);
   for (size_t i = static_cast<size_t>(std::max<int64_t>(keep, 1)); i < all.size(); ++i) fs::remove(all[i].path, error);
@@ -150,14 +150,14 @@ std::optional<TrainState> load_checkpoint(const fs::path& run, torch::nn::Module
                                           const Tensors& average, Adam& adam) {
   for (const auto& found : checkpoints(run)) {
     std::optional<files::SafetensorsFile> file;
-    nlohmann::json json;
+    nlohmann::json facts;
     try {
-      json = train_state(file.emplace(found.path), found.path);
+      facts = train_state(file.emplace(found.path), found.path);
     } catch (const Error& e) {
       std::cerr << e.what() << "; taking the checkpoint before it\n";
       continue;
     }
-    return restore(*file, json, found.path, model, buffers, average, adam);
+    return restore(*file, facts, found.path, model, buffers, average, adam);
   }
   return std::nullopt;
 }

@@ -12,7 +12,7 @@ namespace {
 
 using melflow::testing::noise;
 
-constexpr int kLanes = FrameMagnitudes::kLanes;
+constexpr int kFrameLanes = FrameMagnitudes::kLanes;
 constexpr double kEpsilon = 1e-9;
 
 /// [bins] of one frame, by FFTW.
@@ -43,14 +43,15 @@ TEST(FrameMagnitudes, EqualFftwsForEveryCutOfASignal) {
     for (const size_t length : {size_t{1100}, size_t{5000}, size_t{12345}}) {
       const auto signal = noise(length);
       const int64_t frames = options.frames(static_cast<int64_t>(length));
-      for (int64_t first = 0; first < frames; first += std::max<int64_t>(kLanes, frames / 7)) {
-        const int count = static_cast<int>(std::min<int64_t>(kLanes, frames - first));
+      for (int64_t first = 0; first < frames; first += std::max<int64_t>(kFrameLanes, frames / 7)) {
+        const int count = static_cast<int>(std::min<int64_t>(kFrameLanes, frames - first));
         const float* out = magnitudes(signal, first, count);
         for (int lane = 0; lane < count; ++lane) {
           const auto expected = expected_magnitudes(options, signal, first + lane);
           const double largest = *std::ranges::max_element(expected);
           for (size_t k = 0; k < expected.size(); ++k) {
-            ASSERT_NEAR(out[k * kLanes + static_cast<size_t>(lane)], expected[k], 1e-7 * largest + 1e-7 * expected[k])
+            ASSERT_NEAR(out[k * kFrameLanes + static_cast<size_t>(lane)], expected[k],
+                        1e-7 * largest + 1e-7 * expected[k])
                 << "n_fft " << options.n_fft << ", frame " << first + lane << " of " << frames << ", bin " << k;
           }
         }
@@ -65,18 +66,18 @@ TEST(FrameMagnitudes, OfFramesThatDoNotSeeItAreNotChangedByASampleThatIsNoNumber
   constexpr size_t kBad = 3000;
   auto signal = noise(6000);
   FrameMagnitudes magnitudes(options, options.bins(), 0.0);
-  const auto numbers = static_cast<size_t>(options.bins()) * kLanes;
-  const float* out = magnitudes(signal, 16, kLanes);
+  const auto numbers = static_cast<size_t>(options.bins()) * kFrameLanes;
+  const float* out = magnitudes(signal, 16, kFrameLanes);
   const std::vector<float> before(out, out + numbers);
   for (const float bad : {std::nanf(""), HUGE_VALF}) {
     signal[kBad] = bad;
-    out = magnitudes(signal, 16, kLanes);
+    out = magnitudes(signal, 16, kFrameLanes);
     int lost = 0;
-    for (size_t lane = 0; lane < kLanes; ++lane) {
+    for (size_t lane = 0; lane < kFrameLanes; ++lane) {
       const auto begin = (16 + lane) * 128 - 256 + 56;
       const bool sees = begin <= kBad && kBad < begin + 400;
       lost += sees ? 1 : 0;
-      for (size_t i = lane; i < numbers; i += kLanes) {
+      for (size_t i = lane; i < numbers; i += kFrameLanes) {
         if (sees) {
           EXPECT_FALSE(std::isfinite(out[i]));
         } else {

@@ -70,15 +70,15 @@ TEST(Quality, RefusesSoundsThatAreTooShortOrOfAnotherRate) {
 }
 
 TEST(Quality, HearsTheHumOfGroupsOnly) {
-  constexpr int kRate = 22050;
-  const auto hiss = noise(3 * kRate, 0.1);
+  constexpr int kHummed = 22050;
+  const auto hiss = noise(3 * kHummed, 0.1);
   EXPECT_NEAR(hum_db(hiss, 8), 0.0, 1.0);
   auto humming = hiss, whistling = hiss;
   for (int k = 1; k <= 3; ++k) {
-    const auto tone = sine(k * kRate / 8.0, kRate, hiss.size(), 0.02);
+    const auto tone = sine(k * kHummed / 8.0, kHummed, hiss.size(), 0.02);
     for (size_t t = 0; t < hiss.size(); ++t) humming[t] += tone[t];
   }
-  const auto elsewhere = sine(kRate / 8.0 * 1.5, kRate, hiss.size(), 0.02);
+  const auto elsewhere = sine(kHummed / 8.0 * 1.5, kHummed, hiss.size(), 0.02);
   for (size_t t = 0; t < hiss.size(); ++t) whistling[t] += elsewhere[t];
   EXPECT_GT(hum_db(humming, 8), 6.0);
   EXPECT_NEAR(hum_db(whistling, 8), 0.0, 1.0);

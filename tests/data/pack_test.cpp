@@ -26,7 +26,7 @@ class PackTest : public ::testing::Test {
     std::ofstream(data() / "broken.wav") << "RIFF nothing";
   }
   fs::path data() const { return folder_ / "data"; }
-  Packed packed(const std::string& prefix, const PackOptions& options = {}) const {
+  Packed packed(const std::string& prefix, const ShardOptions& options = {}) const {
     return pack(
         {data()}, folder_ / prefix, options, [] { return false; }, [](size_t, size_t) {});
   }

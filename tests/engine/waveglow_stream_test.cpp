@@ -199,7 +199,7 @@ INSTANTIATE_TEST_SUITE_P(All, WaveGlowStreamTest, ::testing::ValuesIn([] {
                          [](const auto& of) { return of.param; });
 
 /// NVIDIA's weights, mel, noise and audio.
-struct Reference {
+struct StreamReference {
   std::shared_ptr<WaveGlow> model;
   files::NpyArray z;
   std::vector<float> frames;
@@ -207,10 +207,10 @@ struct Reference {
   double sigma;
 };
 
-Reference reference(const std::string& name, const std::string& weights) {
+StreamReference reference(const std::string& name, const std::string& weights) {
   const auto folder = shared("reference/waveglow/" + name);
   const auto imported = import_waveglow(tensors_of(folder / weights), name);
-  Reference out{std::make_shared<WaveGlow>(imported.options), {}, {}, npy(folder / "audio_expected.npy"), 0};
+  StreamReference out{std::make_shared<WaveGlow>(imported.options), {}, {}, npy(folder / "audio_expected.npy"), 0};
   torch::NoGradGuard no_grad;
   for (auto& p : out.model->named_parameters()) p.value().copy_(imported.tensors.at(p.key()));
   const auto row = [&](const char* file) {

@@ -29,7 +29,7 @@ std::string dictionary(const std::string& descr, const std::string& shape, bool 
          ", }\n";
 }
 NpyArray parse(const std::string& file) { return parse_npy(bytes_of(file), "in.npy"); }
-void expect_bad(const std::string& file, const std::string& what) {
+void expect_bad_npy(const std::string& file, const std::string& what) {
   expect_refused([&] { parse(file); }, Exit::bad_data, "in.npy", what);
 }
 template <typename Number>
@@ -79,8 +79,8 @@ TEST(Npy, ReadsVersionsOneToThree) {
     EXPECT_EQ(parse(npy(dictionary("<f4", "(2,)"), packed<float>({1, -2}), version)).values,
               (std::vector<float>{1, -2}));
   }
-  expect_bad(npy(dictionary("<f4", "(1,)"), packed<float>({1}), 4), "version");
-  expect_bad(npy(dictionary("<f4", "(1,)"), packed<float>({1}), 0), "version");
+  expect_bad_npy(npy(dictionary("<f4", "(1,)"), packed<float>({1}), 4), "version");
+  expect_bad_npy(npy(dictionary("<f4", "(1,)"), packed<float>({1}), 0), "version");
 }
 
 TEST(Npy, FortranOrderIsTurnedIntoCOrder) {
@@ -119,7 +119,7 @@ TEST(Npy, HalfPrecisionIsExact) {
 }
 
 TEST(Npy, ObjectArraysAreRefusedUnopened) {
-  expect_bad(npy(dictionary("|O", "(1,)"), "\x80\x03."), "pickle");
+  expect_bad_npy(npy(dictionary("|O", "(1,)"), "\x80\x03."), "pickle");
   const std::string relative = "data/checkpoints/larynx_npy_pickle_mit/scale_stats.npy";
   REQUIRE_SHARED(relative);
   expect_refused([&] { read_npy(testing::shared(relative)); }, Exit::bad_data, "scale_stats.npy", "pickle");
@@ -128,49 +128,49 @@ TEST(Npy, ObjectArraysAreRefusedUnopened) {
 TEST(Npy, AHeaderIsNeverEvaluated) {
   for (const std::string shape : {"(1+1,)", "(len('x'),)", "__import__('os').system('true')", "(0x2,)", "[2]", "(2)",
                                   "(2,,)", "(,)", "2", "(2.0,)", "('2',)", "(2", "(2 3)", "range(2)"}) {
-    expect_bad(npy(dictionary("<f4", shape), packed<float>({1, 2})), "literals");
+    expect_bad_npy(npy(dictionary("<f4", shape), packed<float>({1, 2})), "literals");
   }
-  expect_bad(npy("dict(descr='<f4')\n", ""), "literals");
-  expect_bad(npy("{'descr': '<f\\x34', 'fortran_order': False, 'shape': (), }", packed<float>({1})), "literals");
-  expect_bad(npy("{'descr': '<f4', 'fortran_order': 0, 'shape': (), }", packed<float>({1})), "literals");
+  expect_bad_npy(npy("dict(descr='<f4')\n", ""), "literals");
+  expect_bad_npy(npy("{'descr': '<f\\x34', 'fortran_order': False, 'shape': (), }", packed<float>({1})), "literals");
+  expect_bad_npy(npy("{'descr': '<f4', 'fortran_order': 0, 'shape': (), }", packed<float>({1})), "literals");
 }
 
 TEST(Npy, KeysAreExactlyTheThreeOnce) {
   const std::string data = packed<float>({1});
-  expect_bad(npy("{'descr': '<f4', 'fortran_order': False, }", data), "lacks");
-  expect_bad(npy("{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (), }", data), "twice");
-  expect_bad(npy("{'descr': '<f4', 'fortran_order': False, 'shape': (), 'x': 1}", data), "unknown key");
-  expect_bad(npy("{'descr': '<f4', 'fortran_order': False, 'shape': ()} + {}", data), "goes on");
+  expect_bad_npy(npy("{'descr': '<f4', 'fortran_order': False, }", data), "lacks");
+  expect_bad_npy(npy("{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (), }", data), "twice");
+  expect_bad_npy(npy("{'descr': '<f4', 'fortran_order': False, 'shape': (), 'x': 1}", data), "unknown key");
+  expect_bad_npy(npy("{'descr': '<f4', 'fortran_order': False, 'shape': ()} + {}", data), "goes on");
   EXPECT_EQ(parse(npy("{\"shape\":(1L,),\"fortran_order\":False,\"descr\":\"<f4\"}", data)).values.size(), 1u);
 }
 
 TEST(Npy, TypesThatAreNoRealNumberAreRefused) {
   for (const std::string descr : {"<c8", "<U4", "|S3", "<M8[s]", "f4", "|f4", "<f16", "", "<", "V8", "<f44"}) {
-    expect_bad(npy(dictionary(descr, "(1,)"), std::string(16, '\0')), "not a real number");
+    expect_bad_npy(npy(dictionary(descr, "(1,)"), std::string(16, '\0')), "not a real number");
   }
-  expect_bad(npy("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,), }", "1234"), "records");
+  expect_bad_npy(npy("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,), }", "1234"), "records");
 }
 
 TEST(Npy, ASizeIsBelievedOnlyWhereTheBytesAreThere) {
   const std::string data = packed<float>({1, 2});
   for (const std::string shape : {"(3,)", "(1,)", "(4611686018427387904,)", "(4294967296, 4294967296)",
                                   "(9223372036854775807, 9223372036854775807)", "(0,)"}) {
-    expect_bad(npy(dictionary("<f4", shape), data), "does not agree");
+    expect_bad_npy(npy(dictionary("<f4", shape), data), "does not agree");
   }
-  expect_bad(npy(dictionary("<f4", "(2,)"), data + "x"), "does not agree");
-  expect_bad(npy(dictionary("<f4", "(99999999999999999999,)"), data), "no array");
-  expect_bad(npy(dictionary("<f4", "(-1,)"), data), "no array");
+  expect_bad_npy(npy(dictionary("<f4", "(2,)"), data + "x"), "does not agree");
+  expect_bad_npy(npy(dictionary("<f4", "(99999999999999999999,)"), data), "no array");
+  expect_bad_npy(npy(dictionary("<f4", "(-1,)"), data), "no array");
   std::string many = "(";
   for (int i = 0; i < 33; ++i) many += "1,";
-  expect_bad(npy(dictionary("<f4", many + ")"), packed<float>({1})), "32 dimensions");
+  expect_bad_npy(npy(dictionary("<f4", many + ")"), packed<float>({1})), "32 dimensions");
 }
 
 TEST(Npy, BrokenBeginningsAreNamed) {
-  expect_bad("", "begin");
-  expect_bad("RIFF....WAVE", "begin");
-  expect_bad(npy("", "").substr(0, 9), "ends within");
-  expect_bad(npy(dictionary("<f4", "(1,)"), "").substr(0, 30), "ends within");
-  expect_bad(std::string("\x93NUMPY\2\0\xff\xff\xff\xff", 12), "claims");
+  expect_bad_npy("", "begin");
+  expect_bad_npy("RIFF....WAVE", "begin");
+  expect_bad_npy(npy("", "").substr(0, 9), "ends within");
+  expect_bad_npy(npy(dictionary("<f4", "(1,)"), "").substr(0, 30), "ends within");
+  expect_bad_npy(std::string("\x93NUMPY\2\0\xff\xff\xff\xff", 12), "claims");
 }
 
 TEST(Npy, NoDamageCrashesIt) {

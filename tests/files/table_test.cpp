@@ -13,7 +13,7 @@
 namespace melflow::files {
 namespace {
 
-std::vector<std::byte> bytes_of(const std::string& text) {
+std::vector<std::byte> csv_bytes(const std::string& text) {
   const auto span = std::as_bytes(std::span(text));
   return {span.begin(), span.end()};
 }
@@ -29,7 +29,7 @@ std::vector<std::byte> gzip(const std::string& text) {
   EXPECT_EQ(deflate(&z, Z_FINISH), Z_STREAM_END);
   out.resize(out.size() - z.avail_out);
   deflateEnd(&z);
-  return bytes_of(out);
+  return csv_bytes(out);
 }
 
 template <typename Action>
@@ -75,14 +75,14 @@ TEST(Csv, WhatIsNoNumberIsRefusedByLine) {
 
 TEST(Idx, ImagesAndLabels) {
   const auto images =
-      parse_idx(bytes_of(std::string("\0\0\x08\x03\0\0\0\x02\0\0\0\x01\0\0\0\x02\x01\x02\x03\xff", 20)), "i");
+      parse_idx(csv_bytes(std::string("\0\0\x08\x03\0\0\0\x02\0\0\0\x01\0\0\0\x02\x01\x02\x03\xff", 20)), "i");
   EXPECT_EQ(images.shape, (std::vector<int64_t>{2, 1, 2}));
   EXPECT_EQ(images.values, (std::vector<float>{1, 2, 3, 255}));
-  EXPECT_EQ(parse_idx(bytes_of(std::string("\0\0\x08\x01\0\0\0\x01\x07", 9)), "l").values, std::vector<float>{7});
+  EXPECT_EQ(parse_idx(csv_bytes(std::string("\0\0\x08\x01\0\0\0\x01\x07", 9)), "l").values, std::vector<float>{7});
 }
 
 TEST(Idx, SizesThatDoNotAgreeAreRefused) {
-  const auto refuse = [](const std::string& text) { refusal([&] { parse_idx(bytes_of(text), "i"); }); };
+  const auto refuse = [](const std::string& text) { refusal([&] { parse_idx(csv_bytes(text), "i"); }); };
   refuse(std::string("\0\0\x08\x01\0\0\0\x02\x07", 9));                     // too short
   refuse(std::string("\0\0\x08\x01\0\0\0\x01\x07\x07", 10));                // too long
   refuse(std::string("\0\0\x08\x02\xff\xff\xff\xff\xff\xff\xff\xff", 12));  // a product that overflows
@@ -96,9 +96,9 @@ TEST(Gzip, UnpacksAndJoinsMembers) {
   const auto more = gzip("second");
   two.insert(two.end(), more.begin(), more.end());
   EXPECT_TRUE(is_gzip(two));
-  EXPECT_EQ(gunzip(two, "g"), bytes_of("first second"));
+  EXPECT_EQ(gunzip(two, "g"), csv_bytes("first second"));
   const std::string large(300000, 'x');
-  EXPECT_EQ(gunzip(gzip(large), "g"), bytes_of(large));
+  EXPECT_EQ(gunzip(gzip(large), "g"), csv_bytes(large));
 }
 
 TEST(Gzip, DamagedCutAndEnormousFilesAreRefused) {
