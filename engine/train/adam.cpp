@@ -48,6 +48,8 @@ void Adam::step(double rate) {
   const std::vector<torch::Tensor> steps_done(weights.size(), t);
   at::_fused_adamw_(weights, gradients, means, squares, {}, steps_done, rate, options_.beta1, options_.beta2,
                     options_.weight_decay, options_.epsilon, /*amsgrad=*/false, /*maximize=*/false);
+  // The kernel does not tell autograd, nor those who keep what follows from a weight (models/flow/cached.h).
+  for (const auto& w : weights) w.unsafeGetTensorImpl()->bump_version();
 }
 
 }  // namespace melflow::engine

@@ -45,10 +45,9 @@ std::optional<ProcessPlace> process_place() {
   place.address = variable("MASTER_ADDR");
   if (place.address.empty()) throw Error(Exit::usage, "WORLD_SIZE is set, but MASTER_ADDR is not: say where rank 0 is");
   place.port = static_cast<uint16_t>(number("MASTER_PORT", 1, 65535));
-  for (const char* name : {"LOCAL_RANK", "SLURM_LOCALID"}) {
-    if (place.local_rank < 0 && !variable(name).empty()) place.local_rank = number(name, 0, place.size - 1);
-  }
-  if (place.local_rank < 0) place.local_rank = place.rank;
+  // Each launcher's own: a shell of SLURM's, where somebody sets RANK by hand, has SLURM_LOCALID too.
+  const char* local = ours ? "LOCAL_RANK" : "SLURM_LOCALID";
+  place.local_rank = variable(local).empty() ? place.rank : number(local, 0, place.size - 1);
   place.store_is_there = variable("TORCHELASTIC_USE_AGENT_STORE") == "True";
   return place;
 }

@@ -9,7 +9,7 @@ namespace melflow::engine {
 /// One process among those that train a model together.
 struct ProcessPlace {
   int rank = 0, size = 1;
-  int local_rank = -1;          ///< among those of the same machine, as far as the launcher tells; else the rank
+  int local_rank = 0;           ///< among those of the same machine, as far as the launcher tells; else the rank
   std::string address;          ///< of rank 0
   uint16_t port = 0;            ///< where rank 0 listens
   bool store_is_there = false;  ///< torchrun itself listens at that port

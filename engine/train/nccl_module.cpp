@@ -4,6 +4,7 @@
 #include <cuda_runtime_api.h>
 #include <unistd.h>
 
+#include <torch/csrc/cuda/nccl.h>
 #include <chrono>
 #include <cstdlib>
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
@@ -12,9 +13,6 @@
 
 namespace melflow::engine {
 namespace {
-
-/// As long as Gloo waits for one who is late.
-constexpr std::chrono::minutes kPatience{5};
 
 /// "host 0000:1b:00.0": the current GPU, by its place in the machine, whatever CUDA_VISIBLE_DEVICES calls it.
 std::string current_gpu() {
@@ -26,17 +24,32 @@ std::string current_gpu() {
   return std::string(host) + " " + address;
 }
 
-/// NCCL waits for ever where two processes share a GPU.
+/// NCCL would say "Duplicate GPU detected", and not what to do.
 void require_own_gpu(c10d::Store& store, const ProcessPlace& place) {
   const auto key = [](int rank) { return "gpu/" + std::to_string(rank); };
   const auto own = current_gpu();
   store.set(key(place.rank), own);
+  int other = place.rank;
   for (int rank = 0; rank < place.size; ++rank) {
-    if (rank == place.rank || store.get_to_str(key(rank)) != own) continue;
-    throw Error(Exit::usage, "processes " + std::to_string(std::min(rank, place.rank)) + " and " +
-                                 std::to_string(std::max(rank, place.rank)) + " have the same GPU (" + own +
-                                 "); start one process for each GPU");
+    if (store.get_to_str(key(rank)) == own && rank != place.rank) other = rank;
   }
+  // The first keeps the store: nobody ends before all have read it.
+  store.add("gpu/read", 1);
+  for (int i = 0; i < 10'000 && store.add("gpu/read", 0) < place.size; ++i) ::usleep(2000);
+  if (other == place.rank) return;
+  throw Error(Exit::usage, "processes " + std::to_string(std::min(other, place.rank)) + " and " +
+                               std::to_string(std::max(other, place.rank)) + " have the same GPU (" + own +
+                               "); start one process for each GPU");
+}
+
+/// NCCL's header describes a struct that LibTorch's CUDA half fills in: it must be of the same NCCL.
+void require_same_nccl() {
+  const auto theirs = torch::cuda::nccl::version();
+  const auto major = theirs >> 32, minor = (theirs >> 16) & 0xFFFF;
+  if (major == NCCL_MAJOR && minor == NCCL_MINOR) return;
+  throw Error(Exit::unavailable, "melflow was built with the header of NCCL " + std::to_string(NCCL_MAJOR) + "." +
+                                     std::to_string(NCCL_MINOR) + ", and LibTorch has " + std::to_string(major) + "." +
+                                     std::to_string(minor) + "; build again beside the PyTorch that is used");
 }
 
 }  // namespace
@@ -44,12 +57,13 @@ void require_own_gpu(c10d::Store& store, const ProcessPlace& place) {
 extern "C" c10::intrusive_ptr<c10d::Backend> melflow_open_nccl(const c10::intrusive_ptr<c10d::Store>& store,
                                                                const ProcessPlace& place,
                                                                const std::string& interface) {
+  require_same_nccl();
   require_own_gpu(*store, place);
   // Where it meets, like Gloo: on loopback, unless told. Somebody's own word in the environment stands.
   ::setenv("NCCL_SOCKET_IFNAME", ("=" + (interface.empty() ? "lo" : interface)).c_str(), /*overwrite=*/0);
-  // A wait for one who has gone ends in an exception of the waiting thread, instead of the end of the program.
-  ::setenv("TORCH_NCCL_BLOCKING_WAIT", "1", 0);
-  ::setenv("TORCH_NCCL_ASYNC_ERROR_HANDLING", "0", 0);
+  if (interface.empty()) ::setenv("NCCL_IB_DISABLE", "1", 0);
+  // No thread of c10d's that ends the program where a sum is late: Processes waits, and tells.
+  ::setenv("TORCH_NCCL_BLOCKING_WAIT", "1", 1);
   auto options = c10d::ProcessGroupNCCL::Options::create();
   options->timeout = kPatience;
   return c10::make_intrusive<c10d::ProcessGroupNCCL>(store, place.rank, place.size, options);

@@ -8,8 +8,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 
+#include <c10/core/Event.h>
 #include <torch/torch.h>
 
 #include "audio/error.h"
@@ -71,6 +73,14 @@ int listen_at(const std::string& address, uint16_t port) {
 
 }  // namespace
 
+namespace {
+
+using Clock = std::chrono::steady_clock;
+constexpr std::chrono::minutes kArrival{5};  ///< how long one waits for the others to come
+constexpr std::chrono::minutes kDevice{2};   ///< and for a device, once all have told theirs what to do
+
+}  // namespace
+
 struct Processes::Impl {
   ProcessPlace place;
   c10::intrusive_ptr<c10d::Store> store;
@@ -85,12 +95,39 @@ struct Processes::Impl {
       return call();
     } catch (const Error&) {
       throw;
+    } catch (const std::bad_alloc&) {
+      throw;
     } catch (const std::exception& e) {
       const std::string what = e.what();
+      for (const char* memory : {"out of memory", "can't allocate memory"}) {  // our own, not another's
+        if (what.find(memory) != std::string::npos) throw;
+      }
+      abort();
       throw Error(Exit::io_error, "process " + std::to_string(place.rank) + " of " + std::to_string(place.size) +
                                       ": another process of this training has gone or cannot be reached (" +
                                       what.substr(0, what.find('\n')).substr(0, 160) +
                                       "); start them again with --resume");
+    }
+  }
+
+  /// Ends sums on the device that would wait for ever for one who has gone.
+  void abort() noexcept {
+    try {
+      if (on_device) on_device->abort();
+    } catch (const std::exception&) {  // there is a first error to tell
+    }
+  }
+
+  /// Waits for what the device has been told. c10d's own wait for it has no end where another process has gone: so all
+  /// meet first, which tells of those, and then the device has little time.
+  void finish(torch::Device device) {
+    reduced(torch::zeros({1}), c10d::ReduceOp::SUM);
+    c10::Event done(device.type());
+    done.record(c10::impl::getDeviceGuardImpl(device.type())->getStream(device));
+    const auto late = Clock::now() + kDevice;
+    while (!done.query()) {
+      TORCH_CHECK(Clock::now() < late, "the sums of a step take more than ", kDevice.count(), " minutes");
+      ::usleep(100);
     }
   }
 
@@ -123,8 +160,10 @@ Processes::Processes(const ProcessPlace& place, const std::string& interface, co
     auto store = c10::make_intrusive<c10d::TCPStore>(interface.empty() ? here : place.address, options);
     impl_->store = c10::make_intrusive<c10d::PrefixStore>("melflow/" + launchers_round(), store);
     auto gloo_options = c10d::ProcessGroupGloo::Options::create();
+    gloo_options->timeout = kArrival;
     gloo_options->devices.push_back(c10d::ProcessGroupGloo::createDeviceForHostname(here));
     auto gloo = c10::make_intrusive<c10d::ProcessGroupGloo>(impl_->store, place.rank, place.size, gloo_options);
+    gloo->setTimeout(kPatience);
     impl_->group = c10::make_intrusive<c10d::ProcessGroup>(impl_->store, place.rank, place.size);
     impl_->group->setBackend(c10::DeviceType::CPU, c10d::ProcessGroup::BackendType::GLOO, gloo);
     impl_->group->setDefaultBackend(c10d::ProcessGroup::BackendType::GLOO);
@@ -140,7 +179,8 @@ int Processes::rank() const { return impl_->place.rank; }
 int Processes::size() const { return impl_->place.size; }
 
 void Processes::share_gradients(const std::vector<torch::Tensor>& parameters) {
-  // Gradients come last layer first: so do the buckets, a small one first, as DistributedDataParallel makes them.
+  // Gradients come last layer first: so do the buckets. After the first step the Reducer makes them anew, in the order
+  // in which gradients came.
   impl_->reached([&] {
     const std::vector<bool> dense(parameters.size(), false);
     auto buckets = std::get<0>(c10d::compute_bucket_assignment_by_size(
@@ -155,8 +195,10 @@ void Processes::share_gradients(const std::vector<torch::Tensor>& parameters) {
 
 void Processes::backward(const torch::Tensor& loss) {
   impl_->reached([&] {
+    impl_->reducer->rebuild_buckets();
     impl_->reducer->prepare_for_backward({});
     loss.backward();
+    if (impl_->on_device) impl_->finish(loss.device());
   });
 }
 
@@ -181,17 +223,16 @@ void Processes::require_same(int64_t value, const std::string& otherwise) {
 
 void Processes::leave() {
   any(false);
-  impl_->reached([&] {
-    if (impl_->on_device) impl_->on_device->shutdown();
-  });
   // Whoever listens leaves last.
   const auto left = impl_->place.size - 1;
   impl_->reached([&] {
     if (impl_->place.rank > 0) {
       impl_->store->add("left", 1);
-    } else {
-      while (impl_->store->add("left", 0) < left) ::usleep(2000);
+    } else if (!impl_->place.store_is_there) {
+      const auto late = Clock::now() + std::chrono::seconds(30);
+      while (impl_->store->add("left", 0) < left && Clock::now() < late) ::usleep(2000);
     }
+    if (impl_->on_device) impl_->on_device->shutdown();
   });
 }
 

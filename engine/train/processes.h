@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -17,6 +18,10 @@ class Store;
 
 namespace melflow::engine {
 
+/// How long one waits for another who is late, as all are while the first validates. That one has gone is known at
+/// once.
+inline constexpr std::chrono::minutes kPatience{120};
+
 /// What adds up tensors that lie on a device, over all processes.
 struct DeviceSums {
   using Open = std::function<c10::intrusive_ptr<c10d::Backend>(
@@ -32,9 +37,9 @@ struct DeviceSums {
 /// others with Error{io_error}.
 class Processes {
  public:
-  /// Waits for the others, 5 minutes. `interface` is a network interface's name; empty: loopback. `sums` are for
-  /// parameters on another device than the CPU. Throws Error{usage} where the address of rank 0 is not on loopback and
-  /// no interface is named; Error{io_error}; Error{unavailable} in a build without Gloo.
+  /// Waits for the others to come, 5 minutes. `interface` is a network interface's name; empty: loopback. `sums` are
+  /// for parameters on another device than the CPU. Throws Error{usage} where the address of rank 0 is not on loopback
+  /// and no interface is named; Error{io_error}; Error{unavailable} in a build without Gloo.
   Processes(const ProcessPlace& place, const std::string& interface, const DeviceSums& sums = {});
   ~Processes();
   Processes(const Processes&) = delete;
@@ -45,7 +50,8 @@ class Processes {
 
   /// From here on backward() leaves in the gradients of these parameters their mean over all processes.
   void share_gradients(const std::vector<torch::Tensor>& parameters);
-  /// loss.backward(), sums going to the others in buckets while it still runs.
+  /// loss.backward(), sums going to the others in buckets while it still runs. Returns when it is done, on a device
+  /// too.
   void backward(const torch::Tensor& loss);
 
   double mean(double value);

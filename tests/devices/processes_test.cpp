@@ -65,8 +65,9 @@ class ProcessesElsewhere : public ::testing::TestWithParam<Place> {
     return codes;
   }
 
-  /// What a process does that was started: its part of each training.
-  void take_part(const fs::path& folder) {
+  /// What a process does that was started: its part of each training. Where the second leaves it, the first must say
+  /// so.
+  void take_part(const fs::path& folder, bool second_goes = false) {
     auto place = process_place();
     if (!place) {  // of size 1
       place = ProcessPlace{.local_rank = 0, .address = "127.0.0.1"};
@@ -77,7 +78,23 @@ class ProcessesElsewhere : public ::testing::TestWithParam<Place> {
     for (const auto& model : models()) {
       const auto c = small_training(model);
       Trainer trainer(c, small_corpus(folder / "data", c), folder / model["system"], false, &processes, device);
-      train(trainer, 4);
+      if (!second_goes) {
+        train(trainer, 4);
+        continue;
+      }
+      int asked = 0;
+      const auto stop = [&] {
+        if (processes.rank() == 1 && ++asked == 3) ::_exit(0);
+        return false;
+      };
+      try {
+        trainer.run(stop, [](const Progress&) {});
+        ADD_FAILURE() << "it went on alone";
+      } catch (const Error& e) {
+        EXPECT_EQ(e.code(), Exit::io_error);
+        EXPECT_NE(std::string(e.what()).find("another process of this training has gone"), std::string::npos);
+      }
+      return;
     }
     processes.leave();
   }
@@ -102,6 +119,15 @@ TEST_P(ProcessesElsewhere, LearnWhatOneDoesOnTheCpu) {
     ASSERT_EQ(actual.size(), expected.size());
     for (const auto& [name, tensor] : expected) EXPECT_LT(difference(actual.at(name), tensor), 2e-5) << name;
   }
+}
+
+TEST_P(ProcessesElsewhere, OneThatGoesEndsTheOther) {
+  if (const char* folder = std::getenv(kFolder)) return take_part(folder, true);
+  OPEN_OR_SKIP(device, GetParam());
+  if (device.is_cuda() && torch::cuda::device_count() < 2) GTEST_SKIP() << "two processes need two GPUs";
+  const auto c = small_training(models().front());
+  small_corpus(folder_ / "data", c);
+  EXPECT_EQ(start(2, folder_.path()), std::vector<int>({0, 0}));
 }
 
 INSTANTIATE_TEST_SUITE_P(All, ProcessesElsewhere, ::testing::ValuesIn(kPlaces), ::testing::PrintToStringParamName());

@@ -48,7 +48,9 @@ TEST(Adam, StepsAsLibTorchsDoes) {
       const double norm = adam.clip(3);
       EXPECT_NEAR(norm / torch::nn::utils::clip_grad_norm_(theirs.weights, 3), 1, 1e-6);
       EXPECT_GT(norm, 3);
+      const auto version = ours.weights[0]._version();
       adam.step(0.01);
+      EXPECT_GT(ours.weights[0]._version(), version);
       oracle.step();
     }
     EXPECT_EQ(adam.steps, 20);
