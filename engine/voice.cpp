@@ -26,7 +26,7 @@ double number(const std::map<std::string, std::string>& metadata, const std::str
   const auto found = metadata.find(key);
   if (found == metadata.end()) return otherwise;
   const auto parsed = json::parse(found->second, nullptr, false);
-  if (!parsed.is_number() || !(parsed.get<double>() >= 0) || parsed.get<double>() > 100) {
+  if (!parsed.is_number() || !(parsed.get<double>() >= 0) || parsed.get<double>() > kMostScale) {
     throw Error(Exit::bad_data, name + ": metadata '" + key + "' is no sensible number");
   }
   return parsed.get<double>();
@@ -50,6 +50,16 @@ double count_numbers(const Views& tensors) {
   double sum = 0;
   for (const auto& [key, view] : tensors) sum += static_cast<double>(view.bytes.size() / files::size_of(view.dtype));
   return sum;
+}
+
+void require_models_mel(const Voice& voice) {
+  const auto& mel = voice.mel;
+  const auto options = voice.options();
+  if (mel.n_mels != n_mels(options) || mel.hop_length != hop_length(options)) {
+    throw Error(Exit::bad_data, voice.name + ": the mel recipe (" + std::to_string(mel.n_mels) + " bands, hop " +
+                                    std::to_string(mel.hop_length) + ") is not what the model takes (" +
+                                    std::to_string(n_mels(options)) + ", " + std::to_string(hop_length(options)) + ")");
+  }
 }
 
 Voice own_voice(const std::map<std::string, std::string>& metadata, double weights, const std::string& name) {
@@ -108,6 +118,7 @@ Voice published_voice(const files::PublishedWaveGlow& published, const std::stri
   voice.card["mel_recipe_origin"] = published.recipe.empty()
                                         ? "assumed to be NVIDIA's; the file stores only the bands and the hop"
                                         : "the file's own configuration";
+  require_models_mel(voice);
   return voice;
 }
 
@@ -118,14 +129,8 @@ VoiceFile::VoiceFile(const std::filesystem::path& path) : file_(path) {
   } else {
     open_published();
   }
-  const auto& mel = voice_.mel;
-  const auto options = voice_.options();
-  if (mel.n_mels != n_mels(options) || mel.hop_length != hop_length(options)) {
-    throw Error(Exit::bad_data, voice_.name + ": the mel recipe (" + std::to_string(mel.n_mels) + " bands, hop " +
-                                    std::to_string(mel.hop_length) + ") is not what the model takes (" +
-                                    std::to_string(n_mels(options)) + ", " + std::to_string(hop_length(options)) + ")");
-  }
-  require_tensors(tensors(), std::visit([](const auto& o) { return o.tensors(); }, options), voice_.name);
+  require_models_mel(voice_);
+  require_tensors(tensors(), std::visit([](const auto& o) { return o.tensors(); }, voice_.options()), voice_.name);
 }
 
 void VoiceFile::open_own() {

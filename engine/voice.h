@@ -13,6 +13,9 @@
 
 namespace melflow::engine {
 
+/// Largest sigma and level of a voice.
+inline constexpr double kMostScale = 100;
+
 /// A voice but for its weights: what vocoder it is, the mel it speaks, and where it comes from. One .safetensors file;
 /// docs/FORMATS.md.
 struct Voice {

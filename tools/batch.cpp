@@ -1,6 +1,7 @@
 #include "tools/batch.h"
 
 #include <iostream>
+#include <map>
 
 #include <nlohmann/json.hpp>
 
@@ -34,10 +35,30 @@ int for_each_item(const std::vector<std::string>& inputs, bool json,
   return static_cast<int>(inputs.size() == 1 || code == Exit::io_error ? code : Exit::some_failed);
 }
 
-void Destination::check(size_t inputs) const {
+namespace {
+
+std::filesystem::path stem_of(const std::string& input) {
+  return input == "-" ? std::filesystem::path("stdin") : std::filesystem::path(input).stem();
+}
+
+}  // namespace
+
+void Destination::check(const std::vector<std::string>& inputs) const {
   if (file.empty() == folder.empty()) throw Error(Exit::usage, "give either -o FILE or -d DIR for the output");
-  if (!file.empty() && inputs > 1) {
-    throw Error(Exit::usage, "-o names one file, but there are " + std::to_string(inputs) + " inputs; give -d DIR");
+  if (!file.empty() && inputs.size() > 1) {
+    throw Error(Exit::usage,
+                "-o names one file, but there are " + std::to_string(inputs.size()) + " inputs; give -d DIR");
+  }
+  std::error_code not_there;
+  if (!inputs.empty() && std::filesystem::equivalent(file, inputs.front(), not_there) && !not_there) {
+    throw Error(Exit::usage, file + ": is the input too, which would be lost; name another output");
+  }
+  std::map<std::filesystem::path, std::string> seen;
+  for (const auto& input : inputs) {
+    const auto [first, is_new] = seen.emplace(stem_of(input), input);
+    if (is_new || folder.empty()) continue;
+    throw Error(Exit::usage, first->second + " and " + input +
+                                 ": both would be written under one name; give them a folder each, one run for each");
   }
 }
 
@@ -46,8 +67,7 @@ std::filesystem::path Destination::path_for(const std::string& input, const std:
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) throw Error(Exit::cannot_create, folder + ": cannot be made (" + error.message() + ")");
-  const auto stem = input == "-" ? std::filesystem::path("stdin") : std::filesystem::path(input).stem();
-  return std::filesystem::path(folder) / (stem.string() + extension);
+  return std::filesystem::path(folder) / (stem_of(input).string() + extension);
 }
 
 AtomicFile::Existing Destination::existing() const {

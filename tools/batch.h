@@ -23,7 +23,7 @@ struct Destination {
   bool force = false;
 
   /// Throws Error{usage} where neither or both are given, or several inputs share one file.
-  void check(size_t inputs) const;
+  void check(const std::vector<std::string>& inputs) const;
   std::filesystem::path path_for(const std::string& input, const std::string& extension) const;
   AtomicFile::Existing existing() const;
 };

@@ -40,7 +40,7 @@ int run_bench(CLI::App& app, std::vector<std::string> arguments) {
                  "mel, synth, stream, waveglow, train, growth, gpu; default: all but growth and gpu")
       ->check(CLI::IsMember({"mel", "synth", "stream", "waveglow", "train", "growth", "gpu"}));
   v.add_to(app);
-  app.add_option("--seconds", seconds, "of sound to synthesise; growth: at most")->check(CLI::Range(0.5, 3600.0));
+  app.add_option("--seconds", seconds, "of sound to synthesise; growth: at most")->check(within(0.5, 3600.0));
   app.add_option("--picture", picture, "growth: a chart of it, .png");
   app.add_option("--data", train.data, "train: a folder of recordings; default: a shipped sentence");
   app.add_option("--batch", train.batch, "train: crops a step")->check(CLI::Range(1, 4096));

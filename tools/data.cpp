@@ -48,9 +48,9 @@ int run_check(CLI::App& app, std::vector<std::string> arguments) {
   app.add_option("--html", html, "write one page that opens without a network");
   app.add_flag("--json", json, "one JSON object a recording on stdout, then one of the whole");
   app.add_option("--short", options.short_seconds, "seconds under which a recording is too short")
-      ->check(CLI::NonNegativeNumber);
-  app.add_option("--gap", options.gap_seconds, "seconds of silence that are too many")->check(CLI::NonNegativeNumber);
-  app.add_option("--level", options.level_db, "dB from the median that are too many")->check(CLI::NonNegativeNumber);
+      ->check(within(0, 1e6));
+  app.add_option("--gap", options.gap_seconds, "seconds of silence that are too many")->check(within(0, 1e6));
+  app.add_option("--level", options.level_db, "dB from the median that are too many")->check(within(0, 1e6));
   app.add_option("--threads", options.workers, "that read")->check(CLI::Range(1, 1024));
   app.add_flag("--force", force, "replace the page where it exists");
   parse(app, std::move(arguments));

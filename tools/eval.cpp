@@ -42,14 +42,14 @@ EvalArguments eval_arguments(CLI::App& app, std::vector<std::string> arguments) 
   app.add_option("--limit", a.choice.limit, "no more than so many recordings; 0: all")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
   app.add_option("--sigma", a.options.sigma, "standard deviation of the noise; left out: the voice's own")
-      ->check(CLI::Range(0.0, 10.0));
-  app.add_option("--seed", a.options.seed, "of the noise");
+      ->check(within(0.0, 10.0));
+  app.add_option("--seed", a.options.seed, "of the noise")->check(seeds());
   app.add_option("--draws", a.options.draws, "of noise for each block, as synth takes them; left out: the voice's own")
       ->check(CLI::Range(int64_t{1}, engine::kMostDraws));
   app.add_option("--refine", a.options.refine,
                  "passes that bring the sound nearer to the mel, as synth has them; left out: the voice's own")
       ->check(CLI::Range(0, audio::RefineOptions::kMostPasses));
-  app.add_option("--denoise", a.options.denoise, "strength of the denoiser; 0: none")->check(CLI::Range(0.0, 10.0));
+  app.add_option("--denoise", a.options.denoise, "strength of the denoiser; 0: none")->check(within(0.0, 10.0));
   app.add_option("--device", a.device, "cpu or cuda");
   app.add_option("--threads", a.threads, "of the CPU; 0: as many as there are")->check(CLI::Range(0, 1024));
   app.add_flag("--force", a.force, "overwrite the outputs");

@@ -21,7 +21,7 @@ constexpr Verb kVerbs[] = {
 void FlowUse::add_to(CLI::App& app) {
   app.add_option("--labels", labels, "a file with a label for each item of --data, for class-conditional flows");
   app.add_option("--label-column", label_column, "first or last: the column of --data that is a label");
-  app.add_option("--seed", seed, "of samples, noise and fresh data");
+  app.add_option("--seed", seed, "of samples, noise and fresh data")->check(seeds());
   app.add_option("--device", device, "cpu or cuda");
   app.add_option("--threads", threads, "of the CPU; 0: as many as there are")->check(CLI::Range(0, 1024));
 }

@@ -42,7 +42,7 @@ int run_flow_bench(CLI::App& app, std::vector<std::string> arguments) {
   bool processor_time = false;
   app.add_option("--flow", use.flow, "a flow's file: RUN/flow.safetensors")->required();
   app.add_option("--batch", batches, "items at once")->check(CLI::Range(1, 1000000));
-  app.add_option("--seconds", about, "that each number takes")->check(CLI::Range(0.01, 60.0));
+  app.add_option("--seconds", about, "that each number takes")->check(within(0.01, 60.0));
   app.add_flag("--processor-time", processor_time, "leave out what other work on the machine takes; one thread only");
   use.add_to(app);
   parse(app, std::move(arguments));

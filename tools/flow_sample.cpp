@@ -44,7 +44,7 @@ int run_flow_sample(CLI::App& app, std::vector<std::string> arguments) {
   app.add_option("-o,--output", output, ".npy, or .png for images; - is .npy on stdout")->required();
   app.add_option("-n,--count", count, "how many")->check(CLI::Range(1, 100000000));
   app.add_option("--temperature", temperature, "a factor of the noise; below 1: likelier, less varied")
-      ->check(CLI::Range(0.0, 100.0));
+      ->check(within(0.0, 100.0));
   app.add_option("--class", label, "of a conditional flow; left out, the classes take turns")
       ->check(CLI::Range(0, 999));
   app.add_option("--columns", columns, "of a .png")->check(CLI::Range(1, 1000));
@@ -111,7 +111,7 @@ int run_flow_plot(CLI::App& app, std::vector<std::string> arguments) {
   app.add_option("-o,--output", output, ".png")->required();
   app.add_option("-n,--count", count, "how many samples")->check(CLI::Range(1, 10000000));
   app.add_option("--columns", columns, "of images")->check(CLI::Range(1, 1000));
-  app.add_option("--temperature", temperature, "of images")->check(CLI::Range(0.0, 100.0));
+  app.add_option("--temperature", temperature, "of images")->check(within(0.0, 100.0));
   app.add_option("--between", between, "two item numbers of --data, from 0")->expected(2);
   app.add_flag("--force", force, "overwrite");
   use.add_to(app);

@@ -1,9 +1,12 @@
 // melflow, and melflow-torch (with_torch.h): one table of verbs, a file a verb. README lists the verbs and exit codes.
 
+#include <poll.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
 #include <exception>
 #include <iostream>
 
@@ -96,6 +99,15 @@ int out_of_memory() {
   return static_cast<int>(Exit::unavailable);
 }
 
+/// What was printed goes out now, or is told to be lost; to a reader that has had enough, nothing is.
+void flush_stdout() {
+  const bool written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
+  const int why = errno;
+  pollfd reader{STDOUT_FILENO, POLLOUT, 0};
+  if (written || (::poll(&reader, 1, 0) > 0 && (reader.revents & POLLERR) != 0)) return;
+  throw Error(Exit::io_error, std::string("stdout: cannot be written (") + std::strerror(why) + ")");
+}
+
 /// Its first line: LibTorch's errors go on with where they came from.
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
@@ -106,9 +118,11 @@ int main(int argc, char** argv) {
   using melflow::Exit;
   melflow::tools::keep_memory();
   std::signal(SIGPIPE, SIG_IGN);  // a reader that leaves early is an error of write(), handled where it is written
+  std::signal(SIGXFSZ, SIG_IGN);  // and so is a file that may not grow
   try {
     const int result = melflow::tools::run(argc, argv);
     std::cout.flush();
+    melflow::tools::flush_stdout();
     return result;
   } catch (const melflow::Error& e) {
     std::cerr << "melflow: " << e.what() << "\n";

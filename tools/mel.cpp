@@ -35,13 +35,13 @@ int run_mel(CLI::App& app, std::vector<std::string> arguments) {
   app.add_option("--as", format, "npy, safetensors or png, for -d")
       ->check(CLI::IsMember({"npy", "safetensors", "png"}));
   app.add_option("--assume-rate", assume_rate, "relabel the samples instead of resampling, Hz")
-      ->check(CLI::PositiveNumber);
-  app.add_option("--rate", raw.rate, "of raw PCM on stdin, Hz");
+      ->check(CLI::Range(1, 10'000'000));
+  app.add_option("--rate", raw.rate, "of raw PCM on stdin, Hz")->check(CLI::Range(100, 10'000'000));
   app.add_option("--format", raw.format, "of raw PCM on stdin: pcm16, pcm24, float32");
   app.add_flag("--force", out.force, "replace outputs that exist");
   app.add_flag("--json", as_json, "one JSON object an item on stdout");
   parse(app, std::move(arguments));
-  out.check(inputs.size());
+  out.check(inputs);
 
   const bool from_voice = recipe.find(".safetensors") != std::string::npos;
   auto options = from_voice ? engine::VoiceFile(recipe).voice().mel : audio::mel_recipe(recipe);

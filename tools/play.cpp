@@ -260,10 +260,11 @@ int run_play(CLI::App& app, std::vector<std::string> arguments) {
                  "sound device, by its name or a part of it (melflow devices lists them); clock:FILE plays into a file "
                  "in real time");
   app.add_option("--prebuffer", a.prebuffer, "seconds of sound that must wait before the first is heard")
-      ->check(CLI::Range(0.0, 60.0));
+      ->check(within(0.0, 60.0));
   app.add_flag("--stream", a.stream.stream, "frames on stdin are spoken as they arrive");
   app.add_option("--live-in", a.stream.live_in, "speak what a recording device hears; - is raw PCM on stdin");
-  app.add_option("--rate", a.raw.rate, "raw PCM on stdin instead of a mel: its rate, Hz");
+  app.add_option("--rate", a.raw.rate, "raw PCM on stdin instead of a mel: its rate, Hz")
+      ->check(CLI::Range(100, 10'000'000));
   app.add_option("--format", a.raw.format, "raw PCM on stdin: pcm16, pcm24, float32");
   app.add_flag("--json", a.json, "one JSON object an item on stdout");
   parse(app, std::move(arguments));

@@ -180,14 +180,15 @@ void add_options(CLI::App& app, std::vector<std::string>& inputs, SynthArguments
          "--start", a.start,
          "seconds at which to begin: the same samples as in the whole. WaveGlow computes only as much of what is "
          "before as it sees; a BlockFlow all of it")
-      ->check(CLI::Range(0.0, 1e6));
+      ->check(within(0.0, 1e6));
   app.add_flag("--stream", a.stream.stream, "frames on stdin (raw float32 or .npy) are spoken as they arrive");
   app.add_flag("--verify-stream", a.verify,
                "write nothing; speak the mel at once and cut at random, print the digests of the PCM and whether they "
                "are equal (exit code 70 where not)");
   app.add_option("--chunkings", a.chunkings, "for --verify-stream: how many")->check(CLI::Range(1, 1000000));
   app.add_option("--live-in", a.stream.live_in, "speak what a recording device hears; - is raw PCM on stdin");
-  app.add_option("--rate", a.raw_input.rate, "raw PCM on stdin instead of a mel: its rate, Hz");
+  app.add_option("--rate", a.raw_input.rate, "raw PCM on stdin instead of a mel: its rate, Hz")
+      ->check(CLI::Range(100, 10'000'000));
   app.add_option("--format", a.raw_input.format, "raw PCM on stdin: pcm16, pcm24, float32");
   app.add_flag("--force", a.out.force, "replace outputs that exist");
   app.add_flag("--json", a.json, "one JSON object an item on stdout");
@@ -204,9 +205,10 @@ void check(const std::vector<std::string>& inputs, SynthArguments& a) {
     }
   } else {
     default_to_stdout(inputs, a, a.out);
-    a.out.check(inputs.size());
+    a.out.check(inputs);
   }
   if ((!a.z.empty() || !a.dump_z.empty()) && inputs.size() > 1) refuse("--z and --dump-z go with one input");
+  if (!a.dump_z.empty() && a.dump_z == a.out.file) refuse("--dump-z and -o name one file; give the noise its own");
   if (arriving && (!a.dump_z.empty() || a.start > 0)) {
     refuse("--dump-z and --start need the whole mel; they do not go with --stream and --live-in");
   }

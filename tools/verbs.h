@@ -1,9 +1,12 @@
 #pragma once
 
+#include <charconv>
+#include <cstdint>
 #include <string>
 #include <vector>
 
 #include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
 
 namespace melflow::tools {
 
@@ -30,6 +33,29 @@ int run_synth(CLI::App& app, std::vector<std::string> arguments);
 int run_train(CLI::App& app, std::vector<std::string> arguments);
 int run_version(CLI::App& app, std::vector<std::string> arguments);
 int run_voices(CLI::App& app, std::vector<std::string> arguments);
+
+/// A number from `least` to `most`; NaN, which CLI::Range lets through, is none.
+inline CLI::Validator within(double least, double most) {
+  const auto text = [](double x) { return nlohmann::json(x).dump(); };
+  const auto wanted = "a number from " + text(least) + " to " + text(most);
+  return {[=](const std::string& given) {
+            double value = 0;
+            const bool number = CLI::detail::lexical_cast(given, value);
+            return number && value >= least && value <= most ? std::string() : "'" + given + "' is not " + wanted;
+          },
+          ""};
+}
+
+/// A seed: CLI11 itself takes -1 and what is too large for the largest one.
+inline CLI::Validator seeds() {
+  return {[](const std::string& given) {
+            uint64_t value = 0;
+            const auto [end, status] = std::from_chars(given.data(), given.data() + given.size(), value);
+            const bool whole = status == std::errc() && end == given.data() + given.size();
+            return whole ? std::string() : "'" + given + "' is not a whole number from 0 to 18446744073709551615";
+          },
+          ""};
+}
 
 /// CLI11 takes its arguments last first.
 inline void parse(CLI::App& app, std::vector<std::string> arguments) {

@@ -11,8 +11,8 @@ namespace melflow::tools {
 void VoiceOptions::add_to(CLI::App& app) {
   app.add_option("--voice", voice, "a voice's file, or the name of a shipped one");
   app.add_option("--sigma", sigma, "standard deviation of the noise; default: the voice's own")
-      ->check(CLI::Range(0.0, 10.0));
-  app.add_option("--seed", seed, "of the noise");
+      ->check(within(0.0, 10.0));
+  app.add_option("--seed", seed, "of the noise")->check(seeds());
   app.add_option("--draws", draws,
                  "of noise for each block, of which a block voice takes the one that fits the mel best; 1: the first, "
                  "whatever it is; default: the voice's own")
@@ -22,7 +22,7 @@ void VoiceOptions::add_to(CLI::App& app) {
          "passes over the sound that bring it nearer to the mel; 0: what the voice says, 70 ms earlier; default: "
          "the voice's own")
       ->check(CLI::Range(0, audio::RefineOptions::kMostPasses));
-  app.add_option("--denoise", denoise, "strength of the denoiser; 0 leaves it out")->check(CLI::Range(0.0, 100.0));
+  app.add_option("--denoise", denoise, "strength of the denoiser; 0 leaves it out")->check(within(0.0, 100.0));
   app.add_option("--device", device, "cpu or cuda");
   app.add_option("--precision", precision,
                  "fp32; bf16 or int8 for WaveGlow: faster, and not exact. Default on a GPU: bf16 for WaveGlow, whose "
@@ -32,7 +32,7 @@ void VoiceOptions::add_to(CLI::App& app) {
          "--latency", latency,
          "milliseconds from a mel frame to its sound, at most: refining waits less or is left out; then a voice "
          "that looks ahead further guesses what follows, and says how far off that was; 0: exact")
-      ->check(CLI::Range(0.0, 60000.0));
+      ->check(within(0.0, 60000.0));
   app.add_option("--threads", threads, "of the CPU; 0: as many as there are")->check(CLI::Range(0, 1024));
 }
 

@@ -142,13 +142,16 @@ void save_checkpoint(const fs::path& run, const TrainState& state, torch::nn::Mo
   files::write_safetensors(folder / ("step-" + std::to_string(state.step) + ".safetensors"), table.views(),
                            {{"train_state", facts.dump()}}, AtomicFile::Existing::replace);
   for (const auto& place : {folder, run, run / "samples"}) clear_leftovers(place);
-  const auto all = checkpoints(run);
+  // One of a later step was damaged, or the run would have gone on from it: it counts for nothing.
+  auto all = checkpoints(run);
+  std::erase_if(all, [&](const Found& found) { return found.step > state.step; });
   for (size_t i = static_cast<size_t>(std::max<int64_t>(keep, 1)); i < all.size(); ++i) fs::remove(all[i].path, error);
 }
 
 std::optional<TrainState> load_checkpoint(const fs::path& run, torch::nn::Module& model, const Tensors& buffers,
                                           const Tensors& average, Adam& adam) {
-  for (const auto& found : checkpoints(run)) {
+  const auto all = checkpoints(run);
+  for (const auto& found : all) {
     std::optional<files::SafetensorsFile> file;
     nlohmann::json facts;
     try {
@@ -159,7 +162,9 @@ std::optional<TrainState> load_checkpoint(const fs::path& run, torch::nn::Module
     }
     return restore(*file, facts, found.path, model, buffers, average, adam);
   }
-  return std::nullopt;
+  if (all.empty()) return std::nullopt;
+  throw Error(Exit::bad_data, (run / "checkpoints").string() + ": none of them can be read, and nothing was changed; " +
+                                  "fetch them again, or begin a new run from the voice with --init");
 }
 
 }  // namespace melflow::engine

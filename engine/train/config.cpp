@@ -6,6 +6,7 @@
 #include "engine/model_options.h"
 #include "engine/noise.h"
 #include "engine/options_json.h"
+#include "engine/voice.h"
 
 namespace melflow::engine {
 namespace {
@@ -103,6 +104,8 @@ json from_nvidia(const json& in, const std::string& name) {
   return out;
 }
 
+constexpr int64_t kMostBatch = 65536;  // crops, all of which are in memory at once
+
 void read_mel(audio::MelOptions& mel, const json& object, const std::string& name) {
   for (const auto& [key, value] : object.items()) {
     try {
@@ -141,6 +144,13 @@ TrainConfig parse_train_config(const json& input, const std::vector<std::string>
   }
   if (config.batch_size == 0 || config.segment_frames == 0) {
     throw Error(Exit::config, name + ": train.batch_size and segment_frames must not be 0");
+  }
+  if (config.batch_size > kMostBatch) {
+    throw Error(Exit::config, name + ": train.batch_size must be " + std::to_string(kMostBatch) +
+                                  " or fewer; train.accumulate makes larger ones");
+  }
+  if (config.sigma > kMostScale || config.level > kMostScale) {
+    throw Error(Exit::config, name + ": train.sigma and level must be 100 or less");
   }
   if (config.data_workers > 256) throw Error(Exit::config, name + ": train.data_workers must be 256 or fewer");
   if (config.shuffle_mb > int64_t{1} << 30) throw Error(Exit::config, name + ": train.shuffle_mb must be 2^30 or less");

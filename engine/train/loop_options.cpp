@@ -25,6 +25,7 @@ void LoopOptions::validate(const std::string& name) const {
                                   ": train.schedule \"plateau\" wants validation_every and plateau_patience above 0"
                                   " and plateau_factor below 1");
   }
+  if (!(epsilon > 0)) throw Error(Exit::config, name + ": train.epsilon must be above 0");
   if (beta1 >= 1 || beta2 >= 1 || ema >= 1) {
     throw Error(Exit::config, name + ": train.beta1, beta2 and ema must be below 1");
   }

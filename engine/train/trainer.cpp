@@ -164,15 +164,14 @@ void Trainer::write_samples(RunLog& log, int64_t step, const Weights& average) {
     const auto true_mel = whole_clip(clip, *corpus_).mel;
     audio::Mel mel{config_.mel.n_mels, static_cast<int>(true_mel.size(2)), tensor_vector(true_mel), config_.mel};
     const auto sound = synthesizer(mel, Noise(static_cast<uint64_t>(config_.seed)));
+    // The steps that follow are not finite either, and end the training with a word.
+    if (!std::ranges::all_of(sound.samples, [](float s) { return std::isfinite(s); })) continue;
     const auto name = "step-" + std::to_string(step) + "-" + stem_of(clip.name);
     audio::write_audio(run_ / "samples" / (name + ".wav"), sound, audio::Encoding::pcm16,
                        AtomicFile::Existing::replace);
     log.audio(step, "held_out/" + std::to_string(i), sound);
     const auto hum = audio::hum_db(sound.samples, static_cast<int>(std::max<int64_t>(model_->group_size(), 2)));
     log.scalars(step, {{"hum_db/" + std::to_string(i), hum}});
-    const bool finite =
-        std::all_of(sound.samples.begin(), sound.samples.end(), [](float s) { return std::isfinite(s); });
-    if (!finite) continue;
     const auto picture = files::spectrogram_pair(mel, extractor(sound));
     files::write_png(run_ / "samples" / (name + ".png"), picture, AtomicFile::Existing::replace);
     log.image(step, "held_out/" + std::to_string(i), picture);

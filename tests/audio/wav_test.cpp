@@ -195,12 +195,30 @@ TEST(Wav, NamesTheFirstSampleThatIsNoNumber) {
   }
 }
 
-TEST(Wav, TakesFromATruncatedFileWhatIsThere) {
+TEST(Wav, SaysOfAFileThatIsCutShortHowMuchIsThere) {
   const TempDir dir;
   auto bytes = wav_bytes(22050, 1, std::vector<int16_t>(1000, 100));
   bytes.resize(44 + 2 * 300);
   write_bytes(dir / "short.wav", bytes);
-  EXPECT_EQ(read_audio(dir / "short.wav").samples.size(), 300u);
+  const auto cut = refusal(dir / "short.wav");
+  EXPECT_EQ(cut.code, Exit::bad_data);
+  EXPECT_NE(cut.message.find("300 of 1000 samples"), std::string::npos) << cut.message;
+  // Who writes into a pipe knows no length, and puts the largest.
+  for (size_t i = 40; i < 44; ++i) bytes[i] = static_cast<char>(0xff);
+  write_bytes(dir / "endless.wav", bytes);
+  EXPECT_EQ(read_audio(dir / "endless.wav").samples.size(), 300u);
+
+  Waveform noise{{}, 22050};
+  for (uint32_t i = 0, x = 1; i < 20000; ++i, x = x * 1664525 + 1013904223) {
+    noise.samples.push_back(static_cast<float>(x >> 16) / 65536.0f - 0.5f);
+  }
+  write_audio(dir / "whole.flac", noise, Encoding::pcm16, AtomicFile::Existing::refuse);
+  auto flac = melflow::testing::read_bytes(dir / "whole.flac");
+  flac.resize(flac.size() / 2);
+  write_bytes(dir / "cut.flac", flac);
+  EXPECT_EQ(refusal(dir / "whole.flac").code, Exit::ok);
+  EXPECT_EQ(refusal(dir / "cut.flac").code, Exit::bad_data);
+  EXPECT_NE(refusal(dir / "cut.flac").message.find("of 20000 samples"), std::string::npos);
 }
 
 /// Every way to cut the golden clip's head short, and every byte of its header set to something else.

@@ -225,6 +225,31 @@ TEST(Checkpoint, OneByteThatChangedIsFoundAndTheOneBeforeTaken) {
   EXPECT_EQ(SmallRun::in(folder.path()), 1);
 }
 
+TEST(Checkpoint, WhereNoneIsWholeTheRunIsNotBegunAnew) {
+  const TempDir folder;
+  SmallRun training;
+  training.save(folder.path(), 5, 1);
+  std::filesystem::resize_file(folder / "checkpoints/step-5.safetensors", 100);
+  try {
+    SmallRun::in(folder.path());
+    FAIL() << "it was";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), Exit::bad_data);
+    EXPECT_NE(std::string(e.what()).find((folder / "checkpoints").string()), std::string::npos) << e.what();
+  }
+}
+
+TEST(Checkpoint, OneThatIsDamagedDoesNotCountAmongThoseKept) {
+  const TempDir folder;
+  SmallRun training;
+  training.save(folder.path(), 2, 2);
+  training.save(folder.path(), 9, 2);
+  std::filesystem::resize_file(folder / "checkpoints/step-9.safetensors", 100);
+  ASSERT_EQ(SmallRun::in(folder.path()), 2);
+  training.save(folder.path(), 3, 1);  // the run that goes on from 2
+  EXPECT_EQ(SmallRun::in(folder.path()), 3);
+}
+
 TEST(Checkpoint, TheNewestKAreKept) {
   const TempDir folder;
   SmallRun training;

@@ -146,6 +146,53 @@ TEST_F(Cli, AReaderThatLeavesEarlyIsNoError) {
   EXPECT_EQ(std::stoi(text_of(path("n"))), 100);
 }
 
+TEST_F(Cli, OutputThatIsLostIsAnError) {
+  for (const std::string& words :
+       std::vector<std::string>{"voices", "voices --json", "version", "--help", "inspect " + short_mel()}) {
+    const auto status =
+        std::system((std::string(MELFLOW_PROGRAM) + " " + words + " >/dev/full 2>" + path("err")).c_str());
+    EXPECT_EQ(WEXITSTATUS(status), 74) << words;
+    EXPECT_NE(text_of(path("err")).find("stdout"), std::string::npos) << words;
+  }
+  const auto full = std::string("ulimit -f 8; ") + MELFLOW_PROGRAM + " synth " + short_mel() + " -o " + path("o.wav");
+  EXPECT_EQ(WEXITSTATUS(std::system(("bash -c '" + full + "' 2>" + path("err")).c_str())), 74) << text_of(path("err"));
+  EXPECT_FALSE(std::filesystem::exists(path("o.wav")));
+  EXPECT_EQ(WEXITSTATUS(std::system((std::string(MELFLOW_PROGRAM) + " voices --json | head -c 1 >/dev/null").c_str())),
+            0);
+}
+
+TEST_F(Cli, NoInputIsLostToAnOutputAndNoOutputToAnother) {
+  const auto mel = short_mel();
+  std::filesystem::create_directory(path("other"));
+  std::filesystem::copy_file(mel, path("other/short.npy"));
+  EXPECT_EQ(run({"synth", mel, path("other/short.npy"), "-d", path("out"), "--force"}).code, 64);
+  EXPECT_FALSE(std::filesystem::exists(path("out")));
+  std::filesystem::copy_file(clip_, path("same.wav"));
+  std::filesystem::create_symlink(path("same.wav"), path("link.wav"));
+  EXPECT_EQ(run({"synth", path("same.wav"), "-o", path("link.wav"), "--force"}).code, 64);
+  EXPECT_EQ(text_of(path("same.wav")), text_of(clip_));
+  EXPECT_EQ(run({"synth", mel, "-o", path("z.npy"), "--dump-z", path("z.npy")}).code, 64);
+  EXPECT_FALSE(std::filesystem::exists(path("z.npy")));
+}
+
+TEST_F(Cli, NumbersThatAreNoneAndOutOfReachAreRefused) {
+  const auto mel = short_mel(), out = path("o.wav");
+  const std::pair<const char*, const char*> wrong[] = {{"--sigma", "nan"},   {"--sigma", "-1"},   {"--denoise", "nan"},
+                                                       {"--latency", "inf"}, {"--start", "nan"},  {"--seed", "-1"},
+                                                       {"--seed", "1e3"},    {"--threads", "nan"}};
+  for (const auto& [option, value] : wrong) {
+    const auto result = run({"synth", mel, "-o", out, option, value});
+    EXPECT_EQ(result.code, 64) << option << " " << value;
+    EXPECT_LT(result.err.size(), 300u) << result.err;
+  }
+  EXPECT_EQ(run({"synth", mel, "-o", out, "--seed", "18446744073709551615"}).code, 0);
+  const auto set = [&](const char* value) {
+    return run({"train", "--data", clip_, "--out", path("run"), "--set", value}).code;
+  };
+  for (const char* value : {"epsilon=0", "sigma=101", "batch_size=99999999999"}) EXPECT_EQ(set(value), 78) << value;
+  EXPECT_FALSE(std::filesystem::exists(path("run")));
+}
+
 TEST_F(Cli, OneBadInputDoesNotStopTheRest) {
   put("bad.npy", "no");
   const auto result = run({"synth", path("bad.npy"), short_mel(), "-d", path("out"), "--json"});
