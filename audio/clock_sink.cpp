@@ -35,7 +35,7 @@ int open_for_writing(const std::string& path) {
 
 class ClockSink : public Sink {
  public:
-  ClockSink(const std::string& path, int rate) : file_(open_for_writing(path)), rate_(rate) {}
+  ClockSink(const std::string& path, int rate) : path_(path), file_(open_for_writing(path)), rate_(rate) {}
   ~ClockSink() override {
     abort();
     ::close(file_);
@@ -48,6 +48,12 @@ class ClockSink : public Sink {
     thread_ = std::thread([this, &core] { run(core); });
   }
   bool alive() const override { return alive_.load(std::memory_order_acquire); }
+  // A reader that leaves a pipe is a device that goes; a file that cannot be written is another matter.
+  std::string problem() const override {
+    const int error = error_.load(std::memory_order_acquire);
+    if (error == 0 || error == EPIPE) return {};
+    return path_ + ": cannot be written: " + std::strerror(error) + "; make room or write elsewhere";
+  }
   double latency_seconds() const override { return static_cast<double>(kPeriod) / rate_; }
   uint64_t late_calls() const override { return late_calls_.load(std::memory_order_relaxed); }
   // A period is heard when it is written.
@@ -85,19 +91,24 @@ class ClockSink : public Sink {
     return !stopped_.wait_until(lock, time, [this] { return stop_; });
   }
 
-  bool write(const std::vector<float>& period) const {
+  bool write(const std::vector<float>& period) {
     const auto* bytes = reinterpret_cast<const char*>(period.data());
     for (size_t done = 0; done < period.size() * sizeof(float);) {
       const ssize_t n = ::write(file_, bytes + done, period.size() * sizeof(float) - done);
       if (n < 0 && errno == EINTR) continue;
-      if (n <= 0) return false;
+      if (n <= 0) {
+        error_.store(errno, std::memory_order_release);
+        return false;
+      }
       done += static_cast<size_t>(n);
     }
     return true;
   }
 
+  std::string path_;
   int file_;
   int rate_;
+  std::atomic<int> error_{0};
   std::thread thread_;
   std::mutex mutex_;
   std::condition_variable stopped_;

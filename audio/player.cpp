@@ -66,6 +66,7 @@ struct Player::Impl {
       last_progress = now;
     }
     if ((!sink->alive() || now - last_progress > kPatience) && !core.done()) {
+      if (auto problem = sink->problem(); !problem.empty()) throw Error(Exit::io_error, problem);
       throw Error(Exit::unavailable, "the sound device stopped taking sound; was it unplugged?");
     }
   }
@@ -120,6 +121,7 @@ void Player::finish() {
   end();
   while (!done()) impl_->wait();
   impl_->sink->drain();
+  if (auto problem = impl_->sink->problem(); !problem.empty()) throw Error(Exit::io_error, problem);
 }
 
 void Player::stop() { impl_->sink->abort(); }

@@ -19,6 +19,8 @@ class Sink {
   virtual void start(PlaybackCore& core) = 0;
   /// False once the device has gone, or stopped by itself.
   virtual bool alive() const = 0;
+  /// Why it stopped by itself, as a line for the user, where that is known.
+  virtual std::string problem() const { return {}; }
   /// From fill() to being heard, seconds, as the device says.
   virtual double latency_seconds() const = 0;
   /// Times that the device found nothing in its own buffer, because this machine called fill() too late.

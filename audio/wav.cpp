@@ -10,7 +10,6 @@
 #include <cctype>
 #include <cerrno>
 #include <cmath>
-#include <cstdio>
 #include <cstring>
 #include <new>
 #include <utility>
@@ -27,9 +26,15 @@ struct CloseSndfile {
 };
 using Sndfile = std::unique_ptr<SNDFILE, CloseSndfile>;
 
+/// Bytes of a WAV's sound: how many are there, and how many more its header promises.
+struct WavData {
+  uint64_t held = 0, missing = 0;
+};
+
 struct OpenAudio {
   Sndfile file;
   SF_INFO info{};
+  WavData data;
 };
 
 [[noreturn]] void fail_bad(const std::string& name, const std::string& what) {
@@ -73,6 +78,35 @@ struct BytesFile {
   static sf_count_t write(const void*, sf_count_t, void*) { return 0; }
 };
 
+/// libsndfile believes the length of the file, not that of the header. `read(at, bytes)` fills in what lies there, or
+/// answers false. No RIFF file, nothing that a writer into a pipe put there for a length, or a header that counts
+/// itself: nothing is missing.
+template <typename Read>
+WavData wav_data(uint64_t size, Read&& read) {
+  constexpr uint32_t kEndless = 0x7F000000;
+  constexpr int kMostChunks = 1024;
+  std::array<char, 12> head{};
+  if (!read(0, std::span<char>(head)) || std::memcmp(head.data(), "RIFF", 4) != 0 ||
+      std::memcmp(head.data() + 8, "WAVE", 4) != 0) {
+    return {};
+  }
+  uint64_t at = 12;
+  for (int i = 0; i < kMostChunks; ++i) {
+    std::array<char, 8> chunk{};
+    if (!read(at, std::span<char>(chunk))) return {};
+    at += chunk.size();
+    uint32_t length = 0;
+    for (int byte = 3; byte >= 0; --byte) length = length << 8 | static_cast<unsigned char>(chunk[4 + byte]);
+    if (std::memcmp(chunk.data(), "data", 4) == 0) {
+      const uint64_t held = size - at;
+      const bool whole = length >= kEndless || held == 0 || length <= held + at;
+      return whole ? WavData{} : WavData{held, length - held};
+    }
+    at += uint64_t{length} + length % 2;
+  }
+  return {};
+}
+
 /// Throws for what cannot be a recording.
 OpenAudio checked(OpenAudio audio, const std::string& path) {
   constexpr int kMostChannels = 1024, kHighestRate = 10'000'000;
@@ -92,8 +126,16 @@ OpenAudio checked(OpenAudio audio, const std::string& path) {
 
 OpenAudio open_audio(const std::filesystem::path& path) {
   OpenAudio audio;
+  const int descriptor = open_ordinary_file(path);
+  struct stat status {};
+  if (::fstat(descriptor, &status) == 0) {
+    audio.data = wav_data(static_cast<uint64_t>(status.st_size), [descriptor](uint64_t at, std::span<char> bytes) {
+      return ::pread(descriptor, bytes.data(), bytes.size(), static_cast<off_t>(at)) ==
+             static_cast<ssize_t>(bytes.size());
+    });
+  }
   // libsndfile closes the descriptor, also where it fails.
-  audio.file.reset(sf_open_fd(open_ordinary_file(path), SFM_READ, &audio.info, SF_TRUE));
+  audio.file.reset(sf_open_fd(descriptor, SFM_READ, &audio.info, SF_TRUE));
   return checked(std::move(audio), path.string());
 }
 
@@ -102,6 +144,11 @@ OpenAudio open_audio(BytesFile& memory, const std::string& name) {
   if (memory.bytes.empty()) fail_bad(name, "is empty (0 bytes); give an audio file");
   SF_VIRTUAL_IO io{&BytesFile::length, &BytesFile::seek, &BytesFile::read, &BytesFile::write, &BytesFile::tell};
   OpenAudio audio;
+  audio.data = wav_data(memory.bytes.size(), [&](uint64_t at, std::span<char> bytes) {
+    if (at > memory.bytes.size() || memory.bytes.size() - at < bytes.size()) return false;
+    std::memcpy(bytes.data(), memory.bytes.data() + at, bytes.size());
+    return true;
+  });
   audio.file.reset(sf_open_virtual(&io, SFM_READ, &audio.info, &memory));
   return checked(std::move(audio), name);
 }
@@ -121,25 +168,16 @@ std::string format_name(SNDFILE* file, int format) {
   fail_bad(path, "is longer than " + std::to_string(most) + " samples; cut it into pieces");
 }
 
-/// All frames, channels averaged. Grows with what the file delivers, whatever its header says.
-/// What a file promises and does not hold, in frames. libsndfile believes the length of the file, not that of the
-/// header, and says so in its log alone: "data : 108040 (should be 19956)". Nothing is promised by the lengths that
-/// writers into a pipe put there, nor exactly by MP3 and Ogg.
+/// What a file promises and does not hold, in frames.
 int64_t missing_frames(const OpenAudio& audio, int64_t read) {
   const int kind = audio.info.format & SF_FORMAT_TYPEMASK;
   if (kind == SF_FORMAT_FLAC) return audio.info.frames == SF_COUNT_MAX ? 0 : audio.info.frames - read;
-  if (kind != SF_FORMAT_WAV && kind != SF_FORMAT_WAVEX) return 0;
-  constexpr int64_t kEndless = 0x7F000000;
-  char log[4096] = {};
-  sf_command(audio.file.get(), SFC_GET_LOG_INFO, log, sizeof log - 1);
-  long long promised = 0, held = 0;
-  const char* line = std::strstr(log, "\ndata : ");
-  if (line == nullptr || std::sscanf(line, "\ndata : %lld (should be %lld", &promised, &held) != 2) return 0;
-  if (promised >= kEndless || held <= 0 || promised <= held) return 0;
-  return static_cast<int64_t>(static_cast<double>(read) * static_cast<double>(promised - held) /
-                              static_cast<double>(held));
+  if (audio.data.missing == 0) return 0;
+  return static_cast<int64_t>(static_cast<double>(read) * static_cast<double>(audio.data.missing) /
+                              static_cast<double>(audio.data.held));
 }
 
+/// All frames, channels averaged. Grows with what the file delivers, whatever its header says.
 std::vector<float> read_mono(const std::string& path, OpenAudio& audio, int64_t most) {
   constexpr int64_t kBlockSamples = 1 << 16;
   const auto channels = static_cast<size_t>(audio.info.channels);

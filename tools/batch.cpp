@@ -49,10 +49,6 @@ void Destination::check(const std::vector<std::string>& inputs) const {
     throw Error(Exit::usage,
                 "-o names one file, but there are " + std::to_string(inputs.size()) + " inputs; give -d DIR");
   }
-  std::error_code not_there;
-  if (!inputs.empty() && std::filesystem::equivalent(file, inputs.front(), not_there) && !not_there) {
-    throw Error(Exit::usage, file + ": is the input too, which would be lost; name another output");
-  }
   std::map<std::filesystem::path, std::string> seen;
   for (const auto& input : inputs) {
     const auto [first, is_new] = seen.emplace(stem_of(input), input);
@@ -63,11 +59,15 @@ void Destination::check(const std::vector<std::string>& inputs) const {
 }
 
 std::filesystem::path Destination::path_for(const std::string& input, const std::string& extension) const {
-  if (!file.empty()) return file;
   std::error_code error;
+  const auto require_other = [&](const std::filesystem::path& path) {
+    if (!std::filesystem::equivalent(path, input, error) || error) return path;
+    throw Error(Exit::usage, path.string() + ": is the input too, which would be lost; name another output");
+  };
+  if (!file.empty()) return require_other(file);
   std::filesystem::create_directories(folder, error);
   if (error) throw Error(Exit::cannot_create, folder + ": cannot be made (" + error.message() + ")");
-  return std::filesystem::path(folder) / (stem_of(input).string() + extension);
+  return require_other(std::filesystem::path(folder) / (stem_of(input).string() + extension));
 }
 
 AtomicFile::Existing Destination::existing() const {

@@ -62,12 +62,12 @@ Views with_bytes(const Views& tensors, files::Arrays& made) {
 }
 
 engine::Voice write_own(const Arguments& a, int64_t& numbers) {
+  const engine::VoiceFile file(a.input);
   if (!a.to_nvidia() && !a.half && !a.int8) {
     throw Error(Exit::usage, a.input +
                                  ": is a melflow voice already; --half makes it smaller, --int8 faster, and "
                                  "--to nvidia-state-dict is the other way");
   }
-  const engine::VoiceFile file(a.input);
   if (!a.to_nvidia()) {
     auto voice = file.voice();
     if (!a.name.empty()) voice.card["name"] = a.name;

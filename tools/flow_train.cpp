@@ -82,7 +82,7 @@ int run_flow_train(CLI::App& app, std::vector<std::string> arguments) {
   const char* how = stop_requested() ? "stopped" : trainer.out_of_patience() ? "no better for long, stopped" : "done";
   std::fprintf(stderr, "%s at step %ld, %ld steps left out, %s", how, static_cast<long>(state.step),
                static_cast<long>(state.skipped_steps), clock_text(state.seconds).c_str());
-  if (std::isfinite(state.best)) std::fprintf(stderr, ", best validation %.4f %s", state.best, unit.c_str());
+  if (std::isfinite(state.best)) std::fprintf(stderr, ", best validation loss %.4f %s", state.best, unit.c_str());
   std::fprintf(stderr, "; flow in %s/flow.safetensors\n", a.out.c_str());
   return signal_exit_code();
 }

@@ -1,5 +1,6 @@
 // melflow, and melflow-torch (with_torch.h): one table of verbs, a file a verb. README lists the verbs and exit codes.
 
+#include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
 
@@ -104,8 +105,16 @@ void flush_stdout() {
   const bool written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
   const int why = errno;
   pollfd reader{STDOUT_FILENO, POLLOUT, 0};
-  if (written || (::poll(&reader, 1, 0) > 0 && (reader.revents & POLLERR) != 0)) return;
+  if (written || why == EPIPE || (::poll(&reader, 1, 0) > 0 && (reader.revents & (POLLERR | POLLHUP)) != 0)) return;
   throw Error(Exit::io_error, std::string("stdout: cannot be written (") + std::strerror(why) + ")");
+}
+
+/// A stream that was closed from the start leaves its descriptor to the first file that is opened, which then gets what
+/// is printed. So each is opened, for what nobody does with it.
+void keep_streams_apart() {
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(stream, F_GETFD) < 0) ::open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+  }
 }
 
 /// Its first line: LibTorch's errors go on with where they came from.
@@ -116,6 +125,7 @@ std::string first_line(const std::string& text) { return text.substr(0, text.fin
 
 int main(int argc, char** argv) {
   using melflow::Exit;
+  melflow::tools::keep_streams_apart();
   melflow::tools::keep_memory();
   std::signal(SIGPIPE, SIG_IGN);  // a reader that leaves early is an error of write(), handled where it is written
   std::signal(SIGXFSZ, SIG_IGN);  // and so is a file that may not grow

@@ -270,6 +270,14 @@ int run_play(CLI::App& app, std::vector<std::string> arguments) {
   parse(app, std::move(arguments));
   if (inputs.empty() && a.stream.live_in.empty())
     throw Error(Exit::usage, "nothing to play; name a mel or a recording");
+  const std::filesystem::path heard = a.device_out.substr(a.device_out.find(':') + 1);
+  std::error_code not_there;
+  const bool file = audio::is_clock_name(a.device_out) &&
+                    (!std::filesystem::exists(heard, not_there) || std::filesystem::is_regular_file(heard, not_there));
+  if (file && inputs.size() > 1) {
+    throw Error(Exit::usage, a.device_out + ": holds what is heard of one input, " + std::to_string(inputs.size()) +
+                                 " were named; play them one by one");
+  }
   catch_signals();
   // The device first: who has none should not wait for a voice.
   if (!audio::is_clock_name(a.device_out) && audio::list_devices().empty()) {

@@ -35,7 +35,9 @@ ScoreArguments score_arguments(CLI::App& app, std::vector<std::string> arguments
   ScoreArguments a;
   app.add_option("inputs", a.inputs, "recordings, any format, any rate")->required();
   app.add_option("--voice", a.voice, "a voice's file, or the name of a shipped one");
-  app.add_option("--mel", a.mel, "take the mel from this .npy or .safetensors file; one recording only");
+  app.add_option(
+      "--mel", a.mel,
+      "take the mel from this .npy or .safetensors file, and the recording as loud as it is; one recording only");
   app.add_option("--dump-z", a.dump_z, "write the noise that the recording maps to, .npy [group, groups]");
   app.add_option("--plot", a.plot, "draw the recording's mel and, below it, nats per sample of each frame, .png");
   app.add_flag("--json", a.as_json, "one object per recording, with nats per sample of every frame");

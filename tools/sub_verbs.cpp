@@ -22,6 +22,10 @@ int run_sub_verbs(const SubVerbs& family, std::vector<std::string> arguments) {
     } catch (const CLI::CallForHelp&) {
       std::cout << app.help();
       return 0;
+    } catch (const CLI::ParseError& e) {
+      std::cerr << program << " " << name << ": " << e.what() << "; " << program << " " << name
+                << " --help lists the options\n";
+      return static_cast<int>(Exit::usage);
     }
   }
   const bool help = name == "--help" || name == "-h";

@@ -208,7 +208,9 @@ void check(const std::vector<std::string>& inputs, SynthArguments& a) {
     a.out.check(inputs);
   }
   if ((!a.z.empty() || !a.dump_z.empty()) && inputs.size() > 1) refuse("--z and --dump-z go with one input");
-  if (!a.dump_z.empty() && a.dump_z == a.out.file) refuse("--dump-z and -o name one file; give the noise its own");
+  if (!a.dump_z.empty() &&
+      std::filesystem::path(a.dump_z).lexically_normal() == std::filesystem::path(a.out.file).lexically_normal())
+    refuse("--dump-z and -o name one file; give the noise its own");
   if (arriving && (!a.dump_z.empty() || a.start > 0)) {
     refuse("--dump-z and --start need the whole mel; they do not go with --stream and --live-in");
   }

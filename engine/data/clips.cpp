@@ -98,13 +98,17 @@ std::vector<std::string> read_headers(Clips& clips, const audio::MelOptions& rec
 struct Walk {
   std::vector<fs::path> files;  ///< sorted
   std::unordered_set<std::string> mels;
+  std::vector<std::string> refused;  ///< folders that cannot be read, one line each
 };
 
 Walk walk(const fs::path& folder, bool with_shards) {
   std::error_code error;
   Walk found;
-  for (fs::recursive_directory_iterator it(folder, fs::directory_options::skip_permission_denied, error), end;
-       !error && it != end; it.increment(error)) {
+  for (fs::recursive_directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+    if (std::error_code unknown; it->is_directory(unknown) && ::access(it->path().c_str(), R_OK | X_OK) != 0) {
+      found.refused.push_back(it->path().string() + ": cannot be read (" + std::strerror(errno) + ")");
+      it.disable_recursion_pending();
+    }
     const auto& name = it->path().native();
     const bool wanted = files::has_audio_ending(name) || (with_shards && name.ends_with(".tar"));
     const bool mel = with_shards && name.ends_with(".npy");
@@ -118,7 +122,8 @@ Walk walk(const fs::path& folder, bool with_shards) {
   if (error) throw Error(Exit::no_input, folder.string() + ": cannot be read (" + error.message() + ")");
   if (found.files.empty()) {
     throw Error(Exit::no_input, folder.string() + ": holds no audio files" + (with_shards ? " and no .tar" : "") +
-                                    "; name a folder of recordings");
+                                    "; name a folder of recordings" +
+                                    (found.refused.empty() ? "" : "; " + found.refused.front()));
   }
   std::sort(found.files.begin(), found.files.end());
   return found;
@@ -187,7 +192,11 @@ std::string Clips::name(const ClipPlace& place) const {
   return shards[static_cast<size_t>(place.shard)] + ": " + files::shown_name(place.path);
 }
 
-std::vector<fs::path> audio_files(const fs::path& folder) { return walk(folder, false).files; }
+std::vector<fs::path> audio_files(const fs::path& folder) {
+  auto found = walk(folder, false);
+  if (!found.refused.empty()) throw Error(Exit::no_input, found.refused.front());
+  return std::move(found.files);
+}
 
 int64_t usable_samples(const fs::path& path, const audio::MelOptions& recipe) {
   const auto info = audio::audio_info(path);
@@ -205,6 +214,7 @@ Clips list_clips(const std::vector<fs::path>& paths, int workers) {
       continue;
     }
     const auto found = walk(path, true);
+    clips.refused.insert(clips.refused.end(), found.refused.begin(), found.refused.end());
     for (const auto& file : found.files) {
       const bool mel = !found.mels.empty() && found.mels.contains(std::string(files::sample_key(file.native())));
       clips.places.push_back({.path = file.string(), .mel_beside = mel});

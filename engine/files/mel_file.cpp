@@ -241,7 +241,10 @@ void write_mel(const std::filesystem::path& path, const audio::Mel& mel, AtomicF
   }
   if (path.extension() == ".npy") return write_npy(path, shape, mel.values, existing);
   if (path.extension() != ".safetensors") {
-    throw Error(Exit::usage, path.string() + ": a mel is written as .npy or .safetensors; choose one of the two names");
+    throw Error(
+        Exit::usage,
+        path.string() +
+            ": a mel is written as .npy or .safetensors; choose such a name (melflow mel draws it as .png, too)");
   }
   std::map<std::string, std::string> metadata;
   if (mel.recipe) metadata[kRecipeKey] = recipe_as_json(*mel.recipe);

@@ -40,6 +40,9 @@ std::vector<Found> checkpoints(const fs::path& run) {
     if (digits.empty() || digits.size() > 18 || digits.find_first_not_of("0123456789") != std::string::npos) continue;
     found.push_back({std::stoll(digits), entry.path()});
   }
+  if (error && error != std::errc::no_such_file_or_directory) {
+    throw Error(Exit::no_input, (run / "checkpoints").string() + ": cannot be read (" + error.message() + ")");
+  }
   std::sort(found.begin(), found.end(), [](const Found& a, const Found& b) { return a.step > b.step; });
   return found;
 }
@@ -142,15 +145,14 @@ void save_checkpoint(const fs::path& run, const TrainState& state, torch::nn::Mo
   files::write_safetensors(folder / ("step-" + std::to_string(state.step) + ".safetensors"), table.views(),
                            {{"train_state", facts.dump()}}, AtomicFile::Existing::replace);
   for (const auto& place : {folder, run, run / "samples"}) clear_leftovers(place);
-  // One of a later step was damaged, or the run would have gone on from it: it counts for nothing.
-  auto all = checkpoints(run);
-  std::erase_if(all, [&](const Found& found) { return found.step > state.step; });
+  const auto all = checkpoints(run);
   for (size_t i = static_cast<size_t>(std::max<int64_t>(keep, 1)); i < all.size(); ++i) fs::remove(all[i].path, error);
 }
 
 std::optional<TrainState> load_checkpoint(const fs::path& run, torch::nn::Module& model, const Tensors& buffers,
                                           const Tensors& average, Adam& adam) {
   const auto all = checkpoints(run);
+  std::vector<fs::path> damaged;
   for (const auto& found : all) {
     std::optional<files::SafetensorsFile> file;
     nlohmann::json facts;
@@ -158,8 +160,12 @@ std::optional<TrainState> load_checkpoint(const fs::path& run, torch::nn::Module
       facts = train_state(file.emplace(found.path), found.path);
     } catch (const Error& e) {
       std::cerr << e.what() << "; taking the checkpoint before it\n";
+      if (e.code() == Exit::bad_data) damaged.push_back(found.path);
       continue;
     }
+    // From here on they are not among those that are kept.
+    std::error_code error;
+    for (const auto& path : damaged) fs::rename(path, path.string() + ".damaged", error);
     return restore(*file, facts, found.path, model, buffers, average, adam);
   }
   if (all.empty()) return std::nullopt;

@@ -34,9 +34,9 @@ void save_checkpoint(const std::filesystem::path& run, const TrainState& state, 
                      const std::map<std::string, torch::Tensor>& buffers,
                      const std::map<std::string, torch::Tensor>& average, Adam& adam, int64_t keep);
 
-/// Restores the newest checkpoint that is whole (a damaged one is named on stderr and passed over), into the tensors
-/// given; nothing where the run has none. Throws Error{bad_data} where none is whole, or the newest whole one belongs
-/// to another model.
+/// Restores the newest checkpoint that is whole (a damaged one is named on stderr, passed over and renamed .damaged),
+/// into the tensors given; nothing where the run has none. Throws Error{bad_data} where none is whole, or the newest
+/// whole one belongs to another model.
 std::optional<TrainState> load_checkpoint(const std::filesystem::path& run, torch::nn::Module& model,
                                           const std::map<std::string, torch::Tensor>& buffers,
                                           const std::map<std::string, torch::Tensor>& average, Adam& adam);

@@ -45,8 +45,10 @@ std::optional<ProcessPlace> process_place() {
   place.address = variable("MASTER_ADDR");
   if (place.address.empty()) throw Error(Exit::usage, "WORLD_SIZE is set, but MASTER_ADDR is not: say where rank 0 is");
   place.port = static_cast<uint16_t>(number("MASTER_PORT", 1, 65535));
-  // Each launcher's own: a shell of SLURM's, where somebody sets RANK by hand, has SLURM_LOCALID too.
-  const char* local = ours ? "LOCAL_RANK" : "SLURM_LOCALID";
+  // A shell of SLURM's, where somebody sets RANK by hand, has a SLURM_LOCALID that is not that of this rank.
+  const bool tasks =
+      slurm || (variable("RANK") == variable("SLURM_PROCID") && variable("WORLD_SIZE") == variable("SLURM_NTASKS"));
+  const char* local = variable("LOCAL_RANK").empty() && tasks ? "SLURM_LOCALID" : "LOCAL_RANK";
   place.local_rank = variable(local).empty() ? place.rank : number(local, 0, place.size - 1);
   place.store_is_there = variable("TORCHELASTIC_USE_AGENT_STORE") == "True";
   return place;

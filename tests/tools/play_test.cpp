@@ -193,6 +193,15 @@ TEST_F(Playing, AnAlsaDeviceThatFailsIsOneLineToo) {
   EXPECT_EQ(result.err, "melflow: the sound device stopped taking sound; was it unplugged?\n");
 }
 
+TEST_F(Playing, AFileThatCannotBeWrittenIsNamedAndHoldsOneInput) {
+  const auto full = run({"play", short_mel(100), "--device-out", "clock:/dev/full"});
+  EXPECT_EQ(full.code, 74);
+  EXPECT_NE(full.err.find("/dev/full: cannot be written"), std::string::npos) << full.err;
+  const auto two = run({"play", short_mel(), short_mel(), "--device-out", clock()});
+  EXPECT_EQ(two.code, 64) << two.err;
+  EXPECT_FALSE(std::filesystem::exists(path("heard.f32")));
+}
+
 TEST_F(Playing, KeysPauseSeekAndQuit) {
   Terminal terminal;
   const auto child = play_at(terminal);
