@@ -37,7 +37,7 @@ void require_own_gpu(c10d::Store& store, const ProcessPlace& place) {
   store.add("gpu/read", 1);
   for (int i = 0; i < 10'000 && store.add("gpu/read", 0) < place.size; ++i) ::usleep(2000);
   if (other == place.rank) return;
-  throw Error(Exit::usage, "processes " + std::to_string(std::min(other, place.rank)) + " and " +
+  throw Error(Exit::usage, "--device cuda: processes " + std::to_string(std::min(other, place.rank)) + " and " +
                                std::to_string(std::max(other, place.rank)) + " have the same GPU (" + own +
                                "); start one process for each GPU");
 }
