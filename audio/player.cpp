@@ -57,6 +57,10 @@ struct Player::Impl {
     return taken;
   }
 
+  void require_no_problem() const {
+    if (auto problem = sink->problem(); !problem.empty()) throw Error(Exit::io_error, problem);
+  }
+
   void check() {
     if (ending && resampler) flush_converted();
     constexpr auto kPatience = std::chrono::seconds(5);
@@ -66,7 +70,7 @@ struct Player::Impl {
       last_progress = now;
     }
     if ((!sink->alive() || now - last_progress > kPatience) && !core.done()) {
-      if (auto problem = sink->problem(); !problem.empty()) throw Error(Exit::io_error, problem);
+      require_no_problem();
       throw Error(Exit::unavailable, "the sound device stopped taking sound; was it unplugged?");
     }
   }
@@ -121,7 +125,7 @@ void Player::finish() {
   end();
   while (!done()) impl_->wait();
   impl_->sink->drain();
-  if (auto problem = impl_->sink->problem(); !problem.empty()) throw Error(Exit::io_error, problem);
+  impl_->require_no_problem();
 }
 
 void Player::stop() { impl_->sink->abort(); }

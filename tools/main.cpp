@@ -13,6 +13,7 @@
 
 #include "audio/error.h"
 #include "audio/nearest.h"
+#include "tools/sub_verbs.h"
 #include "tools/verbs.h"
 #include "tools/with_torch.h"
 
@@ -62,18 +63,7 @@ int run(int argc, char** argv) {
   for (const auto& verb : kVerbs) {
     names.emplace_back(verb.name);
     if (name != (verb.name) && !(name == "--version" && names.back() == "version")) continue;
-    CLI::App app{verb.summary, "melflow " + names.back()};
-    app.set_help_flag("-h,--help", "show this help");
-    try {
-      return verb.run(app, {argv + 2, argv + argc});
-    } catch (const CLI::CallForHelp&) {
-      std::cout << app.help();
-      return 0;
-    } catch (const CLI::ParseError& e) {
-      std::cerr << "melflow " << verb.name << ": " << e.what() << "; melflow " << verb.name
-                << " --help lists the options\n";
-      return code(Exit::usage);
-    }
+    return run_verb(verb, "melflow", {argv + 2, argv + argc});
   }
   std::cerr << "melflow: no verb '" << name << "'; did you mean '" << nearest(name, names) << "'?\n";
   return code(Exit::usage);

@@ -7,6 +7,21 @@
 
 namespace melflow::tools {
 
+int run_verb(const Verb& verb, const std::string& program, std::vector<std::string> arguments) {
+  const std::string name = program + " " + verb.name;
+  CLI::App app{verb.summary, name};
+  app.set_help_flag("-h,--help", "show this help");
+  try {
+    return verb.run(app, std::move(arguments));
+  } catch (const CLI::CallForHelp&) {
+    std::cout << app.help();
+    return 0;
+  } catch (const CLI::ParseError& e) {
+    std::cerr << name << ": " << e.what() << "; " << name << " --help lists the options\n";
+    return static_cast<int>(Exit::usage);
+  }
+}
+
 int run_sub_verbs(const SubVerbs& family, std::vector<std::string> arguments) {
   const std::string program = std::string("melflow ") + family.name;
   const std::string name = arguments.empty() ? "" : arguments.front();
@@ -14,19 +29,8 @@ int run_sub_verbs(const SubVerbs& family, std::vector<std::string> arguments) {
   for (const auto& verb : family.verbs) {
     names.emplace_back(verb.name);
     if (name != verb.name) continue;
-    CLI::App app{verb.summary, program + " " + name};
-    app.set_help_flag("-h,--help", "show this help");
     arguments.erase(arguments.begin());
-    try {
-      return verb.run(app, std::move(arguments));
-    } catch (const CLI::CallForHelp&) {
-      std::cout << app.help();
-      return 0;
-    } catch (const CLI::ParseError& e) {
-      std::cerr << program << " " << name << ": " << e.what() << "; " << program << " " << name
-                << " --help lists the options\n";
-      return static_cast<int>(Exit::usage);
-    }
+    return run_verb(verb, program, std::move(arguments));
   }
   const bool help = name == "--help" || name == "-h";
   auto& out = help ? std::cout : std::cerr;

@@ -7,21 +7,19 @@
 #include "tests/devices/places.h"
 #include "tests/devices/played_sums.h"
 #include "tests/devices/small_training.h"
-#include "tests/engine/reference.h"
 #include "tests/support/free_port.h"
 
 namespace melflow::engine {
 namespace {
 
 namespace fs = std::filesystem;
-using melflow::testing::difference;
+using melflow::testing::expect_same_weights;
 using melflow::testing::free_port;
 using melflow::testing::kPlaces;
 using melflow::testing::Place;
 using melflow::testing::small_corpus;
 using melflow::testing::small_training;
 using melflow::testing::TempDir;
-using melflow::testing::tensors_of;
 using melflow::testing::train;
 
 constexpr char kFolder[] = "MELFLOW_PROCESSES_TEST";  ///< set where this is one of those that a test has started
@@ -114,10 +112,8 @@ TEST_P(ProcessesElsewhere, LearnWhatOneDoesOnTheCpu) {
   }
   EXPECT_EQ(start(count, folder_ / "many"), std::vector<int>(static_cast<size_t>(count), 0));
   for (const auto& model : models()) {
-    const auto actual = tensors_of(folder_ / "many" / model["system"] / "voice.safetensors"),
-               expected = tensors_of(folder_ / model["system"] / "voice.safetensors");
-    ASSERT_EQ(actual.size(), expected.size());
-    for (const auto& [name, tensor] : expected) EXPECT_LT(difference(actual.at(name), tensor), 2e-5) << name;
+    expect_same_weights(folder_ / "many" / model["system"] / "voice.safetensors",
+                        folder_ / model["system"] / "voice.safetensors");
   }
 }
 

@@ -11,6 +11,8 @@
 #include "audio/wav.h"
 #include "engine/noise.h"
 #include "engine/train/trainer.h"
+#include "tests/devices/places.h"
+#include "tests/engine/reference.h"
 
 namespace melflow::testing {
 
@@ -45,6 +47,13 @@ template <typename SomeTrainer>
 void train(SomeTrainer& trainer, int64_t steps) {
   int64_t left = steps + 1;  // asked before each step, and once more
   trainer.run([&] { return --left == 0; }, [](const engine::Progress&) {});
+}
+
+/// Of two files that trainings wrote.
+inline void expect_same_weights(const std::filesystem::path& actual, const std::filesystem::path& expected) {
+  const auto a = tensors_of(actual), e = tensors_of(expected);
+  ASSERT_EQ(a.size(), e.size());
+  for (const auto& [name, tensor] : e) EXPECT_LT(difference(a.at(name), tensor), 2e-5) << name;
 }
 
 }  // namespace melflow::testing

@@ -6,29 +6,22 @@
 #include "engine/flow/flow_trainer.h"
 #include "tests/devices/places.h"
 #include "tests/devices/small_training.h"
-#include "tests/engine/reference.h"
 
 namespace melflow::engine {
 namespace {
 
-using melflow::testing::difference;
+using melflow::testing::expect_same_weights;
 using melflow::testing::kPlaces;
 using melflow::testing::Place;
 using melflow::testing::small_corpus;
 using melflow::testing::small_training;
 using melflow::testing::TempDir;
-using melflow::testing::tensors_of;
 using melflow::testing::train;
 
 class TrainingElsewhere : public ::testing::TestWithParam<Place> {
  protected:
   std::filesystem::path run(const std::string& name) const { return folder_ / name; }
   std::shared_ptr<Corpus> corpus(const TrainConfig& c) const { return small_corpus(folder_ / "data", c); }
-  void expect_same_weights(const std::filesystem::path& actual, const std::filesystem::path& expected) const {
-    const auto a = tensors_of(actual), e = tensors_of(expected);
-    ASSERT_EQ(a.size(), e.size());
-    for (const auto& [name, tensor] : e) EXPECT_LT(difference(a.at(name), tensor), 2e-5) << name;
-  }
 
   TempDir folder_;
 };
