@@ -21,5 +21,5 @@ struct Bf16Pairs : Bf16Words<kLanes> {
 
 }  // namespace
 
-extern const TileProduct kAvx512Bf16Product = make_product<Bf16Pairs, 16, 6>(Precision::bf16, pack_bf16);
+extern const TileProduct kAvx512Bf16Product = make_product<Bf16Pairs<16>, 16, 6>(Precision::bf16, pack_bf16);
 }  // namespace melflow::engine

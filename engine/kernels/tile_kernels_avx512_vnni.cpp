@@ -21,5 +21,5 @@ struct Int8Fours : Int8Words<kLanes> {
 
 }  // namespace
 
-extern const TileProduct kAvx512VnniProduct = make_product<Int8Fours, 16, 6>(Precision::int8, pack_int8<16>);
+extern const TileProduct kAvx512VnniProduct = make_product<Int8Fours<16>, 16, 6>(Precision::int8, pack_int8<16>);
 }  // namespace melflow::engine

@@ -6,85 +6,12 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "engine/kernels/lanes.h"
+#include "engine/kernels/row_packing.h"
 #include "engine/kernels/tile_kernels.h"
+#include "engine/kernels/tile_words.h"
 
 namespace melflow::engine {
 namespace {
-
-typedef float AliasedFloat __attribute__((may_alias));
-typedef uint16_t AliasedHalf __attribute__((may_alias));
-typedef uint8_t AliasedByte __attribute__((may_alias));
-
-/// Vectors across a panel. Four for each broadcast keep the multipliers fed: two were up to a tenth slower on Zen 3.
-constexpr int kVectors = 4;
-
-// What a word is, and how two of them are multiplied and added up; spin() is as many operations as add(), on sums
-// alone. Sets with instructions of their own for bfloat16 or int8 bring a class of the same form.
-
-template <int kLanes>
-struct Fp32Words {
-  using L = Lanes<kLanes>;
-  using Sum = typename L::Vector;
-  using Word = float;
-  using Panel = typename L::Vector;
-  static Panel load(const std::byte* panel) { return L::load(reinterpret_cast<const float*>(panel)); }
-  static void add(Sum& sum, Word row, Panel panel) { sum += row * panel; }
-  static void spin(Sum& sum) { sum = sum * 0.999f + 0.001f; }
-  static constexpr double kOperations = 2 * kLanes;
-};
-
-/// The upper half of a float32 is a bfloat16.
-template <int kLanes>
-struct Bf16Words {
-  using L = Lanes<kLanes>;
-  using Sum = typename L::Vector;
-  using Word = int32_t;
-  using Panel = typename L::Integers;
-  static Panel load(const std::byte* panel) { return *reinterpret_cast<const typename L::UnalignedIntegers*>(panel); }
-  static void add(Sum& sum, Word row, Panel panel) {
-    const float low = __builtin_bit_cast(float, row << 16), high = __builtin_bit_cast(float, row & -65536);
-    sum += low * __builtin_bit_cast(Sum, panel << 16);
-    sum += high * __builtin_bit_cast(Sum, panel & -65536);
-  }
-  static void spin(Sum& sum) { sum = (sum * 0.999f + 0.001f) * 0.999f + 0.002f; }
-  static constexpr double kOperations = 4 * kLanes;
-};
-
-/// Rows are unsigned, 128 for zero; panels are signed.
-template <int kLanes>
-struct Int8Words {
-  using L = Lanes<kLanes>;
-  using Sum = typename L::Integers;
-  using Word = int32_t;
-  using Panel = typename L::Integers;
-  static Panel load(const std::byte* panel) { return *reinterpret_cast<const typename L::UnalignedIntegers*>(panel); }
-  static void add(Sum& sum, Word row, Panel panel) {
-    sum += (row & 255) * ((panel << 24) >> 24);
-    sum += ((row >> 8) & 255) * ((panel << 16) >> 24);
-    sum += ((row >> 16) & 255) * ((panel << 8) >> 24);
-    sum += ((row >> 24) & 255) * (panel >> 24);
-  }
-  static void spin(Sum& sum) { sum = (((sum * 3 + 1) * 5 + 1) * 7 + 1) * 9 + 1; }
-  static constexpr double kOperations = 8 * kLanes;
-};
-
-/// A sum as float32: as it is, or (sum - 128·Σ weights)·scale of the column·scale of the row. The scales and Σ's of a
-/// run follow its words.
-template <int kLanes>
-typename Lanes<kLanes>::Vector finished(typename Lanes<kLanes>::Vector sum, const std::byte*, const std::byte*, int) {
-  return sum;
-}
-template <int kLanes>
-typename Lanes<kLanes>::Vector finished(typename Lanes<kLanes>::Integers sum, const std::byte* row,
-                                        const std::byte* tail, int column) {
-  using L = Lanes<kLanes>;
-  const auto* scales = reinterpret_cast<const float*>(tail);
-  const auto* offsets = tail + 4 * kVectors * kLanes + 4 * column;
-  const auto centred = sum - *reinterpret_cast<const typename L::UnalignedIntegers*>(offsets);
-  return __builtin_convertvector(centred, typename L::Vector) * L::load(scales + column) *
-         *reinterpret_cast<const AliasedFloat*>(row);
-}
 
 template <typename Word>
 Word load_word(const std::byte* p) {
@@ -94,9 +21,8 @@ Word load_word(const std::byte* p) {
 }
 
 /// kRows rows times one run of a panel, in kVectors·kRows registers of sums.
-template <template <int> typename Words, int kLanes, int kHeader, int kRows>
+template <typename W, int kLanes, int kHeader, int kRows>
 void multiply_block(const std::byte* const* rows, ptrdiff_t first, const std::byte* panel, int words, float* sums) {
-  using W = Words<kLanes>;
   using L = Lanes<kLanes>;
   constexpr int kWidth = kVectors * kLanes;
   const std::byte* row[kRows];
@@ -124,90 +50,62 @@ void multiply_block(const std::byte* const* rows, ptrdiff_t first, const std::by
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) {
       float* out = sums + r * kWidth + v * kLanes;
-      L::store(out, L::load(out) + finished<kLanes>(sum[r][v], rows[r], tail, v * kLanes));
+      L::store(out, L::load(out) + W::finished(sum[r][v], rows[r], tail, v * kLanes));
     }
   }
 }
 
 /// What is left when no whole block is: the same sums, row for row.
-template <template <int> typename Words, int kLanes, int kHeader, int kRows>
+template <typename W, int kLanes, int kHeader, int kRows>
 void multiply_rest(const std::byte* const* rows, ptrdiff_t first, int count, const std::byte* panel, int words,
                    float* sums) {
   if constexpr (kRows > 0) {
-    if (count == kRows) return multiply_block<Words, kLanes, kHeader, kRows>(rows, first, panel, words, sums);
-    multiply_rest<Words, kLanes, kHeader, kRows - 1>(rows, first, count, panel, words, sums);
+    if (count == kRows) return multiply_block<W, kLanes, kHeader, kRows>(rows, first, panel, words, sums);
+    multiply_rest<W, kLanes, kHeader, kRows - 1>(rows, first, count, panel, words, sums);
   }
 }
 
-template <template <int> typename Words, int kLanes, int kHeader, int kRows>
+/// Runs follow each other in memory: while one is used, the next is on its way, a share of it with each block of rows.
+struct NextRun {
+  NextRun(const std::byte* run, ptrdiff_t bytes, int block, int count)
+      : at(reinterpret_cast<const char*>(run) + bytes), share((bytes * block / (count > 0 ? count : 1) + 63) & -64) {}
+  void fetch_share() {
+    for (ptrdiff_t i = 0; i < share; i += 64) __builtin_prefetch(at + i, 0, 2);
+    at += share;
+  }
+  const char* at;
+  ptrdiff_t share;
+};
+
+template <typename W, int kLanes, int kHeader, int kRows>
 void multiply(const std::byte* const* rows, ptrdiff_t first, int count, const std::byte* panel, int words,
               float* sums) {
   constexpr int kWidth = kVectors * kLanes;
-  // Runs follow each other in memory: while this one is used, the next is on its way.
-  const ptrdiff_t bytes = 4 * static_cast<ptrdiff_t>(words) * kWidth;
-  const char* next = reinterpret_cast<const char*>(panel) + bytes;
-  const ptrdiff_t share = (bytes * kRows / (count > 0 ? count : 1) + 63) & ~ptrdiff_t{63};
+  NextRun next(panel, 4 * static_cast<ptrdiff_t>(words) * kWidth, kRows, count);
   int r = 0;
   for (; r + kRows <= count; r += kRows) {
-    for (ptrdiff_t i = 0; i < share; i += 64) __builtin_prefetch(next + i, 0, 2);
-    next += share;
-    multiply_block<Words, kLanes, kHeader, kRows>(rows + r, first, panel, words, sums + r * kWidth);
+    next.fetch_share();
+    multiply_block<W, kLanes, kHeader, kRows>(rows + r, first, panel, words, sums + r * kWidth);
   }
-  multiply_rest<Words, kLanes, kHeader, kRows - 1>(rows + r, first, count - r, panel, words, sums + r * kWidth);
+  multiply_rest<W, kLanes, kHeader, kRows - 1>(rows + r, first, count - r, panel, words, sums + r * kWidth);
 }
 
-inline void pack_fp32(const float* row, int count, std::byte* packed) {
-  __builtin_memcpy(packed, row, 4 * static_cast<size_t>(count));
-}
-
-/// To the nearest, ties to even.
-inline void pack_bf16(const float* row, int count, std::byte* packed) {
-  auto* out = reinterpret_cast<AliasedHalf*>(packed);
-  for (int i = 0; i < count; ++i) {
-    const float x = row[i];
-    const auto bits = __builtin_bit_cast(uint32_t, x);
-    const uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-    out[i] = static_cast<uint16_t>(x == x ? rounded : 0x7fc0);
-  }
-}
-
-/// The largest |number| of a row; NaN where it holds NaN or infinity.
-template <int kLanes>
-float largest(const float* row, int count) {
-  using L = Lanes<kLanes>;
-  typename L::Vector limits{}, zeros{};  // NaN is never larger: zeros tells of it, and of infinity
-  int i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    const auto x = L::load(row + i), size = x < 0 ? -x : x;
-    limits = size > limits ? size : limits;
-    zeros += x * 0.0f;
-  }
-  float limit = 0, zero = 0;
-  for (int lane = 0; lane < kLanes; ++lane) {
-    limit = limits[lane] > limit ? limits[lane] : limit;
-    zero += zeros[lane];
-  }
-  for (; i < count; ++i) {
-    const float size = row[i] < 0 ? -row[i] : row[i];
-    limit = size > limit ? size : limit;
-    zero += row[i] * 0.0f;
-  }
-  return limit + zero;
-}
-
-template <int kLanes>
-void pack_int8(const float* row, int count, std::byte* packed) {
-  const float limit = largest<kLanes>(row, count), scale = limit / 127;
-  __builtin_memcpy(packed, &scale, sizeof scale);
-  auto* out = reinterpret_cast<AliasedByte*>(packed) + row_header(Precision::int8);
-  if (!(limit > 0)) {  // zeros, or NaN: the scale says it all
-    __builtin_memset(packed + row_header(Precision::int8), 128, static_cast<size_t>(count));
-    return;
-  }
-  const float factor = 127 / limit;
-  for (int i = 0; i < count; ++i) {
-    const float x = row[i] * factor;
-    out[i] = static_cast<uint8_t>(static_cast<int>(x + 128.5f));  // x ≥ -127, so this rounds
+/// multiply() by a widening's words; `kRun` words at most.
+template <typename Widened, int kLanes, int kHeader, int kRows, int kRun>
+void multiply_widened(const std::byte* const* rows, ptrdiff_t first, int count, const std::byte* run, int words,
+                      float* sums) {
+  constexpr int kWidth = kVectors * kLanes, kWords = Widened::kFactor * kRun;
+  alignas(64) std::byte panel[4 * (kWords + 1) * kWidth], wide[kRows][kHeader + 4 * kWords];
+  NextRun next(run, 4 * static_cast<ptrdiff_t>(words) * kWidth, kRows, count);
+  Widened::panel(run, words, panel);
+  const std::byte* at[kRows];
+  for (int r = 0; r < kRows; ++r) at[r] = wide[r];
+  for (int r = 0; r < count; r += kRows) {
+    next.fetch_share();
+    const int block = count - r < kRows ? count - r : kRows;
+    for (int i = 0; i < block; ++i) Widened::row(rows[r + i], first, words, wide[i]);
+    multiply_rest<typename Widened::Wide, kLanes, kHeader, kRows>(at, 0, block, panel, Widened::kFactor * words,
+                                                                  sums + r * kWidth);
   }
 }
 
@@ -223,9 +121,8 @@ void gate(const float* sums, int count, float* out, ptrdiff_t stride) {
 }
 
 /// As many independent sums as multiply_block keeps, so that latency hides behind throughput in the same way.
-template <template <int> typename Words, int kLanes, int kRows>
+template <typename W, int kLanes, int kRows>
 void peak(long rounds) {
-  using W = Words<kLanes>;
   constexpr int kSums = kVectors * kRows;
   typename W::Sum sums[kSums];
 #pragma GCC unroll 32
@@ -241,27 +138,43 @@ void peak(long rounds) {
   (void)keep;
 }
 
-template <template <int> typename Words, int kLanes, int kRows>
+/// The scales of int8 belong to a run, so that its length is part of the arithmetic: the same in every set.
+constexpr int kInt8Run = 64;
+/// Bytes of a run: half of the smallest first-level cache that is about.
+constexpr int kRunBytes = 16384;
+
+template <typename W, int kLanes, int kRows>
 constexpr TileProduct make_product(Precision precision, decltype(TileProduct::pack_row) pack_row) {
-  constexpr int kFirstLevelBytes = 16384;  // half of the smallest first-level cache that is about
-  constexpr int kRun = kFirstLevelBytes / (kVectors * kLanes * 4);
-  constexpr double kOperations = Words<kLanes>::kOperations * kVectors * kRows;
-  // The scales of int8 belong to a run, so that its length is part of the arithmetic: the same in every set.
+  constexpr int kRun = kRunBytes / (kVectors * kLanes * 4);
+  constexpr double kOperations = W::kOperations * kVectors * kRows;
   if (precision == Precision::int8) {
-    return {64, pack_row, multiply<Words, kLanes, row_header(Precision::int8), kRows>, peak<Words, kLanes, kRows>,
+    return {kInt8Run, pack_row, multiply<W, kLanes, row_header(Precision::int8), kRows>, peak<W, kLanes, kRows>,
             kOperations};
   }
-  return {kRun, pack_row, multiply<Words, kLanes, 0, kRows>, peak<Words, kLanes, kRows>, kOperations};
+  return {kRun, pack_row, multiply<W, kLanes, 0, kRows>, peak<W, kLanes, kRows>, kOperations};
 }
 
-template <int kLanes, int kRows>
+template <typename Widened, int kLanes, int kRows>
+constexpr TileProduct make_widened_product(Precision precision, decltype(TileProduct::pack_row) pack_row) {
+  using W = typename Widened::Wide;
+  constexpr double kOperations = W::kOperations * kVectors * kRows;
+  if (precision == Precision::int8) {
+    return {kInt8Run, pack_row, multiply_widened<Widened, kLanes, row_header(Precision::int8), kRows, kInt8Run>,
+            peak<W, kLanes, kRows>, kOperations};
+  }
+  constexpr int kRun = kRunBytes / (kVectors * kLanes * 4 * Widened::kFactor);
+  return {kRun, pack_row, multiply_widened<Widened, kLanes, 0, kRows, kRun>, peak<W, kLanes, kRows>, kOperations};
+}
+
+/// A set without instructions for bfloat16; `Bytes` widens those of int8.
+template <int kLanes, int kRows, template <int> typename Bytes = WidenedInt8>
 constexpr TileKernels make_tile_kernels(const char* name) {
   return {name,
           kVectors * kLanes,
           kRows,
-          {make_product<Fp32Words, kLanes, kRows>(Precision::fp32, pack_fp32),
-           make_product<Bf16Words, kLanes, kRows>(Precision::bf16, pack_bf16),
-           make_product<Int8Words, kLanes, kRows>(Precision::int8, pack_int8<kLanes>)},
+          {make_product<Fp32Words<kLanes>, kLanes, kRows>(Precision::fp32, pack_fp32),
+           make_widened_product<WidenedBf16<kLanes>, kLanes, kRows>(Precision::bf16, pack_bf16),
+           make_widened_product<Bytes<kLanes>, kLanes, kRows>(Precision::int8, pack_int8<kLanes>)},
           gate<kLanes>};
 }
 

@@ -140,6 +140,20 @@ TEST_P(TileProductTest, NotANumberStaysSo) {
   }
 }
 
+// Bytes have exact sums, whether a set multiplies them as bytes, as pairs of 16 bits or as float32: one step of a sum
+// would be 1e-4 here. (Scales are multiplied with and without FMA, which is less.)
+TEST(TileProducts, OfBytesAreTheSameInEverySet) {
+  constexpr int kDepth = 1407, kColumns = 70, kCount = 13;
+  auto values = random_rows(kCount, kDepth);
+  std::fill_n(values.begin(), kDepth, -1.0f);  // the largest sums that there are
+  const Rows rows(plain_tile_kernels(), Precision::int8, values, kDepth);
+  const auto expected = product(*runnable_tile_kernels().front(), Precision::int8, rows.rows, kDepth, kColumns);
+  for (const auto* kernels : runnable_tile_kernels()) {
+    const auto actual = product(*kernels, Precision::int8, rows.rows, kDepth, kColumns);
+    for (size_t i = 0; i < actual.size(); ++i) ASSERT_NEAR(actual[i], expected[i], 3e-5) << kernels->name;
+  }
+}
+
 std::string without_spaces(std::string name) {
   std::replace_if(
       name.begin(), name.end(), [](char c) { return !std::isalnum(static_cast<unsigned char>(c)); }, '_');
