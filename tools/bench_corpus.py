@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """A made corpus of many clips, and how melflow trains on it: start, memory, waiting for data.
 
-  tools/bench_corpus.py FOLDER [--clips 100000] [--steps 400] [--set shuffle_mb=64 …]
+  tools/bench_corpus.py FOLDER [--clips 100000] [--steps 3000] [--set shuffle_mb=64 …]
 
-FOLDER receives, once, shards of one-second clips of noise (4.4 GB for 100,000), and a folder of hard links to 200 of
-them under as many names. Prints for both, with the page cache as it is and, of the shards, emptied of them: seconds from
-exec to the end of the first step, then memory and the share of waiting over a training of a voice so small that data must come fast.
+FOLDER receives, once, shards of one-second clips of noise (4.4 GB for 100,000), and a folder of as many hard links. 200 sounds
+are distinct: they are repeated under other names, in the shards as in the folder. Prints for both, with the page cache as it
+is and, of the shards, emptied of them: seconds of a whole run of one step, from exec to its exit with a checkpoint; then
+memory and the share of waiting over a training of a voice so small that data must come fast.
 """
 import argparse
 import io
@@ -20,6 +21,7 @@ import time
 import wave
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+MELFLOW = os.environ.get("MELFLOW", ROOT / "build/release/tools/melflow")
 
 
 def clip(number, seconds=1.0, rate=22050):
@@ -72,7 +74,7 @@ def train(data, run, steps, sets):
     small = ["model.system=waveglow", "model.n_flows=2", "model.group_size=16", "model.wavenet_layers=2",
              "model.wavenet_channels=8", "model.conditioning=frame_rate", "model.context_channels=8", "batch_size=8",
              "hold_out_every=1000", "validation_every=0", "sample_every=0", "checkpoint_every=0", f"steps={steps}"]
-    command = [ROOT / "build/release/tools/melflow", "train", "--data", data, "--out", run, "--threads", "1"]
+    command = [MELFLOW, "train", "--data", data, "--out", run, "--threads", "1"]
     for pair in small + sets:
         command += ["--set", pair]
     begin = time.monotonic()

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Speed of melflow's flows beside zuko's and nflows' of the same size, interleaved in one run, one thread.
+"""Speed of melflow's flows beside zuko's and nflows' of the same size, interleaved in one run, one thread:
 
-  python3 -m venv V && V/bin/pip install torch==2.11.0 zuko nflows matplotlib && V/bin/python tools/bench_flows.py
+  tools/bench_flows.py [--rounds 3] [--seconds 0.2] [--dimensions 2,43]
 
 Prints items a second, and the ratio melflow / rival, for density and sampling at several batch sizes. All time is the
-processor's: what other work on the machine takes is nobody's.
+processor's: what other work on the machine takes is nobody's. The first run installs the rivals from PyPI into .deps/rivals
+where this Python has none (PyTorch among them: 3 GB).
 """
 import argparse
 import json
@@ -14,30 +15,34 @@ import subprocess
 import tempfile
 import time
 
-import torch
-import zuko
-from nflows.distributions.normal import StandardNormal
-from nflows.flows.base import Flow
-from nflows.transforms.autoregressive import MaskedAffineAutoregressiveTransform
-from nflows.transforms.base import CompositeTransform, InverseTransform
-from nflows.transforms.coupling import AffineCouplingTransform
-from nflows.transforms.permutations import ReversePermutation
+from pypi import need
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 MELFLOW = os.environ.get("MELFLOW", os.path.join(ROOT, "build/release/tools/melflow"))
 
 
-class NflowsMlp(torch.nn.Module):
-    def __init__(self, inputs, outputs):
-        super().__init__()
-        self.net = torch.nn.Sequential(torch.nn.Linear(inputs, 64), torch.nn.ReLU(), torch.nn.Linear(64, 64), torch.nn.ReLU(),
-                                       torch.nn.Linear(64, outputs))
+def nflows_mlp(inputs, outputs):
+    import torch
 
-    def forward(self, x, context=None):
-        return self.net(x)
+    class Mlp(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = torch.nn.Sequential(torch.nn.Linear(inputs, 64), torch.nn.ReLU(), torch.nn.Linear(64, 64), torch.nn.ReLU(),
+                                           torch.nn.Linear(64, outputs))
+
+        def forward(self, x, context=None):
+            return self.net(x)
+
+    return Mlp()
 
 
 def nflows_maf(d, layers, inverse=False):
+    from nflows.distributions.normal import StandardNormal
+    from nflows.flows.base import Flow
+    from nflows.transforms.autoregressive import MaskedAffineAutoregressiveTransform
+    from nflows.transforms.base import CompositeTransform, InverseTransform
+    from nflows.transforms.permutations import ReversePermutation
+
     parts = []
     for _ in range(layers):
         layer = MaskedAffineAutoregressiveTransform(d, 64, num_blocks=2, use_residual_blocks=False)
@@ -46,27 +51,35 @@ def nflows_maf(d, layers, inverse=False):
 
 
 def nflows_real_nvp(d, layers):
+    import torch
+    from nflows.distributions.normal import StandardNormal
+    from nflows.flows.base import Flow
+    from nflows.transforms.base import CompositeTransform
+    from nflows.transforms.coupling import AffineCouplingTransform
+
     mask = torch.arange(d) % 2
-    parts = [AffineCouplingTransform(mask if i % 2 else 1 - mask, NflowsMlp) for i in range(layers)]
+    parts = [AffineCouplingTransform(mask if i % 2 else 1 - mask, nflows_mlp) for i in range(layers)]
     return Flow(CompositeTransform(parts), StandardNormal([d]))
 
 
 def zuko_iaf(d, layers):
+    import zuko
+
+    class Inverted(zuko.lazy.LazyTransform):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, c=None):
+            return self.inner(c).inv
+
     flow = zuko.flows.MAF(d, transforms=layers, hidden_features=(64, 64))
-    base = flow.base
-    return zuko.flows.Flow(Inverted(flow.transform), base)
-
-
-class Inverted(zuko.lazy.LazyTransform):
-    def __init__(self, inner):
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, c=None):
-        return self.inner(c).inv
+    return zuko.flows.Flow(Inverted(flow.transform), flow.base)
 
 
 def rivals(system, d):
+    import zuko
+
     if system == "maf":
         return {"zuko": zuko.flows.MAF(d, transforms=5, hidden_features=(64, 64)), "nflows": nflows_maf(d, 5)}
     if system == "iaf":
@@ -85,6 +98,8 @@ def median_seconds(work, about):
 
 
 def time_rival(name, flow, d, batch, about):
+    import torch
+
     flow.eval()
     with torch.inference_mode():
         x = torch.randn(batch, d)
@@ -102,6 +117,8 @@ def time_ours(path, batch, about):
 
 
 def our_flow(folder, system, d, layers):
+    import torch
+
     data, run = f"{folder}/{d}.csv", f"{folder}/{system}{d}"
     with open(data, "w") as f:
         for row in torch.randn(300, d).tolist():
@@ -112,11 +129,18 @@ def our_flow(folder, system, d, layers):
 
 
 def main():
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=0.2)
     parser.add_argument("--dimensions", default="2,43")
     a = parser.parse_args()
+    need(["matplotlib", "nflows", "torch", "zuko"], ["torch==2.11.0", "zuko", "nflows", "matplotlib"])
+    compare(a)
+
+
+def compare(a):
+    import torch
+
     torch.set_num_threads(1)
     torch.manual_seed(0)
     print("| flow | D | batch | ours density/s | ours sampling/s | density: zuko, nflows | sampling: zuko, nflows | error |\n|---|---|---|---|---|---|---|---|")

@@ -1,14 +1,18 @@
 #!/usr/bin/env python3
 """What PyTorch makes of the model that `gpu_bench dump` wrote: gpu_rivals.py FOLDER.
 
-The inverse of NVIDIA's published WaveGlow (nvidia_waveglow.py), eager and compiled, in float32 and under bfloat16 autocast, and in float64 as the reference for everybody's error. One
-JSON object a line.
+The inverse of NVIDIA's published WaveGlow (nvidia_waveglow.py), eager and compiled, in float32 and under bfloat16 autocast,
+and in float64 as the reference for everybody's error. One JSON object a line. A machine with a GPU may have no network: where
+this Python has NumPy and PyTorch, nothing is fetched.
 """
 import json
 import math
 import sys
 import time
 
+from pypi import need
+
+need(["numpy", "torch"], ["torch==2.11.0", "numpy"])
 import numpy as np
 import torch
 

@@ -10,7 +10,8 @@ RIVALS = Path(__file__).resolve().parent.parent / ".deps/rivals"
 
 
 def need(modules, packages):
-    """Returns where `modules` can be imported. Else installs `packages` into .deps/rivals and starts the script anew there."""
+    """Returns where `modules` can be imported: no network is needed there. Else installs `packages` into .deps/rivals and starts
+    the script anew there."""
     try:
         for name in modules:
             importlib.import_module(name)
@@ -20,5 +21,6 @@ def need(modules, packages):
             raise
         if not python.exists():
             venv.create(RIVALS, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *packages], check=True)
+        if subprocess.run([python, "-m", "pip", "install", "--quiet", *packages]).returncode != 0:
+            sys.exit(f"{sys.argv[0]}: {sys.executable} has not all of {', '.join(modules)}, and pip could not install them")
         os.execv(python, [str(python), *sys.argv])

@@ -1,15 +1,19 @@
 #!/usr/bin/env python3
-"""How many of a flow's digits a simple classifier takes for what they were asked to be. Needs NumPy.
+"""How many of a flow's digits a simple classifier takes for what they were asked to be.
 
   melflow flow sample --flow run/flow.safetensors -n 2000 -o x.npy --labels-output y.npy
   tools/recognise_digits.py x.npy y.npy ../shared/data/density/uci_optdigits
 
 The classifier, the five nearest real training digits (optdigits.tra), has seen no sample; how well it knows real test
 digits (optdigits.tes) is printed first. Then the share of the samples it recognises, with the standard error, whole and
-by digit, and how many samples are a training digit pixel for pixel: a flow that only remembers would be recognised, too.
+by digit, and how many samples are a training digit pixel for pixel: a flow that only remembers would be recognised, too. Needs NumPy, which the first run installs into
+.deps/rivals where this Python has none.
 """
 import sys
 
+from pypi import need
+
+need(["numpy"], ["numpy"])
 import numpy as np
 
 
