@@ -1,6 +1,8 @@
 #include "models/planar.h"
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "models/flow/act_norm.h"
 #include "models/flow/chain.h"
@@ -8,16 +10,40 @@
 namespace melflow::models {
 namespace {
 
-constexpr double kMargin = 1e-3;  // δ
+constexpr double kMargin = 1e-3;        // δ
+constexpr double kLeastSquare = 1e-12;  // what is added to ‖w‖²
+constexpr double kLargestError = 1e-5;  // of the inverse
 
 /// tanh'(a), from tanh a.
 torch::Tensor slope(const torch::Tensor& tanh_a) { return 1 - tanh_a.square(); }
 
-/// The root a of a + s tanh a = c, in double; s > -1. [batch].
-torch::Tensor root(const torch::Tensor& s, const torch::Tensor& c) {
-  constexpr int kHalvings = 16, kNewton = 4;
+/// A root of a + s tanh a = c, and how far tanh of it may be from tanh of the true one.
+struct Root {
+  torch::Tensor a, tanh_error;  // [batch], as s and c are
+};
+
+/// How far tanh a may be from tanh of the root that lies in [low, high]. With the residual r and f' = 1 + s tanh' a,
+/// Newton's next step is r/f'; where it is at most f'/(2 |s|), the root is nearer than twice that (Kantorovich: |f''| ≤
+/// |s|), and on the way tanh' grows by less than exp(4 r/f'). In either tail the bounds themselves say enough: tanh no
+/// longer tells them apart. NaN where a number is not finite.
+torch::Tensor tanh_error(const torch::Tensor& a, const torch::Tensor& s, const torch::Tensor& c,
+                         const torch::Tensor& low, const torch::Tensor& high) {
+  constexpr double kRounding = 1e-15;  // of the residual, as a part of what it is the difference of
+  const auto t = a.tanh(), rise = 1 + s * slope(t);
+  const auto step = ((a + s * t - c).abs() + kRounding * (c.abs() + s.abs())) / rise;
+  const auto near = 2 * slope(t) * step * (4 * step).exp();
+  const auto unknown = torch::full_like(near, std::numeric_limits<double>::infinity());
+  return torch::minimum(torch::where(step * s.abs() > 0.5 * rise, unknown, near), high.tanh() - low.tanh());
+}
+
+/// In double; s > -1. By halvings until the bounds are within 1/32768 of each other, then by Newton's steps.
+Root root(const torch::Tensor& s, const torch::Tensor& c) {
+  constexpr int kNewton = 4;
+  constexpr double kMostMore = 64;  // halvings than of |s| ≤ 1
+  const double largest = s.numel() > 0 ? std::max(1.0, s.abs().max().item<double>()) : 1.0;
+  const int halvings = 16 + static_cast<int>(std::ceil(std::min(std::log2(largest), kMostMore)));
   auto low = c - s.abs(), high = c + s.abs();
-  for (int i = 0; i < kHalvings; ++i) {
+  for (int i = 0; i < halvings; ++i) {
     const auto middle = (low + high) * 0.5;
     const auto above = middle + s * middle.tanh() > c;
     high = torch::where(above, middle, high);
@@ -29,10 +55,7 @@ torch::Tensor root(const torch::Tensor& s, const torch::Tensor& c) {
     const auto next = a - (a + s * t - c) / (1 + s * slope(t));
     a = torch::minimum(torch::maximum(next, low), high);
   }
-  const auto residual = (a + s * a.tanh() - c).abs() / (1 + c.abs());
-  TORCH_CHECK((residual <= 1e-5).all().item<bool>(), "Planar: the inverse was not found to 1e-5 (largest residual ",
-              residual.max().item<double>(), "); are the numbers finite?");
-  return a;
+  return {a, tanh_error(a, s, c, low, high)};
 }
 
 }  // namespace
@@ -54,9 +77,10 @@ Planar::Terms Planar::terms(const torch::Tensor& context) {
   const auto d = dimensions_;
   const auto u = all.narrow(1, 0, d), w = all.narrow(1, d, d), b = all.select(1, 2 * d);
   const auto wu = (w * u).sum(1);
-  const auto s = torch::softplus(wu) + (kMargin - 1);
-  const auto u_hat = u + w * ((s - wu) / (w.square().sum(1) + 1e-12)).unsqueeze(1);
-  return {u_hat, w, b, s};
+  const auto m = torch::softplus(wu) + (kMargin - 1), square = w.square().sum(1) + kLeastSquare;
+  const auto u_hat = u + w * ((m - wu) / square).unsqueeze(1);
+  // w·û, which is not quite m where w all but vanishes.
+  return {u_hat, w, b, m - (m - wu) * (kLeastSquare / square)};
 }
 
 Mapped Planar::forward(const torch::Tensor& x, const torch::Tensor& context) {
@@ -75,7 +99,11 @@ Mapped Planar::inverse(const torch::Tensor& z, const torch::Tensor& context) {
   torch::Tensor a;
   {
     torch::NoGradGuard no_grad;
-    a = root(s, c);
+    const auto found = root(s, c);
+    a = found.a;
+    const auto error = found.tanh_error * u_hat.to(torch::kFloat64).norm(2, 1);
+    TORCH_CHECK((error <= kLargestError).all().item<bool>(), "Planar: the inverse was not found to ", kLargestError,
+                " (it may be off by ", error.max().item<double>(), "); are the numbers finite?");
   }
   if (at::GradMode::is_enabled()) {  // one more step of Newton's carries the gradient of the implicit function
     const auto t = a.tanh();

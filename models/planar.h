@@ -20,10 +20,11 @@ inline std::span<const char* const> enum_names(Closed) {
 /// Planar flow (Rezende & Mohamed 2015, eq. 10-12 and appendix A.1):
 ///   y = x + û tanh(w·x + b);  log|det| = ln(1 + s tanh'(w·x + b)),  s = w·û.
 /// û = u + (m(w·u) - w·u) w/‖w‖² with m(a) = -1 + δ + softplus(a), so s = m(w·u) > -1 and the map is invertible; δ =
-/// 10⁻³ bounds how ill-conditioned its inverse can get. inverse: a = w·x + b solves a + s tanh a = w·y + b, strictly
-/// increasing in a; in double, bisection between the bounds c ± |s| and then Newton's steps that stay inside.
-/// TORCH_CHECKs that the root is one to 10⁻⁵. Parameters [2D + 1] u, w, b; a context adds a linear function of itself
-/// to them. x: [batch, D].
+/// 10⁻³ bounds how ill-conditioned its inverse can get. inverse: a = w·x + b solves a + s tanh a = c = w·y + b,
+/// strictly increasing in a; in double, bisection between the bounds c ± |s| and then Newton's steps that stay inside.
+/// An error ε of tanh a is one of x by ‖û‖ ε: TORCH_CHECKs that this is at most 10⁻⁵ for the û, w, b and y that are
+/// given. (What their own rounding costs in single precision comes on top: up to 1/δ of it, where the map is flat.)
+/// Parameters [2D + 1] u, w, b; a context adds a linear function of itself to them. x: [batch, D].
 class Planar : public Bijection {
  public:
   explicit Planar(int64_t dimensions, int64_t context = 0);
