@@ -1,8 +1,10 @@
 #include "engine/files/csv.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <optional>
+#include <vector>
 
 #include "audio/error.h"
 #include "engine/files/shown_name.h"
@@ -24,18 +26,25 @@ std::string_view trimmed(std::string_view text) {
   return text;
 }
 
-/// The first field and the rest behind its separator: one of ",;\t", else any number of blanks.
-std::string_view take_field(std::string_view& rest, bool& more) {
-  const auto hard = rest.find_first_of(",;\t");
-  const auto soft = rest.find(' ');
-  // Blanks around a comma do not separate; blanks alone do.
-  const bool by_blank = hard == std::string_view::npos && soft != std::string_view::npos;
-  const auto end = by_blank ? soft : hard;
-  more = end != std::string_view::npos;
-  const auto field = trimmed(rest.substr(0, end));
-  rest = more ? rest.substr(end + 1) : std::string_view();
-  if (by_blank) rest = trimmed(rest);
-  return field;
+/// What separates the fields of a file, by its first line: a tab, else ';', else ',', else ' ', which stands for any
+/// number of blanks.
+char separator_of(std::string_view line) {
+  for (const char c : {'\t', ';', ','}) {
+    if (line.find(c) != std::string_view::npos) return c;
+  }
+  return ' ';
+}
+
+/// A separator at the end of a line begins no field.
+std::vector<std::string_view> fields_of(std::string_view line, char separator) {
+  std::vector<std::string_view> fields;
+  while (!line.empty()) {
+    const auto end = line.find(separator);
+    fields.push_back(trimmed(line.substr(0, end)));
+    if (end == std::string_view::npos) break;
+    line = separator == ' ' ? trimmed(line.substr(end)) : line.substr(end + 1);
+  }
+  return fields;
 }
 
 std::optional<float> number(std::string_view field) {
@@ -49,16 +58,9 @@ std::optional<float> number(std::string_view field) {
   return single;
 }
 
-/// Appends the line's numbers; the first field that is none, where there is one.
-std::optional<std::string_view> append_row(std::string_view line, std::vector<float>& values) {
-  bool more = true;
-  while (more) {
-    const auto field = take_field(line, more);
-    const auto value = number(field);
-    if (!value) return field;
-    values.push_back(*value);
-  }
-  return std::nullopt;
+[[noreturn]] void refuse_field(const std::string& name, size_t line, std::string_view field) {
+  const bool decimal_comma = field.find(',') != std::string_view::npos;
+  refuse(name, line, shown_name(field) + " is no finite number" + (decimal_comma ? "; write 0.5, not 0,5" : ""));
 }
 
 }  // namespace
@@ -67,22 +69,27 @@ NpyArray parse_csv(std::string_view text, const std::string& name) {
   NpyArray table{{0, 0}, {}};
   size_t line_number = 0;
   bool names_allowed = true;
+  char separator = ' ';
   while (!text.empty()) {
     const auto end = text.find('\n');
     const auto line = trimmed(text.substr(0, end));
     text = end == std::string_view::npos ? std::string_view() : text.substr(end + 1);
     ++line_number;
     if (line.empty() || line.front() == '#') continue;
-    const size_t before = table.values.size();
-    const auto wrong = append_row(line, table.values);
-    if (wrong && names_allowed) {
-      table.values.clear();
+    if (table.shape[0] == 0) separator = separator_of(line);
+    const auto fields = fields_of(line, separator);
+    const bool any = std::any_of(fields.begin(), fields.end(), [](auto field) { return number(field).has_value(); });
+    if (names_allowed && !any) {
       names_allowed = false;
       continue;
     }
     names_allowed = false;
-    if (wrong) refuse(name, line_number, shown_name(*wrong) + " is no finite number");
-    const size_t columns = table.values.size() - before;
+    for (const auto field : fields) {
+      const auto value = number(field);
+      if (!value) refuse_field(name, line_number, field);
+      table.values.push_back(*value);
+    }
+    const size_t columns = fields.size();
     if (columns > kMaxColumns) refuse(name, line_number, "more columns than a table has");
     if (table.shape[0] == 0) table.shape[1] = static_cast<int64_t>(columns);
     if (static_cast<int64_t>(columns) != table.shape[1]) {

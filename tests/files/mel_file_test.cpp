@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <fstream>
 #include <limits>
+#include <set>
 
 #include "engine/files/mel_frames.h"
 #include "engine/files/npy.h"
@@ -128,6 +130,31 @@ TEST(MelFile, TheKindIsToldByTheContent) {
   expect_bad("RIFF1234WAVEfmt ", "neither");
   expect_bad("x", "neither");
   expect_bad("", "neither");
+}
+
+// The length of its header comes first, and may read like the start of a pickle (0x80) or of a zip file ("PK").
+TEST(MelFile, ASafetensorsFileIsOneWhateverItsHeadersLengthReadsLike) {
+  const TempDir folder;
+  const auto recipe = small_mel();
+  const auto write = [&](size_t padding) {
+    write_safetensors(folder / "a", {{"mel", {Dtype::f32, {2, 3}, std::as_bytes(std::span(recipe.values))}}},
+                      {{"note", std::string(padding, 'x')}}, AtomicFile::Existing::replace);
+    return testing::contents(folder / "a");
+  };
+  std::set<std::string> starts;
+  for (const size_t padding : {size_t{0}, size_t{20000}}) {
+    for (size_t more = 0; more < 264; more += 8) {
+      auto file = write(padding + more);
+      starts.insert(file.substr(0, 1));
+      EXPECT_EQ(parse_mel(bytes_of(file), "in.mel").values, recipe.values) << padding + more;
+    }
+  }
+  EXPECT_TRUE(starts.contains("\x80"));
+  uint16_t base = 0;
+  std::memcpy(&base, write(0).data(), sizeof base);
+  const auto zip = write(0x4b50 - base);  // all lengths are multiples of eight
+  EXPECT_EQ(zip.substr(0, 2), "PK");
+  EXPECT_EQ(parse_mel(bytes_of(zip), "in.mel").values, recipe.values);
 }
 
 TEST(MelFile, OtherNamesAreAUsageError) {
