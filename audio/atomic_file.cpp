@@ -34,6 +34,9 @@ std::filesystem::path folder_of(const std::filesystem::path& target) {
 /// A rename would put an ordinary file in the place of a device or a folder (think of /dev/null), so neither is a
 /// target.
 void check_target(const std::filesystem::path& target, AtomicFile::Existing existing) {
+  if (target == "-") {
+    throw Error(Exit::usage, "-: this output does not go to stdout; name a file (./- where it is to be called that)");
+  }
   if (!target.has_filename()) {
     throw Error(Exit::cannot_create, target.string() + ": names no file; give a path that ends in a file name");
   }
@@ -125,6 +128,12 @@ void AtomicFile::commit() {
   const int closed = ::close(std::exchange(descriptor_, -1));
   if (closed != 0 && errno != EINTR) fail_io(target_, errno);
   sync_folder(folder_of(target_));
+}
+
+void write_file(const std::filesystem::path& target, std::span<const std::byte> bytes, AtomicFile::Existing existing) {
+  AtomicFile file(target, existing);
+  file.write(bytes);
+  file.commit();
 }
 
 }  // namespace melflow

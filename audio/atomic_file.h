@@ -33,4 +33,7 @@ class AtomicFile {
   int descriptor_ = -1;
 };
 
+/// The whole file at once: an AtomicFile, its bytes, commit(). Throws as those do.
+void write_file(const std::filesystem::path& target, std::span<const std::byte> bytes, AtomicFile::Existing existing);
+
 }  // namespace melflow

@@ -19,11 +19,19 @@ enum class Exit : int {
   config = 78,         ///< a configuration names something unknown or impossible
 };
 
-/// The world failed: one line that names the file, what is wrong and what to do.
+/// A message with question marks for line breaks and what else a terminal obeys, which names of files may hold.
+inline std::string one_line(std::string text) {
+  for (char& c : text) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  }
+  return text;
+}
+
+/// The world failed: one line (one_line() sees to it) that names the file, what is wrong and what to do.
 /// A broken contract inside the program is an assertion or TORCH_CHECK instead.
 class Error : public std::runtime_error {
  public:
-  Error(Exit code, const std::string& message) : std::runtime_error(message), code_(code) {}
+  Error(Exit code, const std::string& message) : std::runtime_error(one_line(message)), code_(code) {}
   Exit code() const { return code_; }
 
  private:

@@ -7,31 +7,28 @@
 
 namespace melflow::audio {
 
-/// How hard FFTW looks for a plan. Only `estimate` picks the same plan, and so the same last digits, in every run.
-enum class Planning { estimate, measure, patient };
-
-/// Batched FFT of real signals: n reals ↔ n/2 + 1 complex numbers, with buffers of its own. In double precision, which
-/// costs a third more than single: a log-mel near its floor shows the rounding of a single precision transform (up
-/// to 1e-3 on speech, measured).
+/// FFT of a real signal: n reals ↔ n/2 + 1 complex numbers, with buffers of its own that hold zeros at first. In double
+/// precision, which costs a third more than single: a log-mel near its floor shows the rounding of a single precision
+/// transform (up to 1e-3 on speech, measured).
 /// One object serves one thread; any number of objects compute at once (plans are made and destroyed under one
 /// process-wide lock, because FFTW's planner is not thread-safe).
 class RealFft {
  public:
-  explicit RealFft(int n, int batch = 1, Planning planning = Planning::estimate);
+  /// n > 0, even or odd. Throws std::bad_alloc.
+  explicit RealFft(int n);
   ~RealFft();
   RealFft(RealFft&&) noexcept;
   RealFft& operator=(RealFft&&) noexcept;
 
-  int size() const;   ///< n
-  int bins() const;   ///< n/2 + 1
-  int batch() const;  ///< rows
+  int size() const;  ///< n
+  int bins() const;  ///< n/2 + 1
 
-  std::span<double> real(int row = 0);                    ///< [n], aligned for SIMD
-  std::span<std::complex<double>> spectrum(int row = 0);  ///< [n/2 + 1], aligned for SIMD
+  std::span<double> real();                    ///< [n], aligned for SIMD
+  std::span<std::complex<double>> spectrum();  ///< [n/2 + 1], aligned for SIMD
 
-  /// spectrum[k] = Σ_t real[t]·exp(-2πi·k·t/n), every row; real() is preserved.
+  /// spectrum[k] = Σ_t real[t]·exp(-2πi·k·t/n); real() is preserved.
   void forward();
-  /// real[t] = Σ_k spectrum[k]·exp(+2πi·k·t/n) over all n (so n times the original), every row; destroys spectrum().
+  /// real[t] = Σ_k spectrum[k]·exp(+2πi·k·t/n) over all n (so n times the original); destroys spectrum().
   void inverse();
 
  private:

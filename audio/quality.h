@@ -6,8 +6,8 @@
 
 namespace melflow::audio {
 
-/// How a synthesised sound differs from the recording it should equal. No single number tells quality (mel_l1 alone
-/// is won by Griffin-Lim); read them together.
+/// How a synthesised sound differs from the recording it should equal. No single number tells quality (by mel_l1 alone,
+/// white noise that is refined to the mel beats Griffin-Lim); read them together.
 struct Quality {
   double log_stft = 0.0;              ///< mean |Δ ln magnitude|, FFT sizes 512, 1024, 2048, floor 1e-5
   double spectral_convergence = 0.0;  ///< ‖|S_ref| - |S|‖ / ‖|S_ref|‖ (Frobenius), mean of the same three

@@ -8,6 +8,7 @@
 #include "audio/error.h"
 #include "audio/nearest.h"
 #include "engine/files/float_tensors.h"
+#include "engine/files/shown_name.h"
 #include "engine/options_json.h"
 
 namespace melflow::models {
@@ -96,12 +97,6 @@ bool all_finite(const files::TensorView& tensor, const std::string& name) {
   return files::all_finite({files::Dtype::f32, tensor.shape, std::as_bytes(std::span(values))});
 }
 
-std::string shape_text(const std::vector<int64_t>& sizes) {
-  std::string text = "[";
-  for (size_t i = 0; i < sizes.size(); ++i) text += (i > 0 ? ", " : "") + std::to_string(sizes[i]);
-  return text + "]";
-}
-
 }  // namespace
 
 ModelOptions parse_model_options(const json& config, const std::string& name) {
@@ -164,6 +159,8 @@ int64_t first_sample_frames(const ModelOptions& options) {
   return std::visit([](const auto& o) { return o.first_sample_frames(); }, options);
 }
 
+bool chooses_draws(const ModelOptions& options) { return std::holds_alternative<models::BlockFlowOptions>(options); }
+
 void require_weights(const ModelOptions& options, double most, const std::string& name) {
   if (std::visit([](const auto& o) { return o.weight_count(); }, options) <= most) return;
   throw Error(Exit::config,
@@ -179,7 +176,7 @@ void require_tensors(const std::map<std::string, files::TensorView>& tensors, co
     const auto found = tensors.find(key);
     if (found == tensors.end()) refuse(key, "is missing");
     if (found->second.shape != shape.sizes) {
-      refuse(key, "has shape " + shape_text(found->second.shape) + ", not " + shape_text(shape.sizes));
+      refuse(key, "has shape " + files::shape_text(found->second.shape) + ", not " + files::shape_text(shape.sizes));
     }
     if (!all_finite(found->second, name + ": tensor '" + key + "'")) refuse(key, "holds NaN or infinity");
     files::let_go(found->second.bytes);

@@ -14,9 +14,11 @@ namespace melflow::engine {
 /// The sizes of any vocoder: all that must be known to read its file and to run it, without building its model.
 using ModelOptions = std::variant<models::WaveGlowOptions, models::BlockFlowOptions>;
 
-/// The one place that knows every vocoder by name: {"system": "waveglow", "n_flows": 12, …} ↔ its options.
-/// Keys that are left out keep their defaults. Throws Error{config} that names an unknown key and its nearest name, or
-/// a value that makes no sense; `name` says whose configuration it is.
+/// {"system": "waveglow", "n_flows": 12, …} ↔ the options of that vocoder. The one place that knows a vocoder's name
+/// and fields in configurations. Where a model is built (model_config.cpp) or a stream opened (synth/stream.cpp,
+/// synth/gpu_stream.cpp), vocoders are told apart by their options' type; from NVIDIA's configuration
+/// (train/config.cpp) comes a "waveglow". Keys that are left out keep their defaults. Throws Error{config} that names
+/// an unknown key and its nearest name, or a value that makes no sense; `name` says whose configuration it is.
 ModelOptions parse_model_options(const nlohmann::json& config, const std::string& name);
 
 /// With every key written out.
@@ -32,6 +34,8 @@ int64_t hop_length(const ModelOptions& options);
 int64_t group_size(const ModelOptions& options);
 models::Reach reach(const ModelOptions& options);
 int64_t first_sample_frames(const ModelOptions& options);
+/// Whether it may take the best of several draws of noise for each group: a BlockFlow, that is.
+bool chooses_draws(const ModelOptions& options);
 /// Throws Error{config} where the model has more than `most` weights.
 void require_weights(const ModelOptions& options, double most, const std::string& name);
 

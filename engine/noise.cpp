@@ -152,9 +152,12 @@ Noise Noise::endless() const {
 void Noise::fill(int64_t channels, int64_t first, int64_t count, std::span<float> out) const {
   first += begin_;
   if (z_ && (z_->shape[0] != channels || (!endless_ && z_->shape[1] < first + count))) {
-    throw Error(Exit::bad_data, name_ + ": holds noise [" + std::to_string(z_->shape[0]) + ", " +
-                                    std::to_string(z_->shape[1]) + "], but this voice and mel need [" +
-                                    std::to_string(channels) + ", " + std::to_string(first + count) + "]");
+    const bool short_of = z_->shape[0] == channels;
+    throw Error(Exit::bad_data,
+                name_ + ": holds noise [" + std::to_string(z_->shape[0]) + ", " + std::to_string(z_->shape[1]) +
+                    "], but " + (short_of ? "the mel goes on; a column is for " : "this voice's has ") +
+                    std::to_string(channels) +
+                    (short_of ? " samples" : " rows, a column for each " + std::to_string(channels) + " samples"));
   }
   for (int64_t g = 0; g < count; ++g) {
     float* row = out.data() + g * channels;

@@ -1,5 +1,6 @@
 #include "engine/voice.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "audio/error.h"
@@ -46,12 +47,6 @@ int64_t whole_number(const std::map<std::string, std::string>& metadata, const s
   return static_cast<int64_t>(count);
 }
 
-double count_numbers(const Views& tensors) {
-  double sum = 0;
-  for (const auto& [key, view] : tensors) sum += static_cast<double>(view.bytes.size() / files::size_of(view.dtype));
-  return sum;
-}
-
 void require_models_mel(const Voice& voice) {
   const auto& mel = voice.mel;
   const auto options = voice.options();
@@ -86,7 +81,7 @@ Voice own_voice(const std::map<std::string, std::string>& metadata, double weigh
   voice.sigma = number(metadata, "sigma", 1.0, name);
   voice.draws = whole_number(metadata, "draws", 1, kMostDraws, name);
   voice.refine = whole_number(metadata, "refine", 0, audio::RefineOptions::kMostPasses, name);
-  if (voice.draws > 1 && !std::holds_alternative<models::BlockFlowOptions>(voice.options())) {
+  if (voice.draws > 1 && !chooses_draws(voice.options())) {
     throw Error(Exit::bad_data, name + ": metadata 'draws' is for the system block_flow alone");
   }
   voice.card = metadata;
@@ -143,7 +138,7 @@ void VoiceFile::open_own() {
   for (const auto& [key, tensor] : checkpoint.tensors) {
     published_.tensors[key] = files::in_c_order(tensor, published_.made);
   }
-  voice_ = own_voice(checkpoint.metadata, count_numbers(tensors()), voice_.name);
+  voice_ = own_voice(checkpoint.metadata, static_cast<double>(files::number_count(tensors())), voice_.name);
 }
 
 void VoiceFile::open_published() {
@@ -171,6 +166,11 @@ std::map<std::string, std::string> voice_metadata(const Voice& voice) {
   if (voice.draws != 1) metadata["draws"] = json(voice.draws).dump();
   if (voice.refine != 0) metadata["refine"] = json(voice.refine).dump();
   return metadata;
+}
+
+void require_finite(std::span<const float> samples, const std::string& input, const std::string& voice) {
+  if (std::ranges::all_of(samples, [](float s) { return std::isfinite(s); })) return;
+  throw Error(Exit::bad_data, input + ": voice " + voice + " makes samples that are not finite");
 }
 
 void require_same_recipe(const files::MelFrames& mel, const Voice& voice, const std::string& mel_name) {

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <map>
+#include <span>
 #include <string>
 
 #include <nlohmann/json.hpp>
@@ -65,6 +66,9 @@ std::map<std::string, std::string> voice_metadata(const Voice& voice);
 
 /// Throws Error{bad_data} that names the field, where a mel's recipe is known and is not the voice's.
 void require_same_recipe(const files::MelFrames& mel, const Voice& voice, const std::string& mel_name);
+
+/// Throws Error{bad_data} where samples that a voice made of `input` are not all finite.
+void require_finite(std::span<const float> samples, const std::string& input, const std::string& voice);
 
 /// The newest file format version that this program writes and reads.
 inline constexpr int kVoiceFormat = 1;

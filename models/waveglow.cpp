@@ -24,23 +24,32 @@ class SwapHalves : public Bijection {
 
 WaveGlow::WaveGlow(const WaveGlowOptions& options) : options_(options) {
   options_.validate();
+  register_conditioning();
+  const auto levels = register_flows();
+  list_steps(levels);
+  chain_ = nested(levels);
+}
+
+void WaveGlow::register_conditioning() {
   const auto& o = options_;
-  const auto context_channels = o.context_size();
   if (o.conditioning == Conditioning::sample_rate) {
     upsample_ = register_module(
         "upsample", torch::nn::ConvTranspose1d(
                         torch::nn::ConvTranspose1dOptions(o.n_mels, o.n_mels, o.upsample_kernel).stride(o.hop_length)));
-  } else {
-    const auto conv = [](int64_t in, int64_t out) {
-      return torch::nn::Conv1d(torch::nn::Conv1dOptions(in, out, 3).padding(1));
-    };
-    encoder_ =
-        register_module("encoder", torch::nn::Sequential(conv(o.n_mels, context_channels), torch::nn::SiLU(),
-                                                         conv(context_channels, context_channels), torch::nn::SiLU()));
+    return;
   }
+  const auto conv = [](int64_t in, int64_t out) {
+    return torch::nn::Conv1d(torch::nn::Conv1dOptions(in, out, 3).padding(1));
+  };
+  const auto channels = o.context_size();
+  encoder_ = register_module("encoder", torch::nn::Sequential(conv(o.n_mels, channels), torch::nn::SiLU(),
+                                                              conv(channels, channels), torch::nn::SiLU()));
+}
 
+WaveGlow::Levels WaveGlow::register_flows() {
+  const auto& o = options_;
   int64_t channels = o.group_size;
-  std::vector<std::vector<std::shared_ptr<Bijection>>> levels(1);
+  Levels levels(1);
   for (int64_t k = 0; k < o.n_flows; ++k) {
     if (k > 0 && k % o.early_every == 0) {
       channels -= o.early_size;
@@ -48,7 +57,7 @@ WaveGlow::WaveGlow(const WaveGlowOptions& options) : options_(options) {
     }
     auto net = std::make_shared<WaveNet>(WaveNet::Options{.in_channels = channels / 2,
                                                           .out_channels = 2 * (channels - channels / 2),
-                                                          .context_channels = context_channels,
+                                                          .context_channels = o.context_size(),
                                                           .n_layers = o.wavenet_layers,
                                                           .n_channels = o.wavenet_channels,
                                                           .kernel_size = o.wavenet_kernel,
@@ -60,21 +69,32 @@ WaveGlow::WaveGlow(const WaveGlowOptions& options) : options_(options) {
     levels.back().push_back(register_module(name + "_coupling", std::make_shared<AffineCoupling>(channels, net)));
     if (swap) levels.back().push_back(std::make_shared<SwapHalves>());
   }
-  steps_.push_back({"squeeze", std::make_shared<Squeeze>(o.group_size)});
+  return levels;
+}
+
+void WaveGlow::list_steps(const Levels& levels) {
+  steps_.push_back({"squeeze", std::make_shared<Squeeze>(options_.group_size)});
   for (size_t level = 0; level < levels.size(); ++level) {
-    for (const auto& map : levels[level]) steps_.push_back({{}, map, o.early_size * static_cast<int64_t>(level)});
+    for (const auto& map : levels[level]) {
+      steps_.push_back({{}, map, options_.early_size * static_cast<int64_t>(level)});
+    }
   }
   for (const auto& child : named_children()) {
     for (auto& step : steps_) {
       if (step.map == child.value()) step.name = child.key();
     }
   }
+}
+
+std::shared_ptr<Bijection> WaveGlow::nested(Levels levels) const {
+  levels.front().insert(levels.front().begin(), steps_.front().map);
   // From the noise end backwards: each level ends in the split that wraps all later ones.
+  std::shared_ptr<Bijection> chain;
   for (auto level = levels.rbegin(); level != levels.rend(); ++level) {
-    if (chain_) level->push_back(std::make_shared<Split>(o.early_size, chain_));
-    if (level + 1 == levels.rend()) level->insert(level->begin(), steps_.front().map);
-    chain_ = std::make_shared<Chain>(*level);
+    if (chain) level->push_back(std::make_shared<Split>(options_.early_size, chain));
+    chain = std::make_shared<Chain>(*level);
   }
+  return chain;
 }
 
 torch::Tensor WaveGlow::context(const torch::Tensor& whole_mel, int64_t groups) {

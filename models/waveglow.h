@@ -31,6 +31,14 @@ class WaveGlow : public Vocoder {
   const WaveGlowOptions& options() const { return options_; }
 
  private:
+  /// The maps of the n_flows steps in the order of forward(), a list for each stretch between early outputs.
+  using Levels = std::vector<std::vector<std::shared_ptr<Bijection>>>;
+  // What the constructor does, in this order: the parameters' names, their order and first values depend on it.
+  void register_conditioning();
+  Levels register_flows();
+  void list_steps(const Levels& levels);
+  std::shared_ptr<Bijection> nested(Levels levels) const;  // behind steps_.front(), the squeeze
+
   torch::Tensor context(const torch::Tensor& whole_mel, int64_t groups);
   /// The transposed convolution as one product, hop after hop added up, where gradients are wanted on a CPU: ATen's own
   /// takes a tenth of a training step. [batch, groups, n_mels·group_size].

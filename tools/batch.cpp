@@ -1,11 +1,13 @@
 #include "tools/batch.h"
 
+#include <algorithm>
 #include <iostream>
 #include <map>
 
 #include <nlohmann/json.hpp>
 
 #include "audio/error.h"
+#include "tools/output.h"
 #include "tools/signals.h"
 
 namespace melflow::tools {
@@ -35,6 +37,10 @@ int for_each_item(const std::vector<std::string>& inputs, bool json,
   return static_cast<int>(inputs.size() == 1 || code == Exit::io_error ? code : Exit::some_failed);
 }
 
+bool reads_stdin(const std::vector<std::string>& inputs) {
+  return std::find(inputs.begin(), inputs.end(), "-") != inputs.end();
+}
+
 namespace {
 
 std::filesystem::path stem_of(const std::string& input) {
@@ -59,19 +65,15 @@ void Destination::check(const std::vector<std::string>& inputs) const {
 }
 
 std::filesystem::path Destination::path_for(const std::string& input, const std::string& extension) const {
-  std::error_code error;
-  const auto require_other = [&](const std::filesystem::path& path) {
-    if (!std::filesystem::equivalent(path, input, error) || error) return path;
-    throw Error(Exit::usage, path.string() + ": is the input too, which would be lost; name another output");
-  };
-  if (!file.empty()) return require_other(file);
-  std::filesystem::create_directories(folder, error);
-  if (error) throw Error(Exit::cannot_create, folder + ": cannot be made (" + error.message() + ")");
-  return require_other(std::filesystem::path(folder) / (stem_of(input).string() + extension));
-}
-
-AtomicFile::Existing Destination::existing() const {
-  return force ? AtomicFile::Existing::replace : AtomicFile::Existing::refuse;
+  std::filesystem::path out = file;
+  if (file.empty()) {
+    std::error_code error;
+    std::filesystem::create_directories(folder, error);
+    if (error) throw Error(Exit::cannot_create, folder + ": cannot be made (" + error.message() + ")");
+    out = std::filesystem::path(folder) / (stem_of(input).string() + extension);
+  }
+  require_other(out, input);
+  return out;
 }
 
 }  // namespace melflow::tools

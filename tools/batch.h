@@ -7,8 +7,6 @@
 
 #include <nlohmann/json_fwd.hpp>
 
-#include "audio/atomic_file.h"
-
 namespace melflow::tools {
 
 /// Works through the inputs of a verb. `work` answers the item's JSON; what it throws is one line on stderr, and the
@@ -16,6 +14,9 @@ namespace melflow::tools {
 /// was one input, 1 where some of several failed.
 int for_each_item(const std::vector<std::string>& inputs, bool json,
                   const std::function<nlohmann::json(const std::string&)>& work);
+
+/// Whether "-" is among them.
+bool reads_stdin(const std::vector<std::string>& inputs);
 
 /// Where an item's output goes: -o FILE (one input only), or -d DIR with the input's stem and this extension.
 struct Destination {
@@ -25,7 +26,6 @@ struct Destination {
   /// Throws Error{usage} where neither or both are given, or several inputs share one file.
   void check(const std::vector<std::string>& inputs) const;
   std::filesystem::path path_for(const std::string& input, const std::string& extension) const;
-  AtomicFile::Existing existing() const;
 };
 
 }  // namespace melflow::tools

@@ -27,6 +27,46 @@ void print_lines(const json& object, int depth) {
   }
 }
 
+/// Options that none of the subjects takes.
+void refuse_unused(const CLI::App& app, const std::vector<std::string>& subjects) {
+  constexpr std::pair<const char*, const char*> kTakers[] = {{"--voice", "synth stream train growth"},
+                                                             {"--device", "synth stream train growth"},
+                                                             {"--precision", "synth stream train growth"},
+                                                             {"--threads", "synth stream waveglow train growth"},
+                                                             {"--sigma", "synth stream growth"},
+                                                             {"--seed", "synth stream growth"},
+                                                             {"--draws", "synth stream growth"},
+                                                             {"--refine", "synth stream growth"},
+                                                             {"--denoise", "synth stream growth"},
+                                                             {"--latency", "synth stream growth"},
+                                                             {"--seconds", "synth stream waveglow growth"},
+                                                             {"--picture", "growth"},
+                                                             {"--data", "train"},
+                                                             {"--batch", "train"},
+                                                             {"--frames", "train"},
+                                                             {"--steps", "train"}};
+  for (const auto& [option, takers] : kTakers) {
+    const bool used = std::any_of(subjects.begin(), subjects.end(), [&](const std::string& subject) {
+      return std::string_view(takers).find(subject) != std::string_view::npos;
+    });
+    if (!used) refuse_options(app, {option}, "for bench " + CLI::detail::join(subjects, " "));
+  }
+}
+
+/// What `waveglow` and `train` need, before anything is measured.
+void require_what_trains(const CLI::App& app, const std::vector<std::string>& subjects, const VoiceOptions& v) {
+  const auto asked = [&](const char* name) {
+    return std::find(subjects.begin(), subjects.end(), name) != subjects.end();
+  };
+  if (asked("waveglow") || asked("train")) require_torch();
+  if (asked("train") && v.device == "cuda") {  // before anything else asks LibTorch for a GPU
+    if (const auto problem = gpu_problem(); !problem.empty()) throw Error(Exit::unavailable, problem);
+  }
+  if (asked("train") && app.count("subjects") > 0 && v.precision == "int8") {
+    throw Error(Exit::usage, "bench train: --precision fp32 or bf16, not int8");
+  }
+}
+
 }  // namespace
 
 int run_bench(CLI::App& app, std::vector<std::string> arguments) {
@@ -48,20 +88,12 @@ int run_bench(CLI::App& app, std::vector<std::string> arguments) {
   app.add_option("--steps", train.steps, "train: how many are measured")->check(CLI::Range(1, 100000));
   app.add_flag("--json", as_json, "one JSON object a line");
   parse(app, std::move(arguments));
+  refuse_unused(app, subjects);
   train.voice = v.voice;
   train.threads = v.threads;
   train.device = v.device;
   train.bf16 = v.precision == "bf16";
-  const auto asked = [&](const char* name) {
-    return std::find(subjects.begin(), subjects.end(), name) != subjects.end();
-  };
-  if (asked("waveglow") || asked("train")) require_torch();
-  if (asked("train") && v.device == "cuda") {  // before anything else asks LibTorch for a GPU
-    if (const auto problem = gpu_problem(); !problem.empty()) throw Error(Exit::unavailable, problem);
-  }
-  if (asked("train") && app.count("subjects") > 0 && v.precision == "int8") {
-    throw Error(Exit::usage, "bench train: --precision fp32 or bf16, not int8");
-  }
+  require_what_trains(app, subjects, v);
   const Print print = [&](const json& line) {
     if (as_json) {
       std::cout << line.dump() << std::endl;

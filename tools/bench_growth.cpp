@@ -37,7 +37,7 @@ class Growth {
     const auto frames = sample_frames(synthesizer.voice().mel, seconds);
     const auto alone = together(synthesizer, frames, 1).front();
     for (const int count : {1, 2, 4, 8, 16}) {
-      auto measurement = begin(threads, seconds, count);
+      auto measurement = begin(synthesizer, threads, seconds, count);
       Times times;
       std::vector<std::vector<float>> sounds;
       for (int round = 0; round < 3; ++round) times.take([&] { sounds = together(synthesizer, frames, count); });
@@ -49,7 +49,8 @@ class Growth {
   }
 
   files::Image picture() const {
-    const files::Image panels[] = {chart(by_length_), chart(by_streams_)};
+    const files::Image panels[] = {chart(by_length_, "length of the sound, log10 s"),
+                                   chart(by_streams_, "streams at once")};
     return files::side_by_side(panels);
   }
 
@@ -71,15 +72,10 @@ class Growth {
     return static_cast<double>(samples) / synthesizer.voice().mel.sample_rate;
   }
 
-  Measurement begin(int threads, double seconds, int streams) const {
-    const auto precision = options_.precision.empty() ? std::string("fp32") : options_.precision;
-    return {"growth",
-            {{"voice", options_.voice.empty() ? "the shipped one" : options_.voice},
-             {"precision", precision},
-             {"threads", threads},
-             {"streams", streams},
-             {"seconds_of_sound", seconds}},
-            multiply_add_peak(engine::Precision::fp32, threads)};
+  Measurement begin(const engine::Synthesizer& synthesizer, int threads, double seconds, int streams) const {
+    auto what = spoken_by(synthesizer, options_);
+    what.update({{"threads", threads}, {"streams", streams}, {"seconds_of_sound", seconds}});
+    return {"growth", what, multiply_add_peak(engine::Precision::fp32, threads)};
   }
 
   void say(Measurement& measurement, const Times& times, double sound, const std::string& compared, double error,
@@ -106,7 +102,7 @@ class Growth {
     const auto frames = sample_frames(recipe, seconds);
     const auto kept = static_cast<size_t>(kKept * recipe.sample_rate);
     const size_t step = 24 * static_cast<size_t>(recipe.n_mels);
-    auto measurement = begin(threads, seconds, 1);
+    auto measurement = begin(synthesizer, threads, seconds, 1);
     Times times;
     std::vector<float> beginning, piece;
     size_t samples = 0;
@@ -154,15 +150,17 @@ class Growth {
   }
 
   /// With a line at zero, so that what is level looks level.
-  static files::Image chart(const Curves& by_threads) {
-    std::vector<std::vector<float>> curves;
-    for (const auto& [threads, curve] : by_threads) {
-      if (curve.size() >= 4) curves.push_back(curve);
+  static files::Image chart(const Curves& by_threads, const char* x) {
+    std::vector<files::Curve> curves;
+    for (const auto& [threads, points] : by_threads) {
+      const auto name = std::to_string(threads) + (threads == 1 ? " thread" : " threads");
+      if (points.size() >= 4) curves.push_back({name, points});
     }
     if (curves.empty())
       throw Error(Exit::unavailable, "no chart: too few lines were reported; run it on a quiet machine");
-    curves.push_back({curves.front().front(), 0, curves.front()[curves.front().size() - 2], 0});
-    return files::training_picture(curves);
+    const auto& points = curves.front().points;
+    curves.push_back({"", {points.front(), 0, points[points.size() - 2], 0}});
+    return files::line_chart(curves, {x, "s of computing for 1 s of sound"});
   }
 
   VoiceOptions options_;

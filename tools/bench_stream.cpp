@@ -28,13 +28,10 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using nlohmann::json;
 
-double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
-
 /// Seconds from the start of `melflow synth - --stream --raw`, all frames waiting in its pipe, to its first sample.
 double first_sample_after_start(const VoiceOptions& o, const std::filesystem::path& frames) {
-  std::vector<std::string> words{"melflow", "synth", "-", "--stream", "--raw", "-o", "-", "--device", o.device};
-  if (!o.voice.empty()) words.insert(words.end(), {"--voice", o.voice});
-  if (o.threads > 0) words.insert(words.end(), {"--threads", std::to_string(o.threads)});
+  std::vector<std::string> words{"melflow", "synth", "-", "--stream", "--raw", "-o", "-"};
+  for (auto& word : o.words()) words.push_back(std::move(word));
   std::vector<char*> pointers;
   for (auto& word : words) pointers.push_back(word.data());
   pointers.push_back(nullptr);
@@ -104,10 +101,6 @@ Run speak_in_chunks(const engine::Synthesizer& synthesizer, uint64_t seed, std::
   return run;
 }
 
-json conditions(const engine::Synthesizer& synthesizer, const VoiceOptions& o) {
-  return {{"voice", synthesizer.voice().name}, {"threads", o.threads > 0 ? o.threads : engine::default_threads()}};
-}
-
 Peak peak_of(const VoiceOptions& o) {
   return multiply_add_peak(engine::Precision::fp32, o.threads > 0 ? o.threads : engine::default_threads());
 }
@@ -117,7 +110,7 @@ json bench_chunks(const engine::Synthesizer& synthesizer, const VoiceOptions& o,
                   size_t chunk) {
   const auto& recipe = synthesizer.voice().mel;
   const double chunk_ms = 1e3 * static_cast<double>(chunk) * recipe.hop_length / recipe.sample_rate;
-  auto what = conditions(synthesizer, o);
+  auto what = spoken_by(synthesizer, o);
   what.update({{"frames_a_chunk", chunk}, {"milliseconds_of_sound_a_chunk", chunk_ms}});
   Measurement measurement("stream", what, peak_of(o));
   Times chunks, at_once, streamed, offline;
@@ -145,7 +138,7 @@ json bench_chunks(const engine::Synthesizer& synthesizer, const VoiceOptions& o,
 
 json bench_start(const engine::Synthesizer& synthesizer, const VoiceOptions& o, std::span<const float> frames) {
   const FramesFile file({frames.begin(), frames.end()});
-  auto what = conditions(synthesizer, o);
+  auto what = spoken_by(synthesizer, o);
   what["start"] = "melflow synth - --stream, all frames in its pipe";
   Measurement measurement("stream", what, peak_of(o));
   Times starts;

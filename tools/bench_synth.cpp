@@ -36,6 +36,15 @@ double difference_from_stream(const engine::Synthesizer& synthesizer, const engi
 
 }  // namespace
 
+nlohmann::json spoken_by(const engine::Synthesizer& synthesizer, const VoiceOptions& o) {
+  const auto& voice = synthesizer.voice();
+  return {{"voice", voice.name},
+          {"precision", o.precision.empty() ? "fp32" : o.precision},
+          {"draws", synthesizer.draws()},
+          {"refine", o.refine >= 0 ? o.refine : voice.refine},
+          {"threads", o.threads > 0 ? o.threads : engine::default_threads()}};
+}
+
 void bench_synth(const VoiceOptions& options, double seconds, const Print& print) {
   const auto synthesizer = options.open();
   const auto& recipe = synthesizer.voice().mel;
@@ -44,9 +53,9 @@ void bench_synth(const VoiceOptions& options, double seconds, const Print& print
   const int threads = options.threads > 0 ? options.threads : engine::default_threads();
   const engine::Noise noise(options.seed);
   auto sound = synthesizer(mel, noise);
-  Measurement measurement(
-      "synth", {{"voice", synthesizer.voice().name}, {"threads", threads}, {"seconds_of_sound", sound.seconds()}},
-      multiply_add_peak(engine::Precision::fp32, threads));
+  auto what = spoken_by(synthesizer, options);
+  what["seconds_of_sound"] = sound.seconds();
+  Measurement measurement("synth", what, multiply_add_peak(engine::Precision::fp32, threads));
   Times ours, rival;
   for (int round = 0; round < 5; ++round) {
     ours.take([&] { sound = synthesizer(mel, noise); });

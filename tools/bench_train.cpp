@@ -135,6 +135,23 @@ double gradient_error(models::Vocoder& model, const TrainBench& o, engine::Train
   return worst;
 }
 
+/// All steps of the trainer: how long each took but for the first three, which warm up, and the losses of all.
+Times run_steps(engine::Trainer& trainer, std::vector<double>& losses) {
+  Times steps;
+  std::optional<std::chrono::steady_clock::time_point> begin;
+  trainer.run(
+      [&] {  // asked before each step
+        if (begin && trainer.step() > 3) steps.add(seconds_since(*begin));
+        begin = std::chrono::steady_clock::now();
+        return false;
+      },
+      [&](const engine::Progress& progress) {  // of each step
+        if (progress.step == static_cast<int64_t>(losses.size()) + 1) losses.push_back(progress.loss);
+      });
+  steps.add(seconds_since(*begin));
+  return steps;
+}
+
 json measure(const Subject& subject, const TrainBench& o, const fs::path& run) {
   const int threads = o.threads > 0 ? o.threads : engine::default_threads();
   torch::set_num_threads(threads);
@@ -158,21 +175,8 @@ json measure(const Subject& subject, const TrainBench& o, const fs::path& run) {
                            {"batch", o.batch},
                            {"samples_a_crop", config.segment_frames * config.mel.hop_length}},
                           device.is_cpu() ? multiply_add_peak(engine::Precision::fp32, threads) : matrix_peak(device));
-  Times steps;
   std::vector<double> losses;
-  std::optional<std::chrono::steady_clock::time_point> begin;
-  trainer.run(
-      [&] {  // asked before each step; the first three warm up
-        if (begin && trainer.step() > 3) {
-          steps.add(std::chrono::duration<double>(std::chrono::steady_clock::now() - *begin).count());
-        }
-        begin = std::chrono::steady_clock::now();
-        return false;
-      },
-      [&](const engine::Progress& progress) {  // of each step
-        if (progress.step == static_cast<int64_t>(losses.size()) + 1) losses.push_back(progress.loss);
-      });
-  steps.add(std::chrono::duration<double>(std::chrono::steady_clock::now() - *begin).count());
+  const auto steps = run_steps(trainer, losses);
   measurement.look();
   const double samples = static_cast<double>(o.batch * config.segment_frames * config.mel.hop_length);
   const double rate =

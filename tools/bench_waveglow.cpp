@@ -23,8 +23,6 @@ using engine::Precision;
 using nlohmann::json;
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
-
 /// Published size. The couplings must do something, else an error in them would not be heard.
 std::shared_ptr<models::WaveGlow> random_waveglow() {
   torch::NoGradGuard no_grad;

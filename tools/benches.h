@@ -13,6 +13,9 @@ namespace melflow::tools {
 /// The subjects of `melflow bench`, a file each; every line they print has measurement.h's schema.
 using Print = std::function<void(const nlohmann::json& line)>;
 
+/// Who speaks and how, for a line's `case`: voice, precision, draws, refine, threads.
+nlohmann::json spoken_by(const engine::Synthesizer& synthesizer, const VoiceOptions& options);
+
 /// The mel of 30 s of noise, against bare transforms of the same frames.
 void bench_mel(const Print& print);
 
@@ -33,7 +36,7 @@ void bench_growth(const VoiceOptions& options, double longest, const std::string
 void bench_waveglow(double seconds, int threads, const Print& print);
 
 /// The trainer's own steps: of the shipped voice's model and of a WaveGlow of 128 channels, from random weights, or of
-/// the voice that is named, from its weights. Against the plain formulas under the same loop, in turn.
+/// the voice that is named, from its weights.
 struct TrainBench {
   std::string voice;  ///< a file or a name; empty: the two
   std::string data;   ///< a folder of recordings; empty: a sentence that is shipped

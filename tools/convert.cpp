@@ -9,6 +9,7 @@
 #include "engine/files/pytorch_writer.h"
 #include "engine/voice.h"
 #include "tools/batch.h"
+#include "tools/output.h"
 #include "tools/verbs.h"
 
 namespace melflow::tools {
@@ -22,7 +23,6 @@ struct Arguments {
   std::vector<std::string> sets;
   bool force = false, as_json = false, half = false, int8 = false;
 
-  AtomicFile::Existing existing() const { return force ? AtomicFile::Existing::replace : AtomicFile::Existing::refuse; }
   bool to_nvidia() const { return to == "nvidia-state-dict"; }
 };
 
@@ -79,12 +79,12 @@ engine::Voice write_own(const Arguments& a, int64_t& numbers) {
     }
     files::Arrays made;
     files::write_safetensors(a.output, (a.int8 ? with_bytes : with_halves)(file.tensors(), made),
-                             engine::voice_metadata(voice), a.existing());
+                             engine::voice_metadata(voice), existing(a.force));
     return voice;
   }
   require_nvidias(file.voice().model_config, a.input);
   numbers = file.parameters();
-  files::write_state_dict(a.output, files::nvidia_state_dict(file.tensors()), a.existing());
+  files::write_state_dict(a.output, files::nvidia_state_dict(file.tensors()), existing(a.force));
   return file.voice();
 }
 
@@ -100,11 +100,11 @@ engine::Voice write_published(const Arguments& a, const files::Checkpoint& check
   numbers = count_numbers(published.tensors);
   if (a.to_nvidia()) {
     require_nvidias(voice.model_config, a.input);
-    files::write_state_dict(a.output, files::nvidia_state_dict(published.tensors), a.existing());
+    files::write_state_dict(a.output, files::nvidia_state_dict(published.tensors), existing(a.force));
   } else {
     files::Arrays made;
     files::write_safetensors(a.output, a.half ? with_halves(published.tensors, made) : published.tensors,
-                             engine::voice_metadata(voice), a.existing());
+                             engine::voice_metadata(voice), existing(a.force));
   }
   return voice;
 }

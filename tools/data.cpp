@@ -9,16 +9,13 @@
 #include "audio/error.h"
 #include "engine/data/lint.h"
 #include "engine/data/pack.h"
+#include "tools/output.h"
 #include "tools/progress.h"
 #include "tools/signals.h"
 #include "tools/sub_verbs.h"
 
 namespace melflow::tools {
 namespace {
-
-AtomicFile::Existing existing(bool force) {
-  return force ? AtomicFile::Existing::replace : AtomicFile::Existing::refuse;
-}
 
 std::string dump(const nlohmann::json& json) {
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
@@ -27,7 +24,8 @@ std::string dump(const nlohmann::json& json) {
 void print_table(const engine::CorpusLint& lint) {
   const auto summary = engine::summary_json(lint);
   for (const auto& clip : lint.clips) {
-    for (const auto& f : clip.findings) std::printf("%-9s  %s  %s\n", f.kind, clip.name.c_str(), f.detail.c_str());
+    for (const auto& f : clip.findings)
+      std::printf("%-9s  %s  %s\n", f.kind, one_line(clip.name).c_str(), one_line(f.detail).c_str());
   }
   std::printf("%sfinding    recordings  meaning\n", lint.with_findings() > 0 ? "\n" : "");
   for (const auto& kind : engine::kFindingKinds) {

@@ -12,6 +12,7 @@
 #include "engine/eval/evaluator.h"
 #include "engine/eval/html_report.h"
 #include "tools/inputs.h"
+#include "tools/output.h"
 #include "tools/progress.h"
 #include "tools/signals.h"
 #include "tools/verbs.h"
@@ -61,7 +62,7 @@ EvalArguments eval_arguments(CLI::App& app, std::vector<std::string> arguments) 
 /// Opened before the work, so that a name that is taken or a folder that is missing is told at once.
 std::optional<AtomicFile> open_output(const std::string& path, bool force) {
   if (path.empty() || path == "-") return std::nullopt;
-  return std::make_optional<AtomicFile>(path, force ? AtomicFile::Existing::replace : AtomicFile::Existing::refuse);
+  return std::make_optional<AtomicFile>(path, existing(force));
 }
 
 void write(std::optional<AtomicFile>& file, const std::string& text) {
@@ -107,6 +108,7 @@ engine::Evaluation run_evaluation(const EvalArguments& a, const engine::ChosenRe
 int run_eval(CLI::App& app, std::vector<std::string> arguments) {
   auto a = eval_arguments(app, std::move(arguments));
   if (a.threads > 0) torch::set_num_threads(a.threads);
+  require_apart("--html", a.html, "--json", a.json);
   auto html = open_output(a.html, a.force), json = open_output(a.json, a.force);
   a.options.device = engine::open_device(a.device);
   auto voice = engine::load_voice(find_voice(a.voice));

@@ -2,6 +2,7 @@
 
 #include "audio/error.h"
 #include "engine/device.h"
+#include "engine/flow/flow_score.h"
 #include "tools/flow_verbs.h"
 #include "tools/sub_verbs.h"
 
@@ -18,9 +19,12 @@ constexpr Verb kVerbs[] = {
 
 }  // namespace
 
-void FlowUse::add_to(CLI::App& app) {
+void FlowUse::add_labels_to(CLI::App& app) {
   app.add_option("--labels", labels, "a file with a label for each item of --data, for class-conditional flows");
   app.add_option("--label-column", label_column, "first or last: the column of --data that is a label");
+}
+
+void FlowUse::add_to(CLI::App& app) {
   app.add_option("--seed", seed, "of samples, noise and fresh data")->check(seeds());
   app.add_option("--device", device, "cpu or cuda");
   app.add_option("--threads", threads, "of the CPU; 0: as many as there are")->check(CLI::Range(0, 1024));
@@ -36,8 +40,10 @@ engine::FlowModel FlowUse::load() const {
 
 engine::FlowData FlowUse::load_data(const engine::FlowModel& model) const {
   const auto& shape = model.flow->shape();
-  return engine::load_flow_data(
+  auto loaded = engine::load_flow_data(
       {.path = data, .labels = labels, .label_column = label_column, .height = shape.height, .width = shape.width});
+  engine::require_fit(model, loaded);
+  return loaded;
 }
 
 int run_flow(CLI::App&, std::vector<std::string> arguments) {

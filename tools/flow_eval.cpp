@@ -75,6 +75,7 @@ int run_flow_eval(CLI::App& app, std::vector<std::string> arguments) {
   app.add_option("--data", use.data, ".npy, .csv, idx (also .gz), or a named distribution")->required();
   app.add_option("--count", count, "fresh items of a named distribution")->check(CLI::Range(2, 100000000));
   app.add_flag("--json", as_one_object, "one object");
+  use.add_labels_to(app);
   use.add_to(app);
   parse(app, std::move(arguments));
   if (!is_flow(use.flow)) {

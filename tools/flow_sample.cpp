@@ -13,10 +13,6 @@
 namespace melflow::tools {
 namespace {
 
-AtomicFile::Existing existing(bool force) {
-  return force ? AtomicFile::Existing::replace : AtomicFile::Existing::refuse;
-}
-
 /// Bytes to a file, or to stdout for "-".
 void deliver(const std::string& output, std::span<const std::byte> bytes, bool force) {
   if (output == "-") return write_stdout(bytes);
@@ -59,6 +55,7 @@ int run_flow_sample(CLI::App& app, std::vector<std::string> arguments) {
   if (output != "-" && !picture && !output.ends_with(".npy")) {
     throw Error(Exit::usage, output + ": samples are written as .npy, images also as .png");
   }
+  require_apart("-o", output, "--labels-output", labels_output);
   const auto x = engine::sample_flow(model, 0, count, sampling);
   if (!labels_output.empty()) {
     const auto labels = engine::sample_labels(model, 0, count, sampling);
@@ -91,6 +88,25 @@ files::Image interpolation(const FlowUse& use, const engine::FlowModel& model, c
   return engine::picture_images(model, engine::interpolate(model, two(data.x), labels, columns), columns);
 }
 
+/// Options that a kind of picture has no use for.
+void refuse_unused(const CLI::App& app, const std::string& kind) {
+  constexpr std::pair<const char*, const char*> kTakers[] = {{"--run", "training"},
+                                                             {"--flow", "samples density grid images interpolation"},
+                                                             {"--data", "samples density grid interpolation"},
+                                                             {"--labels", "samples density grid interpolation"},
+                                                             {"--label-column", "samples density grid interpolation"},
+                                                             {"--count", "samples images"},
+                                                             {"--seed", "samples images"},
+                                                             {"--columns", "images interpolation"},
+                                                             {"--temperature", "images"},
+                                                             {"--between", "interpolation"}};
+  for (const auto& [option, takers] : kTakers) {
+    if (std::string_view(takers).find(kind) == std::string_view::npos) {
+      refuse_options(app, {option}, "for --kind " + kind);
+    }
+  }
+}
+
 }  // namespace
 
 int run_flow_plot(CLI::App& app, std::vector<std::string> arguments) {
@@ -112,11 +128,15 @@ int run_flow_plot(CLI::App& app, std::vector<std::string> arguments) {
   app.add_option("-n,--count", count, "how many samples")->check(CLI::Range(1, 10000000));
   app.add_option("--columns", columns, "of images")->check(CLI::Range(1, 1000));
   app.add_option("--temperature", temperature, "of images")->check(within(0.0, 100.0));
-  app.add_option("--between", between, "two item numbers of --data, from 0")->expected(2);
+  app.add_option("--between", between, "two item numbers of --data, from 0")
+      ->expected(2)
+      ->check(CLI::NonNegativeNumber);
   app.add_flag("--force", force, "overwrite");
+  use.add_labels_to(app);
   use.add_to(app);
   parse(app, std::move(arguments));
   require_png(output);
+  refuse_unused(app, kind);
   if (kind == "training") {
     if (run.empty()) throw Error(Exit::usage, "--kind training: name the run's folder with --run");
     deliver(output, files::png_bytes(engine::picture_training(run)), force);

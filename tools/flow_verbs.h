@@ -23,9 +23,11 @@ struct FlowUse {
   int threads = 0;
 
   void add_to(CLI::App& app);
+  /// The labels of --data, for verbs that take it.
+  void add_labels_to(CLI::App& app);
   /// The flow, on its device.
   engine::FlowModel load() const;
-  /// The data, its rows taken as images where the flow is one of images.
+  /// The data, its rows taken as images where the flow is one of images. Throws as require_fit() does.
   engine::FlowData load_data(const engine::FlowModel& model) const;
 };
 

@@ -91,19 +91,38 @@ audio::Waveform read_sound(const std::string& input, int rate, int assume_rate, 
   return sound;
 }
 
+namespace {
+
+/// A mel says by its recipe how it was made, or is taken at its word; but numbers that are no natural logarithms of
+/// magnitudes (linear, decibels, normalised to 0 to 1) would only be noise, and who made them would not know why.
+void warn_of_scale(const files::MelFrames& mel, const std::string& name) {
+  constexpr int kLooked = 1000;  // frames
+  constexpr float kFarthest = 20;
+  std::vector<float> values;
+  mel.append(0, std::min(mel.frames(), kLooked), values);
+  if (mel.recipe() || values.empty()) return;
+  const auto [least, most] = std::minmax_element(values.begin(), values.end());
+  if (*least < 0 && *least > -kFarthest && *most < kFarthest) return;
+  std::fprintf(stderr,
+               "%s: its numbers, %g to %g, do not look like natural logarithms of mel magnitudes, which is what voices "
+               "are told; ln(max(1e-5, magnitude)) is usual\n",
+               name.c_str(), static_cast<double>(*least), static_cast<double>(*most));
+}
+
+Spoken spoken_mel(files::MelFrames mel, const engine::Voice& voice, const std::string& name) {
+  engine::require_same_recipe(mel, voice, name);
+  warn_of_scale(mel, name);
+  return {std::move(mel), {}};
+}
+
+}  // namespace
+
 Spoken read_spoken(const std::string& input, const engine::Voice& voice, const RawFormat& raw) {
   if (input == "-" && raw.format.empty()) {
-    const auto bytes = read_stdin();
-    Spoken spoken{files::parse_mel(bytes, "stdin", voice.mel.n_mels), {}};
-    engine::require_same_recipe(spoken.mel, voice, "stdin");
-    return spoken;
+    return spoken_mel(files::parse_mel(read_stdin(), "stdin", voice.mel.n_mels), voice, "stdin");
   }
   const auto kind = input == "-" ? Kind::sound : kind_of(input);
-  if (kind == Kind::mel) {
-    Spoken spoken{files::MelFrames(input, voice.mel.n_mels), {}};
-    engine::require_same_recipe(spoken.mel, voice, input);
-    return spoken;
-  }
+  if (kind == Kind::mel) return spoken_mel(files::MelFrames(input, voice.mel.n_mels), voice, input);
   const auto sound = read_sound(input, voice.mel.sample_rate, 0, raw);
   audio::MelExtractor extractor(voice.mel);
   try {

@@ -65,7 +65,7 @@ int run(int argc, char** argv) {
     if (name != (verb.name) && !(name == "--version" && names.back() == "version")) continue;
     return run_verb(verb, "melflow", {argv + 2, argv + argc});
   }
-  std::cerr << "melflow: no verb '" << name << "'; did you mean '" << nearest(name, names) << "'?\n";
+  std::cerr << "melflow: no verb '" << melflow::one_line(name) << "'; did you mean '" << nearest(name, names) << "'?\n";
   return code(Exit::usage);
 }
 

@@ -11,6 +11,10 @@
 
 namespace melflow::tools {
 
+inline double seconds_since(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
 /// How long the rounds of some work took.
 class Times {
  public:
@@ -18,7 +22,7 @@ class Times {
   void take(Work&& work) {
     const auto begin = std::chrono::steady_clock::now();
     work();
-    add(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+    add(seconds_since(begin));
   }
   void add(double seconds) { seconds_.push_back(seconds); }
   /// The nearest of those that were taken: 0 the least, 0.5 the median, 1 the most.

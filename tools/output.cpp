@@ -20,6 +20,20 @@ void write_stdout(std::span<const std::byte> bytes) {
   }
 }
 
+void require_other(const std::filesystem::path& output, const std::filesystem::path& input) {
+  std::error_code error;
+  if (!std::filesystem::equivalent(output, input, error) || error) return;
+  throw Error(Exit::usage, output.string() + ": is the input too, which would be lost; name another output");
+}
+
+void require_apart(const char* option, const std::filesystem::path& output, const char* other_option,
+                   const std::filesystem::path& other) {
+  if (output.empty() || other.empty() || output == "-") return;
+  if (std::filesystem::absolute(output).lexically_normal() != std::filesystem::absolute(other).lexically_normal())
+    return;
+  throw Error(Exit::usage, std::string(option) + " and " + other_option + " name one file; give each its own");
+}
+
 SoundOutput::SoundOutput(std::filesystem::path path, const Options& options)
     : path_(std::move(path)), options_(options) {
   const auto kind = path_.extension().string();

@@ -14,11 +14,23 @@
 
 namespace melflow::tools {
 
-/// All bytes to standard output. Throws Error{io_error}; a reader that left early is one too, with is_closed_pipe.
-void write_stdout(std::span<const std::byte> bytes);
+/// What --force says of files that are there.
+inline AtomicFile::Existing existing(bool force) {
+  return force ? AtomicFile::Existing::replace : AtomicFile::Existing::refuse;
+}
 
-/// Thrown instead where the reader of stdout has closed the pipe: no failure of ours, the program ends quietly.
+/// Throws Error{usage} where `output` is the very file `input`, which writing would lose.
+void require_other(const std::filesystem::path& output, const std::filesystem::path& input);
+
+/// Throws Error{usage} where two outputs that are asked for are one file.
+void require_apart(const char* option, const std::filesystem::path& output, const char* other_option,
+                   const std::filesystem::path& other);
+
+/// Thrown where the reader of stdout has closed the pipe: no failure of ours, the program ends quietly.
 struct ClosedPipe {};
+
+/// All bytes to standard output. Throws Error{io_error}, or ClosedPipe.
+void write_stdout(std::span<const std::byte> bytes);
 
 /// Sound on its way to a file or to stdout ("-"), as it is computed: WAV, FLAC, raw PCM, or .npy of the exact float32
 /// samples, by extension. A file appears under its name when finish() has returned. A WAV to a pipe whose length nobody
@@ -32,8 +44,12 @@ class SoundOutput {
     int64_t samples = -1;  ///< how many will come; negative: nobody knows yet
     AtomicFile::Existing existing = AtomicFile::Existing::refuse;
   };
+  /// Throws Error{usage} for an extension that is none of these and where samples are too many for the format,
+  /// Error{io_error} where the file cannot be made.
   SoundOutput(std::filesystem::path path, const Options& options);
+  /// The next samples, in [-1, 1], clipped where the encoding needs it. Throws Error{io_error}, or ClosedPipe.
   void write(std::span<const float> samples);
+  /// Throws as write() does; without it the file is not there.
   void finish();
 
  private:

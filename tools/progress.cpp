@@ -4,7 +4,17 @@
 #include <cmath>
 #include <cstdio>
 
+#include "audio/error.h"
+
 namespace melflow::tools {
+
+void require_learned(int64_t steps, int64_t left_out, const std::string& run) {
+  if (steps == 0 || left_out < steps) return;
+  throw Error(Exit::bad_data,
+              run +
+                  ": nothing was learned, since no step had finite numbers; look at the data, and try a "
+                  "smaller train.learning_rate");
+}
 
 ProgressLine::ProgressLine() : on_terminal_(isatty(STDERR_FILENO) == 1) {}
 

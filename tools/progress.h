@@ -1,8 +1,12 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 namespace melflow::tools {
+
+/// Throws Error{bad_data} where a training left out every step that it took, since none had finite numbers.
+void require_learned(int64_t steps, int64_t left_out, const std::string& run);
 
 /// One line on stderr that is written over as work goes on; silent where stderr is no terminal, so that logs stay
 /// readable.

@@ -16,6 +16,7 @@
 #include "engine/tensors.h"
 #include "tools/batch.h"
 #include "tools/inputs.h"
+#include "tools/output.h"
 #include "tools/signals.h"
 #include "tools/verbs.h"
 
@@ -34,7 +35,7 @@ struct ScoreArguments {
 ScoreArguments score_arguments(CLI::App& app, std::vector<std::string> arguments) {
   ScoreArguments a;
   app.add_option("inputs", a.inputs, "recordings, any format, any rate")->required();
-  app.add_option("--voice", a.voice, "a voice's file, or the name of a shipped one");
+  app.add_option("--voice", a.voice, "a voice's file, or the name of a shipped one")->check(named());
   app.add_option(
       "--mel", a.mel,
       "take the mel from this .npy or .safetensors file, and the recording as loud as it is; one recording only");
@@ -89,10 +90,12 @@ void print_line(const std::string& input, const engine::Score& score, double fra
 
 json score_one(const std::string& input, const ScoreArguments& a, const engine::ModelVoice& voice) {
   // First, so that a name that is taken is told before the work.
-  const auto existing = a.force ? AtomicFile::Existing::replace : AtomicFile::Existing::refuse;
   std::optional<AtomicFile> dump, plot;
-  if (!a.dump_z.empty()) dump.emplace(a.dump_z, existing);
-  if (!a.plot.empty()) plot.emplace(a.plot, existing);
+  for (const auto& output : {a.dump_z, a.plot}) {
+    for (const auto& read : {input, a.mel}) require_other(output, read);
+  }
+  if (!a.dump_z.empty()) dump.emplace(a.dump_z, existing(a.force));
+  if (!a.plot.empty()) plot.emplace(a.plot, existing(a.force));
   const auto recording = read_input(input, a, voice);
   const auto score = engine::score(*voice.model, engine::whole_frames(recording.sound, voice.model->hop_length()),
                                    engine::mel_tensor(recording.mel));

@@ -2,11 +2,11 @@
 
 namespace melflow::tools {
 
-/// From here on SIGINT and SIGTERM only ask: the work finishes its step, and the process then exits by exit_code().
-/// A second signal ends the process at once.
+/// From here on SIGINT, SIGTERM and SIGHUP only ask: the work finishes its step, and the process then exits by
+/// exit_code(). A second signal ends the process at once.
 void catch_signals();
 bool stop_requested();
-/// 130 or 143 after a signal, else 0.
+/// 130, 143 or 129 after a signal, else 0.
 int signal_exit_code();
 
 }  // namespace melflow::tools

@@ -61,6 +61,8 @@ class StdinFrames : public Frames {
   /// True where the array lies frame after frame; its header is then gone and the frames that it promises are known.
   bool skip_npy_header() {
     const auto byte = [&](size_t at) { return std::to_integer<size_t>(bytes_[at]); };
+    constexpr size_t kLongestStart = 12;
+    if (bytes_.size() < kLongestStart) return false;
     const bool first_version = byte(6) == 1;
     const size_t start = first_version ? 10 : 12;
     const size_t length = byte(8) + (byte(9) << 8) + (first_version ? 0 : (byte(10) << 16) + (byte(11) << 24));

@@ -17,7 +17,7 @@ int run_verb(const Verb& verb, const std::string& program, std::vector<std::stri
     std::cout << app.help();
     return 0;
   } catch (const CLI::ParseError& e) {
-    std::cerr << name << ": " << e.what() << "; " << name << " --help lists the options\n";
+    std::cerr << name << ": " << one_line(e.what()) << "; " << name << " --help lists the options\n";
     return static_cast<int>(Exit::usage);
   }
 }
@@ -35,7 +35,7 @@ int run_sub_verbs(const SubVerbs& family, std::vector<std::string> arguments) {
   const bool help = name == "--help" || name == "-h";
   auto& out = help ? std::cout : std::cerr;
   if (!help && !name.empty()) {
-    out << program << ": no verb '" << name << "'; did you mean '" << nearest(name, names) << "'?\n";
+    out << program << ": no verb '" << one_line(name) << "'; did you mean '" << nearest(name, names) << "'?\n";
     return static_cast<int>(Exit::usage);
   }
   out << program << ": " << family.about << "\nverbs:\n";

@@ -48,7 +48,7 @@ SoundOutput::Options output_options(const SynthArguments& a, const audio::MelOpt
           .encoding = a.pcm(),
           .raw = a.raw,
           .samples = samples,
-          .existing = a.out.existing()};
+          .existing = existing(a.out.force)};
 }
 
 /// How far from exact a voice was that had to hurry.
@@ -56,6 +56,19 @@ void tell_snr(nlohmann::json& item, const std::optional<double>& snr, const std:
   if (!snr) return;
   item["snr_db"] = *snr;
   std::fprintf(stderr, "%s: %.1f dB above its error against the exact sound\n", name.c_str(), *snr);
+}
+
+void tell_speed(const std::filesystem::path& path, double seconds, double took) {
+  std::fprintf(stderr, "%s: %.2f s of sound in %.2f s, %.1f times real time\n", path.c_str(), seconds, took,
+               seconds / took);
+}
+
+/// Samples from `start` on that a mel gives, `whole` in all.
+int64_t samples_after(double start, int64_t whole, int sample_rate, const std::string& input) {
+  const int64_t samples = whole - std::llround(start * sample_rate);
+  if (samples > 0) return samples;
+  throw Error(Exit::usage, "--start " + std::to_string(start) + ": " + input + " ends after " +
+                               std::to_string(static_cast<double>(whole) / sample_rate) + " s");
 }
 
 nlohmann::json synthesize(const SynthArguments& a, const VoiceOptions& v, const engine::Synthesizer& synthesizer,
@@ -66,15 +79,12 @@ nlohmann::json synthesize(const SynthArguments& a, const VoiceOptions& v, const 
 
   const auto whole = static_cast<size_t>(spoken.mel.frames()) * static_cast<size_t>(recipe.hop_length);
   const auto length = static_cast<int64_t>(std::min(whole, spoken.samples.value_or(whole)));
-  const int64_t start = std::llround(a.start * recipe.sample_rate), samples = length - start;
-  if (samples <= 0) {
-    throw Error(Exit::usage, "--start " + std::to_string(a.start) + ": " + input + " ends after " +
-                                 std::to_string(static_cast<double>(length) / recipe.sample_rate) + " s");
-  }
+  const int64_t samples = samples_after(a.start, length, recipe.sample_rate, input);
   const auto path = a.out.path_for(input, "." + a.format);
+  for (const auto& read : {input, a.z}) require_other(a.dump_z, read);
   SoundOutput out(path, output_options(a, recipe, samples));
   std::optional<AtomicFile> dump;  // before the work, so that a name that is taken is told at once
-  if (!a.dump_z.empty()) dump.emplace(a.dump_z, a.out.existing());
+  if (!a.dump_z.empty()) dump.emplace(a.dump_z, existing(a.out.force));
   ProgressLine line;
   const auto begin = Clock::now();
   const double seconds = static_cast<double>(samples) / recipe.sample_rate;
@@ -86,7 +96,7 @@ nlohmann::json synthesize(const SynthArguments& a, const VoiceOptions& v, const 
     done += static_cast<double>(piece.size()) / recipe.sample_rate;
     line.show(clock_text(done) + " of " + clock_text(seconds));
   };
-  const auto snr = synthesizer.run(spoken.mel, noise, sink, start);
+  const auto snr = synthesizer.run(spoken.mel, noise, sink, length - samples);
   if (dump) {
     const auto z = synthesizer.noise_for(spoken.mel, noise);
     dump->write(files::npy_bytes(z.shape, z.values));
@@ -94,8 +104,7 @@ nlohmann::json synthesize(const SynthArguments& a, const VoiceOptions& v, const 
   }
   out.finish();
   const double took = std::chrono::duration<double>(Clock::now() - begin).count();
-  std::fprintf(stderr, "%s: %.2f s of sound in %.2f s, %.1f times real time\n", path.c_str(), seconds, took,
-               seconds / took);
+  tell_speed(path, seconds, took);
   nlohmann::json item{{"input", input},
                       {"output", path.string()},
                       {"seconds", seconds},
@@ -194,6 +203,17 @@ void add_options(CLI::App& app, std::vector<std::string>& inputs, SynthArguments
   app.add_flag("--json", a.json, "one JSON object an item on stdout");
 }
 
+/// What was said and would not be heard.
+void refuse_unused(const CLI::App& app, const std::vector<std::string>& inputs, const SynthArguments& a) {
+  if (a.out.file != "-") refuse_options(app, {"--raw"}, "but on stdout (-o -); files are raw by their name (.raw)");
+  if (a.out.folder.empty()) refuse_options(app, {"--as"}, "but with -d");
+  if (!inputs.empty() && !reads_stdin(inputs)) refuse_options(app, {"--stream"}, "but for frames on stdin");
+  if (!a.verify) refuse_options(app, {"--chunkings"}, "but with --verify-stream");
+  if (a.stream.live_in.empty() && !reads_stdin(inputs)) {
+    refuse_options(app, {"--rate", "--format"}, "but for raw PCM on stdin");
+  }
+}
+
 void check(const std::vector<std::string>& inputs, SynthArguments& a) {
   const auto refuse = [](const std::string& why) { throw Error(Exit::usage, why); };
   const bool arriving = a.stream.asked(inputs);
@@ -208,9 +228,7 @@ void check(const std::vector<std::string>& inputs, SynthArguments& a) {
     a.out.check(inputs);
   }
   if ((!a.z.empty() || !a.dump_z.empty()) && inputs.size() > 1) refuse("--z and --dump-z go with one input");
-  if (!a.dump_z.empty() &&
-      std::filesystem::path(a.dump_z).lexically_normal() == std::filesystem::path(a.out.file).lexically_normal())
-    refuse("--dump-z and -o name one file; give the noise its own");
+  require_apart("-o", a.out.file, "--dump-z", a.dump_z);
   if (arriving && (!a.dump_z.empty() || a.start > 0)) {
     refuse("--dump-z and --start need the whole mel; they do not go with --stream and --live-in");
   }
@@ -225,6 +243,7 @@ int run_synth(CLI::App& app, std::vector<std::string> arguments) {
   add_options(app, inputs, a, v);
   parse(app, std::move(arguments));
   check(inputs, a);
+  refuse_unused(app, inputs, a);
   catch_signals();
   const auto synthesizer = v.open();
   try {

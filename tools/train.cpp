@@ -59,63 +59,80 @@ std::string progress_text(const engine::Progress& p) {
   return text;
 }
 
-}  // namespace
-
-int run_train(CLI::App& app, std::vector<std::string> arguments) {
-  std::string out, config_path, init, device = "cpu";
+struct VocoderTraining {
   std::vector<std::string> data, sets;
+  std::string out, config, init, network, device = "cpu";
   bool resume = false;
   int threads = 0;
-  std::string network;
-  app.add_option("--data", data, "folders of recordings, any format, any rate, and of .tar shards; or such files")
+};
+
+VocoderTraining vocoder_training(CLI::App& app, std::vector<std::string> arguments) {
+  VocoderTraining a;
+  app.add_option("--data", a.data, "folders of recordings, any format, any rate, and of .tar shards; or such files")
       ->required();
-  app.add_option("--out", out, "folder of the run")->required();
-  app.add_option("--config", config_path, "JSON; NVIDIA's config.json is understood too");
-  app.add_option("--set", sets, "key=value over the configuration: steps=1000, model.hidden=256, mel.n_mels=80");
+  app.add_option("--out", a.out, "folder of the run")->required();
+  app.add_option("--config", a.config, "JSON; NVIDIA's config.json is understood too");
+  app.add_option("--set", a.sets,
+                 "key=value over the configuration: steps=1000, model.wavenet_channels=128, mel.n_mels=80");
   app.add_option(
-      "--init", init,
-      "voice to begin with, ours or a published one; model, mel recipe and level are the voice's. Of a block_flow, "
-      "--set model.hidden=… model.layers=… may be larger: the voice grows");
-  app.add_option("--network", network,
+         "--init", a.init,
+         "voice to begin with, ours or a published one; model, mel recipe and level are the voice's. Of a block_flow, "
+         "--set model.hidden=… model.layers=… may be larger: the voice grows")
+      ->check(named());
+  app.add_option("--network", a.network,
                  "interface over which several processes talk, open to all who reach it; left out: only this machine");
-  app.add_option("--device", device,
+  app.add_option("--device", a.device,
                  "cpu or cuda, of several processes each its own GPU; a run may go on on the other");
-  app.add_flag("--resume", resume, "go on with the run that is in --out");
-  app.add_option("--threads", threads, "of the CPU; 0: as many as there are")->check(CLI::Range(0, 1024));
+  app.add_flag("--resume", a.resume, "go on with the run that is in --out");
+  app.add_option("--threads", a.threads, "of the CPU; 0: as many as there are")->check(CLI::Range(0, 1024));
   parse(app, std::move(arguments));
-  if (threads > 0) torch::set_num_threads(threads);
-  const auto place = engine::process_place();
-  const auto where = engine::open_device(device, place ? place->local_rank : 0);
-  std::optional<engine::Processes> processes;
-  if (place) processes.emplace(*place, network, where.is_cuda() ? engine::nccl_sums() : engine::DeviceSums{});
-  const bool first = !processes || processes->rank() == 0;
+  return a;
+}
 
-  // A resumed run goes on with its own configuration, unless told otherwise. A launcher starts again what it started.
-  const std::string stored = out + "/config.json";
-  if (engine::launchers_round() != "0") resume = std::filesystem::exists(stored);
-  if (config_path.empty() && resume) config_path = stored;
-  auto json = config_path.empty() ? nlohmann::json::object() : read_json(config_path);
-  std::optional<engine::ModelVoice> start;
-  if (!init.empty()) {
-    start = engine::load_voice(find_voice(init));
-    begin_as(*start, json);
-  }
-  const auto config = engine::parse_train_config(json, sets, config_path.empty() ? "--set" : config_path);
-
-  const auto corpus = open_corpus(data, config, first);
-  catch_signals();
-  engine::Trainer trainer(config, corpus, out, resume, processes ? &*processes : nullptr, where);
-  if (start) trainer.start_from(*start);
-  if (first && trainer.step() > 0) std::fprintf(stderr, "going on at step %ld\n", static_cast<long>(trainer.step()));
-  ProgressLine line;
-  trainer.run(stop_requested, [&](const engine::Progress& p) { line.show(progress_text(p)); });
-  if (processes) processes->leave();
-  if (!first) return signal_exit_code();
+void tell_end(const engine::Trainer& trainer, const std::string& out) {
   rusage used{};
   getrusage(RUSAGE_SELF, &used);
   std::fprintf(stderr, "%s at step %ld, %ld steps left out, %ld MB at most; voice in %s/voice.safetensors\n",
                stop_requested() ? "stopped" : "done", static_cast<long>(trainer.step()),
                static_cast<long>(trainer.skipped_steps()), used.ru_maxrss / 1024, out.c_str());
+}
+
+}  // namespace
+
+int run_train(CLI::App& app, std::vector<std::string> arguments) {
+  const auto a = vocoder_training(app, std::move(arguments));
+  if (a.threads > 0) torch::set_num_threads(a.threads);
+  const auto place = engine::process_place();
+  const auto where = engine::open_device(a.device, place ? place->local_rank : 0);
+  std::optional<engine::Processes> processes;
+  if (place) processes.emplace(*place, a.network, where.is_cuda() ? engine::nccl_sums() : engine::DeviceSums{});
+  const bool first = !processes || processes->rank() == 0;
+
+  // A resumed run goes on with its own configuration, unless told otherwise. A launcher starts again what it started.
+  const std::string stored = a.out + "/config.json";
+  const bool resume = engine::launchers_round() == "0" ? a.resume : std::filesystem::exists(stored);
+  const auto config_path = a.config.empty() && resume ? stored : a.config;
+  auto json = config_path.empty() ? nlohmann::json::object() : read_json(config_path);
+  std::optional<engine::ModelVoice> start;
+  if (!a.init.empty()) {
+    start = engine::load_voice(find_voice(a.init));
+    begin_as(*start, json);
+  }
+  const auto config = engine::parse_train_config(json, a.sets, config_path.empty() ? "--set" : config_path);
+
+  const auto corpus = open_corpus(a.data, config, first);
+  catch_signals();
+  engine::Trainer trainer(config, corpus, a.out, resume, processes ? &*processes : nullptr, where);
+  if (start) trainer.start_from(*start);
+  if (first && trainer.step() > 0) {
+    std::fprintf(stderr, "going on at step %ld%s\n", static_cast<long>(trainer.step()),
+                 start ? ", with the run's own weights: --init was its beginning" : "");
+  }
+  ProgressLine line;
+  trainer.run(stop_requested, [&](const engine::Progress& p) { line.show(progress_text(p)); });
+  if (processes) processes->leave();
+  if (first) tell_end(trainer, a.out);
+  require_learned(trainer.step(), trainer.skipped_steps(), a.out);
   return signal_exit_code();
 }
 

@@ -8,6 +8,8 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "audio/error.h"
+
 namespace melflow::tools {
 
 /// One verb of the command line: declares its options on the app, parses, works, and answers the exit code.
@@ -55,6 +57,18 @@ inline CLI::Validator seeds() {
             return whole ? std::string() : "'" + given + "' is not a whole number from 0 to 18446744073709551615";
           },
           ""};
+}
+
+/// A name that is one: an empty word is what a script's unset variable leaves.
+inline CLI::Validator named() {
+  return {[](const std::string& given) { return given.empty() ? std::string("names nothing") : std::string(); }, ""};
+}
+
+/// Throws Error{usage} for an option that was given and says nothing in this place, which is said of `where`.
+inline void refuse_options(const CLI::App& app, std::initializer_list<const char*> options, const std::string& where) {
+  for (const char* option : options) {
+    if (app.count(option) > 0) throw Error(Exit::usage, std::string(option) + ": means nothing " + where);
+  }
 }
 
 /// CLI11 takes its arguments last first.

@@ -4,12 +4,13 @@
 #include "audio/refine.h"
 #include "engine/synth/gpu_stream.h"
 #include "tools/inputs.h"
+#include "tools/verbs.h"
 #include "tools/with_torch.h"
 
 namespace melflow::tools {
 
 void VoiceOptions::add_to(CLI::App& app) {
-  app.add_option("--voice", voice, "a voice's file, or the name of a shipped one");
+  app.add_option("--voice", voice, "a voice's file, or the name of a shipped one")->check(named());
   app.add_option("--sigma", sigma, "standard deviation of the noise; default: the voice's own")
       ->check(within(0.0, 10.0));
   app.add_option("--seed", seed, "of the noise")->check(seeds());
@@ -34,6 +35,30 @@ void VoiceOptions::add_to(CLI::App& app) {
          "that looks ahead further guesses what follows, and says how far off that was; 0: exact")
       ->check(within(0.0, 60000.0));
   app.add_option("--threads", threads, "of the CPU; 0: as many as there are")->check(CLI::Range(0, 1024));
+}
+
+std::vector<std::string> VoiceOptions::words() const {
+  const VoiceOptions unsaid;
+  std::vector<std::string> out;
+  const auto put = [&](const char* option, const auto& value, const auto& default_value) {
+    if (value == default_value) return;
+    if constexpr (std::is_same_v<decltype(value), const std::string&>) {
+      out.insert(out.end(), {option, value});
+    } else {
+      out.insert(out.end(), {option, std::to_string(value)});
+    }
+  };
+  put("--voice", voice, unsaid.voice);
+  put("--sigma", sigma, unsaid.sigma);
+  put("--seed", seed, unsaid.seed);
+  put("--draws", draws, unsaid.draws);
+  put("--refine", refine, unsaid.refine);
+  put("--denoise", denoise, unsaid.denoise);
+  put("--device", device, unsaid.device);
+  put("--precision", precision, unsaid.precision);
+  put("--latency", latency, unsaid.latency);
+  put("--threads", threads, unsaid.threads);
+  return out;
 }
 
 engine::Synthesizer VoiceOptions::open() const {

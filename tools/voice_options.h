@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 
@@ -20,6 +21,8 @@ struct VoiceOptions {
   int threads = 0;
 
   void add_to(CLI::App& app);
+  /// The options as words, for another melflow that is to speak as this one would.
+  std::vector<std::string> words() const;
   /// Throws as VoiceFile and open_on_gpu do.
   engine::Synthesizer open() const;
 

@@ -101,12 +101,22 @@ struct Walk {
   std::vector<std::string> refused;  ///< folders that cannot be read, one line each
 };
 
+/// The folder in which a training lays what its voice says: no recordings, and more with each time it goes on.
+bool is_of_a_training(const fs::path& folder) {
+  std::error_code error;
+  const auto run = folder.parent_path();
+  return folder.filename() == "samples" && fs::exists(run / "metrics.jsonl", error) &&
+         fs::exists(run / "config.json", error);
+}
+
 Walk walk(const fs::path& folder, bool with_shards) {
   std::error_code error;
   Walk found;
   for (fs::recursive_directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
     if (std::error_code unknown; it->is_directory(unknown) && ::access(it->path().c_str(), R_OK | X_OK) != 0) {
       found.refused.push_back(it->path().string() + ": cannot be read (" + std::strerror(errno) + ")");
+      it.disable_recursion_pending();
+    } else if (is_of_a_training(it->path())) {
       it.disable_recursion_pending();
     }
     const auto& name = it->path().native();

@@ -38,9 +38,9 @@ inline constexpr double kSilentPower = 1e-8;
 /// The audio files under a folder, told by their endings, sorted by path. Throws Error{no_input} where there is none.
 std::vector<std::filesystem::path> audio_files(const std::filesystem::path& folder);
 
-/// Everything under folders, audio files and .tar archives in WebDataset's layout, and files named one by one; nothing
-/// is looked into but the archives, and `samples` is 0. The number of `workers`, which read, changes nothing. Throws
-/// Error{no_input} where there is nothing.
+/// Everything under folders, audio files and .tar archives in WebDataset's layout, and files named one by one; but not
+/// what a training whose run lies there has said (RUN/samples). Nothing is looked into but the archives, and `samples`
+/// is 0. The number of `workers`, which read, changes nothing. Throws Error{no_input} where there is nothing.
 Clips list_clips(const std::vector<std::filesystem::path>& paths, int workers);
 
 /// The same, less what has no readable header or is shorter than one STFT window: that is refused by name.
@@ -53,8 +53,9 @@ int64_t usable_samples(const std::filesystem::path& path, const audio::MelOption
 /// A recording at `sample_rate` (0: its own), channels averaged. Throws as audio::read_audio does, by clip's name.
 audio::Waveform read_clip(const Clips& clips, const ClipPlace& place, int sample_rate);
 
-/// The bytes of a member or of a file. Throws Error{no_input, bad_data}.
+/// The bytes of a member or of a file, undecoded. Throws Error{no_input, bad_data}.
 std::vector<std::byte> read_sound_bytes(const Clips& clips, const ClipPlace& place);
+/// The same of its mel, a .npy file: KEY.mel.npy before KEY.npy where both lie there. Asked only where place.has_mel().
 std::vector<std::byte> read_mel_bytes(const Clips& clips, const ClipPlace& place);
 
 }  // namespace melflow::engine

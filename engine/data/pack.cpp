@@ -87,6 +87,18 @@ class ShardWriter {
   size_t members_ = 0;
 };
 
+/// Shards that would be replaced, or removed as an earlier run's, while they are read.
+void require_other_shards(const Clips& clips, const fs::path& prefix) {
+  std::error_code error;
+  for (size_t n = 0; fs::exists(shard_path(prefix, n), error); ++n) {
+    for (const auto& shard : clips.shards) {
+      if (fs::equivalent(shard, shard_path(prefix, n), error)) {
+        throw Error(Exit::usage, shard + ": is the input too, which would be lost; name another prefix");
+      }
+    }
+  }
+}
+
 }  // namespace
 
 Packed pack(const std::vector<fs::path>& paths, const fs::path& prefix, const ShardOptions& options,
@@ -97,7 +109,13 @@ Packed pack(const std::vector<fs::path>& paths, const fs::path& prefix, const Sh
     throw Error(Exit::cannot_create, shard_path(prefix, 0).string() + ": exists; name another prefix, or say --force");
   }
   const auto clips = find_clips(paths, {}, 1);
+  require_other_shards(clips, prefix);
   packed.refused = clips.refused;
+  if (prefix.has_parent_path()) {
+    fs::create_directories(prefix.parent_path(), error);
+    if (error)
+      throw Error(Exit::cannot_create, prefix.parent_path().string() + ": cannot be made (" + error.message() + ")");
+  }
   ShardWriter writer(prefix, options, packed);
   std::unordered_set<std::string> taken;
   for (size_t i = 0; i < clips.places.size() && !stop(); ++i) {

@@ -42,10 +42,7 @@ SampleOrder::SampleOrder(const std::vector<int64_t>& samples, const std::vector<
     run.samples += samples[i];
     run.entries += entries_of(clip);
   }
-  for (const auto& run : runs_) {
-    epoch_entries_ += run.entries;
-    total_samples_ += run.samples;
-  }
+  for (const auto& run : runs_) epoch_entries_ += run.entries;
 }
 
 int64_t SampleOrder::entries_of(int32_t clip) const {

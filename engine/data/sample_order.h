@@ -15,15 +15,14 @@ class SampleOrder {
  public:
   struct Options {
     int64_t seed = 1234;
-    int64_t segment_samples = 8192;
-    int64_t window_samples = int64_t{1} << 28;
+    int64_t segment_samples = 8192;             ///< of a crop: a clip is heard about once an epoch for each that it has
+    int64_t window_samples = int64_t{1} << 28;  ///< of a window's clips together; a longer clip has one of its own
   };
 
-  /// The samples of each clip, and of each clip whether a run may go on from its predecessor to it.
+  /// The samples of each clip, and of each clip whether a run may go on from its predecessor to it; one at least.
   SampleOrder(const std::vector<int64_t>& samples, const std::vector<bool>& follows, const Options& options);
 
   int64_t epoch_entries() const { return epoch_entries_; }
-  bool one_window() const { return total_samples_ <= options_.window_samples; }
 
   struct Window {
     int64_t epoch = 0;
@@ -47,7 +46,7 @@ class SampleOrder {
   Options options_;
   std::vector<int64_t> samples_;
   std::vector<Run> runs_;
-  int64_t epoch_entries_ = 0, total_samples_ = 0;
+  int64_t epoch_entries_ = 0;
 };
 
 /// Uniform in [0, 1), a pure function of its arguments.

@@ -20,11 +20,6 @@ namespace {
 using nlohmann::json;
 using Clock = std::chrono::steady_clock;
 
-void require_finite(const audio::Waveform& sound, const std::string& name) {
-  if (std::all_of(sound.samples.begin(), sound.samples.end(), [](float s) { return std::isfinite(s); })) return;
-  throw Error(Exit::bad_data, name + ": the voice made NaN or infinity of it");
-}
-
 /// Runs `make` and answers its sound; `rate` becomes the seconds of it per second of computing.
 template <typename Make>
 audio::Waveform timed(double& rate, const Make& make) {
@@ -53,22 +48,22 @@ EvalItem evaluate_one(const ModelVoice& voice, Synthesizer& synthesizer, const s
 
   double voice_rate = 0, floor_rate = 0;
   item.synthesis = timed(voice_rate, [&] { return synthesizer(recording.mel, Noise(options.seed)); });
-  require_finite(item.synthesis, path.string());
+  require_finite(item.synthesis.samples, path.string(), voice.name);
   item.voice = measure(recording.sound, item.synthesis, voice.mel, group);
   item.voice.real_time_factor = voice_rate;
   auto likelihood = score(*voice.model, whole_frames(recording.sound, hop), mel_tensor(recording.mel));
   item.voice.nats_per_sample = likelihood.nats_per_sample;
   item.per_frame = std::move(likelihood.per_frame);
 
-  item.floor_synthesis = timed(floor_rate, [&] {
+  item.griffin_lim_sound = timed(floor_rate, [&] {
     return audio::griffin_lim(recording.mel, voice.mel,
                               {.iterations = options.griffin_lim_iterations, .seed = options.seed});
   });
-  item.griffin_lim = measure(recording.sound, item.floor_synthesis, voice.mel, group);
+  item.griffin_lim = measure(recording.sound, item.griffin_lim_sound, voice.mel, group);
   item.griffin_lim.real_time_factor = floor_rate;
 
   add_pair(pesq, recording.sound, item.synthesis);
-  add_pair(pesq, recording.sound, item.floor_synthesis);
+  add_pair(pesq, recording.sound, item.griffin_lim_sound);
   if (measure_noise) {
     double noise_rate = 0;
     auto noise = timed(noise_rate, [&] { return refined_noise(recording.mel, voice.mel, options.seed); });
@@ -159,7 +154,7 @@ Evaluation evaluate(const ModelVoice& voice, std::span<const std::filesystem::pa
     report(i, recordings.size());
     try {
       auto item = evaluate_one(voice, synthesizer, recordings[i], options, measure_noise, pesq);
-      if (out.items.size() >= options.keep_sounds) item.recording = item.synthesis = item.floor_synthesis = {};
+      if (out.items.size() >= options.keep_sounds) item.recording = item.synthesis = item.griffin_lim_sound = {};
       out.items.push_back(std::move(item));
     } catch (const Error& e) {
       const std::string name = recordings[i].string(), text = e.what();

@@ -63,8 +63,9 @@ struct EvalItem {
   std::filesystem::path path;
   double seconds = 0.0, gain = 1.0;
   Measures voice, griffin_lim, refined_noise;
-  std::vector<float> per_frame;                           ///< nats per sample of each mel frame
-  audio::Waveform recording, synthesis, floor_synthesis;  ///< empty where not kept; the last is Griffin-Lim's
+  std::vector<float> per_frame;  ///< nats per sample of each mel frame
+  /// Empty where not kept: what was recorded, what the voice and what Griffin-Lim make of its mel.
+  audio::Waveform recording, synthesis, griffin_lim_sound;
 };
 
 struct Evaluation {

@@ -90,7 +90,7 @@ std::string section(const EvalItem& item, audio::MelExtractor& extract) {
   const auto& recipe = extract.options();
   return "<section><h2>" + html_escaped(item.path.filename().string()) + "</h2>\n<div class=\"players\">" +
          player("recording", item.recording) + player("voice", item.synthesis) +
-         player("Griffin-Lim", item.floor_synthesis) + "</div>\n" + panel("recording", recording, recipe) +
+         player("Griffin-Lim", item.griffin_lim_sound) + "</div>\n" + panel("recording", recording, recipe) +
          panel("voice", voice, recipe) + likelihood_line(item.per_frame, item.seconds) +
          "<details><summary>Measures</summary>" + table(item.voice, item.griffin_lim, item.refined_noise) +
          "</details></section>\n";

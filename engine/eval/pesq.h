@@ -14,18 +14,21 @@ namespace melflow::engine {
 /// else python3. It is started once, over WAV files in a temporary folder, with an argument list and no shell.
 class PesqRun {
  public:
+  /// Makes the folder. Throws Error{cannot_create}.
   PesqRun();
   ~PesqRun();
   PesqRun(const PesqRun&) = delete;
   PesqRun& operator=(const PesqRun&) = delete;
 
+  /// Writes the pair into the folder, at 16 kHz. Throws Error{io_error, cannot_create} where it has no room.
   void add(const audio::Waveform& reference, const audio::Waveform& degraded);
 
   struct Result {
     std::vector<double> scores;  ///< one for each pair in the order of add(); NaN where PESQ finds no speech
     std::string absent;          ///< why there is none; empty where there is
   };
-  /// `stop` is asked between pairs.
+  /// `stop` is asked between pairs; where it says so, the pairs that are left stay NaN. A Python that is missing or
+  /// fails is told in `absent`. Throws Error{io_error} where the system has no pipe for it.
   Result finish(const std::function<bool()>& stop);
 
  private:

@@ -2,9 +2,36 @@
 
 #include <algorithm>
 #include <cmath>
-#include <string>
+#include <cstdio>
+#include <utility>
 
 namespace melflow::files {
+namespace {
+
+/// Five rows of three dots, an octal digit each.
+uint16_t dots_of(char letter) {
+  constexpr uint16_t kDigits[] = {075557, 026227, 071747, 071717, 055711, 074717, 074757, 071111, 075757, 075717};
+  constexpr uint16_t kCapitals[] = {025755, 065656, 034443, 065556, 074647, 074644, 034553, 055755, 072227,
+                                    011152, 055655, 044447, 057755, 065555, 025552, 065644, 025573, 065655,
+                                    034216, 072222, 055557, 055552, 055775, 055255, 055222, 071247};
+  constexpr std::pair<char, uint16_t> kOthers[] = {{'-', 000700}, {'.', 000002}, {',', 000024}, {'/', 011244},
+                                                   {'%', 051245}, {'(', 024442}, {')', 021112}};
+  if (letter >= '0' && letter <= '9') return kDigits[letter - '0'];
+  if (letter >= 'A' && letter <= 'Z') return kCapitals[letter - 'A'];
+  if (letter >= 'a' && letter <= 'z') return kCapitals[letter - 'a'];
+  for (const auto& [other, dots] : kOthers) {
+    if (letter == other) return dots;
+  }
+  return 0;
+}
+
+}  // namespace
+
+std::string axis_number(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, std::abs(value) < 10 ? "%.2f" : "%.0f", std::abs(value) < 0.005 ? 0 : value);
+  return text;
+}
 
 Colour magma(float loudness) {
   constexpr Colour kStops[] = {{0, 0, 4},      {28, 16, 68},   {79, 18, 123},   {129, 37, 129}, {181, 54, 122},
@@ -51,18 +78,14 @@ void Canvas::line(double x0, double y0, double x1, double y1, const Colour& colo
 }
 
 void Canvas::text(int x, int y, std::string_view text) {
-  constexpr uint16_t kDigits[] = {075557, 026227, 071747, 071717, 055711, 074717, 074757, 071111, 075757, 075717};
-  constexpr int kDot = 2, kAdvance = 4 * kDot;
-  for (const char digit : text) {
-    const uint16_t dots = digit == '-'                   ? uint16_t{000700}
-                          : digit == '.'                 ? uint16_t{000002}
-                          : digit >= '0' && digit <= '9' ? kDigits[digit - '0']
-                                                         : uint16_t{0};
+  constexpr int kDot = kTextHeight / 5;
+  for (const char letter : text) {
+    const uint16_t dots = dots_of(letter);
     for (int i = 0; i < 15; ++i) {
       if (!((dots >> (14 - i)) & 1)) continue;
       for (int p = 0; p < kDot * kDot; ++p) put(x + i % 3 * kDot + p % kDot, y + i / 3 * kDot + p / kDot, kInk);
     }
-    x += kAdvance;
+    x += kTextAdvance;
   }
 }
 

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <limits>
+#include <string_view>
 
 #include "audio/error.h"
 #include "engine/files/canvas.h"
@@ -14,13 +14,12 @@ namespace {
 constexpr int kSide = 256;   // pixels of a panel
 constexpr int kMargin = 10;  // pixels around and between panels
 constexpr int kAxis = 18;    // pixels below a panel for its numbers
-constexpr Colour kCurves[] = {{31, 119, 180}, {214, 90, 40}, {44, 140, 60}, {140, 80, 170}};
+constexpr int kLine = 16;    // pixels from one line of text to the next
+constexpr Colour kCurves[] = {{31, 119, 180}, {214, 90, 40}, {44, 140, 60},
+                              {140, 80, 170}, {190, 140, 0}, {0, 160, 170}};
+constexpr Colour kUnnamed = {150, 150, 150};
 
-std::string shown(double value) {
-  char text[32];
-  std::snprintf(text, sizeof text, std::abs(value) < 10 ? "%.2f" : "%.0f", value);
-  return text;
-}
+int text_width(std::string_view text) { return static_cast<int>(text.size()) * Canvas::kTextAdvance; }
 
 /// A panel of the canvas onto which a window of the plane is mapped.
 class Panel {
@@ -45,9 +44,9 @@ class Panel {
       canvas_.put(left_, top_ + i, kInk);
       canvas_.put(left_ + width_, top_ + i, kInk);
     }
-    canvas_.text(left_, top_ + height_ + 5, shown(window_.left));
-    const auto right = shown(window_.right);
-    canvas_.text(left_ + width_ - static_cast<int>(right.size()) * 8, top_ + height_ + 5, right);
+    canvas_.text(left_, top_ + height_ + 5, axis_number(window_.left));
+    const auto right = axis_number(window_.right);
+    canvas_.text(left_ + width_ - text_width(right), top_ + height_ + 5, right);
   }
 
  private:
@@ -74,21 +73,49 @@ void draw_curve(const Panel& panel, std::span<const float> points, const Colour&
   }
 }
 
-Window bounds_of(std::span<const std::vector<float>> curves) {
+Window bounds_of(std::span<const Curve> curves, const Axes& axes) {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
   Window w{kInfinity, -kInfinity, kInfinity, -kInfinity};
-  for (const auto& curve : curves) {
-    for (size_t i = 0; i + 1 < curve.size(); i += 2) {
-      if (!std::isfinite(curve[i]) || !std::isfinite(curve[i + 1])) continue;
-      w.left = std::min<double>(w.left, curve[i]);
-      w.right = std::max<double>(w.right, curve[i]);
-      w.bottom = std::min<double>(w.bottom, curve[i + 1]);
-      w.top = std::max<double>(w.top, curve[i + 1]);
+  for (const auto& [name, points] : curves) {
+    for (size_t i = 0; i + 1 < points.size(); i += 2) {
+      if (!std::isfinite(points[i]) || !std::isfinite(points[i + 1])) continue;
+      w.left = std::min<double>(w.left, points[i]);
+      w.right = std::max<double>(w.right, points[i]);
+      w.bottom = std::min<double>(w.bottom, points[i + 1]);
+      w.top = std::max<double>(w.top, points[i + 1]);
     }
   }
-  if (!(w.right > w.left)) throw Error(Exit::bad_data, "a training's curve needs two points at least; none are there");
+  if (!(w.right > w.left)) {
+    throw Error(Exit::bad_data, "a curve of " + axes.y + " over " + axes.x + " needs two points; none are there");
+  }
   const double air = std::max(1e-3, (w.top - w.bottom) * 0.05);
   return {w.left, w.right + (w.right - w.left) * 1e-3, w.bottom - air, w.top + air};
+}
+
+/// A curve's name and its colour, and where the name stands: x from the panel's left, y from the legend's top.
+struct LegendEntry {
+  std::string_view name;
+  Colour colour;
+  int x, y;
+};
+constexpr int kSample = 24;  // pixels of the line before a name and the room behind it
+
+/// A line of text or more, as wide as the panel at most; nothing where there is one name alone.
+std::vector<LegendEntry> legend_of(std::span<const Curve> curves, int width) {
+  std::vector<LegendEntry> out;
+  int x = 0, y = 0;
+  for (const auto& [name, points] : curves) {
+    if (name.empty()) continue;
+    const int needed = kSample + text_width(name);
+    if (x > 0 && x + needed > width) {
+      x = 0;
+      y += kLine;
+    }
+    out.push_back({name, kCurves[out.size() % std::size(kCurves)], x, y});
+    x += needed + kMargin;
+  }
+  if (out.size() < 2) out.clear();
+  return out;
 }
 
 }  // namespace
@@ -128,15 +155,27 @@ Image curve_picture(std::span<const std::vector<float>> curves, const Window& wi
   return canvas.take();
 }
 
-Image training_picture(std::span<const std::vector<float>> curves) {
-  const auto window = bounds_of(curves);
-  constexpr int kLabel = 48;
-  Canvas canvas(kLabel + 2 * kSide + 2 * kMargin, kMargin + kSide + kAxis);
-  const Panel panel(canvas, kLabel, kMargin, 2 * kSide, kSide, window);
-  for (size_t i = 0; i < curves.size(); ++i) draw_curve(panel, curves[i], kCurves[i % std::size(kCurves)]);
+Image line_chart(std::span<const Curve> curves, const Axes& axes) {
+  const auto window = bounds_of(curves, axes);
+  constexpr int kLabel = 48, kWidth = 2 * kSide;
+  const auto legend = legend_of(curves, kWidth);
+  const int names = kMargin + kLine, top = names + (legend.empty() ? 0 : legend.back().y + kLine);
+  Canvas canvas(kLabel + kWidth + 2 * kMargin, top + kSide + kAxis);
+  const Panel panel(canvas, kLabel, top, kWidth, kSide, window);
+  size_t named = 0;
+  for (const auto& [name, points] : curves) {
+    draw_curve(panel, points, name.empty() ? kUnnamed : kCurves[named++ % std::size(kCurves)]);
+  }
   panel.frame();
-  canvas.text(2, kMargin, shown(window.top));
-  canvas.text(2, kMargin + kSide - 10, shown(window.bottom));
+  canvas.text(2, kMargin, axes.y);
+  for (const auto& [name, colour, x, y] : legend) {
+    const int line = names + y + Canvas::kTextHeight / 2;
+    for (int i = 0; i < 2; ++i) canvas.line(kLabel + x, line + i, kLabel + x + kSample - 8, line + i, colour);
+    canvas.text(kLabel + x + kSample, names + y, name);
+  }
+  canvas.text(kLabel + (kWidth - text_width(axes.x)) / 2, top + kSide + 5, axes.x);
+  canvas.text(2, top, axis_number(window.top));
+  canvas.text(2, top + kSide - Canvas::kTextHeight, axis_number(window.bottom));
   return canvas.take();
 }
 

@@ -23,9 +23,22 @@ Image heat_map(std::span<const float> values, int columns, const Window& window)
 /// Curves of points (x, y alternating) in one panel, such as a grid's lines.
 Image curve_picture(std::span<const std::vector<float>> curves, const Window& window);
 
-/// Curves against a common horizontal axis, each in its own colour, with both axes' edges as numbers: a training's
-/// loss and its validation. Not finite points are left out. Throws Error{bad_data} where nothing can be drawn.
-Image training_picture(std::span<const std::vector<float>> curves);
+/// A curve of a chart: points (x, y alternating) that are joined in their order, and what the legend calls it; one
+/// without a name is grey and stands in no legend, such as a line at zero.
+struct Curve {
+  std::string name;
+  std::vector<float> points;
+};
+
+/// What stands at the axes: quantity and unit, "loss, nats", in the characters of Canvas::text.
+struct Axes {
+  std::string x, y;
+};
+
+/// Curves against a common horizontal axis, each in its own colour, with both axes' names and edges as numbers, and a
+/// legend where there is more than one name. Points that are not finite are left out. Throws Error{bad_data} where no
+/// two points differ in x.
+Image line_chart(std::span<const Curve> curves, const Axes& axes);
 
 /// Grey pictures [count, height, width], 0 black, 1 white, in rows of `columns`, enlarged by whole factors.
 Image grey_grid(std::span<const float> pixels, int height, int width, int columns);

@@ -14,7 +14,7 @@ constexpr size_t kMaxDimensions = 4;
 
 }  // namespace
 
-bool is_idx(std::span<const std::byte> bytes) {
+bool is_idx(std::span<const std::byte> bytes) noexcept {
   return bytes.size() >= 4 && bytes[0] == std::byte{0} && bytes[1] == std::byte{0} && bytes[2] == kUnsignedBytes &&
          bytes[3] > std::byte{0} && static_cast<size_t>(bytes[3]) <= kMaxDimensions;
 }

@@ -35,6 +35,14 @@ class Descriptor {
   int value_;
 };
 
+int open_for_reading(const char* path) {
+  int descriptor = -1;
+  do {  // O_NONBLOCK: opening a pipe that nobody writes to must not wait for ever.
+    descriptor = ::open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+  } while (descriptor < 0 && errno == EINTR);
+  return descriptor;
+}
+
 std::string kind_of(mode_t mode) {
   if (S_ISDIR(mode)) return "a folder";
   if (S_ISFIFO(mode)) return "a pipe";
@@ -56,8 +64,7 @@ Mappings& mappings() {
 
 MappedFile::MappedFile(const std::filesystem::path& path) {
   const std::string name = path.string();
-  // O_NONBLOCK: opening a pipe that nobody writes to must not wait for ever.
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
+  const Descriptor file(open_for_reading(path.c_str()));
   if (file.get() < 0) {
     throw Error(Exit::no_input, name + ": cannot be opened: " + std::strerror(errno) + "; check the path");
   }

@@ -29,12 +29,6 @@ constexpr const char* kRecipeKey = "mel_recipe";
   throw Error(Exit::bad_data, name + ": " + what);
 }
 
-std::string shape_text(const std::vector<int64_t>& shape) {
-  std::string text = "[";
-  for (size_t axis = 0; axis < shape.size(); ++axis) text += (axis > 0 ? ", " : "") + std::to_string(shape[axis]);
-  return text + "]";
-}
-
 /// [n_mels, frames] or [1, n_mels, frames] → the two sizes, with every limit checked before anything is allocated.
 std::pair<int, int> sizes_of(const std::vector<int64_t>& shape, int expected_mels, const std::string& name) {
   const bool batched = shape.size() == 3 && shape[0] == 1;

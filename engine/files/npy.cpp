@@ -206,10 +206,7 @@ std::vector<std::byte> npy_bytes(std::span<const int64_t> shape, std::span<const
 
 void write_npy(const std::filesystem::path& path, std::span<const int64_t> shape, std::span<const float> values,
                AtomicFile::Existing existing) {
-  const std::vector<std::byte> bytes = npy_bytes(shape, values);
-  AtomicFile file(path, existing);
-  file.write(bytes);
-  file.commit();
+  write_file(path, npy_bytes(shape, values), existing);
 }
 
 }  // namespace melflow::files

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstdio>
 #include <limits>
 #include <string>
 #include <string_view>
@@ -100,11 +99,8 @@ void draw_curve(Canvas& canvas, std::span<const float> values, int left, int top
     if (std::isfinite(last) && std::isfinite(y)) canvas.line(left + x - 1, last, left + x, y, kInk);
     last = y;
   }
-  char text[32];
-  std::snprintf(text, sizeof text, "%.2f", high);
-  canvas.text(2, top, text);
-  std::snprintf(text, sizeof text, "%.2f", low);
-  canvas.text(2, top + kCurveHeight - 10, text);
+  canvas.text(2, top, axis_number(high));
+  canvas.text(2, top + kCurveHeight - Canvas::kTextHeight, axis_number(low));
 }
 
 }  // namespace
@@ -176,10 +172,7 @@ std::vector<std::byte> png_bytes(const Image& image) {
 }
 
 void write_png(const std::filesystem::path& path, const Image& image, AtomicFile::Existing existing) {
-  const std::vector<std::byte> bytes = png_bytes(image);
-  AtomicFile file(path, existing);
-  file.write(bytes);
-  file.commit();
+  write_file(path, png_bytes(image), existing);
 }
 
 }  // namespace melflow::files

@@ -36,6 +36,7 @@ std::pair<Image, Image> spectrogram_panels(const audio::Mel& reference, const au
 
 /// The picture as a PNG file in memory. Throws Error{internal} where sizes and pixels disagree.
 std::vector<std::byte> png_bytes(const Image& image);
+/// The same, written atomically. Throws as png_bytes and AtomicFile do.
 void write_png(const std::filesystem::path& path, const Image& image, AtomicFile::Existing existing);
 
 }  // namespace melflow::files

@@ -31,12 +31,6 @@ std::optional<int64_t> fact(const Checkpoint& checkpoint, const std::string& pat
 
 std::string numbered(const std::string& head, int64_t i) { return head + std::to_string(i); }
 
-std::string shape_text(const Shape& shape) {
-  std::string text = "[";
-  for (size_t i = 0; i < shape.size(); ++i) text += (i > 0 ? ", " : "") + std::to_string(shape[i]);
-  return text + "]";
-}
-
 class Reader {
  public:
   Reader(const Checkpoint& checkpoint, std::string path, std::string name)

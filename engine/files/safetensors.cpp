@@ -137,6 +137,12 @@ std::string header_text(const std::vector<const Item*>& ordered, const std::map<
 }  // namespace
 
 size_t size_of(Dtype dtype) { return row_of(dtype).bytes; }
+
+int64_t number_count(const std::map<std::string, TensorView>& tensors) {
+  int64_t count = 0;
+  for (const auto& [key, view] : tensors) count += static_cast<int64_t>(view.bytes.size() / size_of(view.dtype));
+  return count;
+}
 std::string name_of(Dtype dtype) { return row_of(dtype).name; }
 
 SafetensorsContent parse_safetensors(std::span<const std::byte> bytes, const std::string& name) {

@@ -25,6 +25,9 @@ struct TensorView {
   std::span<const std::byte> bytes;  ///< little-endian, C order
 };
 
+/// How many numbers tensors hold together.
+int64_t number_count(const std::map<std::string, TensorView>& tensors);
+
 /// The format's strictness: header ≤ 100,000,000 bytes and beginning with '{'; no duplicate keys; shape × dtype equals
 /// the byte range, without overflow; ranges inside the file, without overlap or hole; metadata maps text to text.
 struct SafetensorsContent {

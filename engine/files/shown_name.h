@@ -1,5 +1,8 @@
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -14,6 +17,13 @@ inline std::string shown_name(std::string_view name) {
     shown += (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) ? '?' : c;
   }
   return shown + (name.size() > kMaxShown ? "…'" : "'");
+}
+
+/// A tensor's sizes for a message: "[80, 512]".
+inline std::string shape_text(std::span<const int64_t> shape) {
+  std::string text = "[";
+  for (size_t axis = 0; axis < shape.size(); ++axis) text += (axis > 0 ? ", " : "") + std::to_string(shape[axis]);
+  return text + "]";
 }
 
 }  // namespace melflow::files

@@ -105,7 +105,7 @@ EventWriter::EventWriter(const std::filesystem::path& folder) {
     path_ = folder / ("events.out.tfevents." + std::to_string(seconds) + "." + host_name() + "." +
                       std::to_string(::getpid()) + "." + std::to_string(count));
     descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0666);
-    if (descriptor_ < 0 && errno != EEXIST) {
+    if (descriptor_ < 0 && errno != EEXIST && errno != EINTR) {
       throw Error(Exit::cannot_create, path_.string() + ": cannot be created: " + std::strerror(errno) +
                                            "; choose a folder that can be written");
     }
@@ -145,8 +145,12 @@ void EventWriter::write_pending() {
 
 void EventWriter::flush() {
   write_pending();
-  if (::fsync(descriptor_) != 0 && errno != EINVAL) {
-    throw Error(Exit::io_error, path_.string() + ": cannot be flushed to the disk: " + std::strerror(errno));
+  int code = 0;
+  do {
+    code = ::fsync(descriptor_) == 0 ? 0 : errno;
+  } while (code == EINTR);
+  if (code != 0 && code != EINVAL) {
+    throw Error(Exit::io_error, path_.string() + ": cannot be flushed to the disk: " + std::strerror(code));
   }
 }
 

@@ -43,11 +43,14 @@ struct FlowData {
 /// cannot be read as numbers, or as labels.
 FlowData load_flow_data(const FlowDataOptions& options);
 
-/// The items at `indices` [n]; or, of a toy, as many fresh ones as there are indices, as a pure function of `seed`.
+/// Some items, as FlowData has them.
 struct FlowBatch {
-  torch::Tensor x, labels;
+  torch::Tensor x;       ///< [n, channels] or [n, channels, height, width] float32
+  torch::Tensor labels;  ///< [n] int64; undefined where the data have none, as toys never do
 };
+/// The items at `indices` [n] int64, each from 0 to data.x.size(0) - 1.
 FlowBatch take(const FlowData& data, const torch::Tensor& indices);
+/// `count` fresh items of data.toy, which must be there: a pure function of `seed`.
 FlowBatch draw(const FlowData& data, int64_t count, uint64_t seed);
 
 /// One-hot [items, classes] of labels, or undefined where `classes` is 0. Throws Error{bad_data} for a label that is

@@ -27,10 +27,7 @@ FlowModel load_flow(const std::filesystem::path& path) {
     throw Error(Exit::bad_data, name + ": flow format version " + text("melflow_flow_version") +
                                     " is not one that this program reads (" + std::to_string(kFlowFormat) + ")");
   }
-  double weights = 0;
-  for (const auto& [key, view] : file.tensors()) {
-    weights += static_cast<double>(view.bytes.size() / files::size_of(view.dtype));
-  }
+  const auto weights = static_cast<double>(files::number_count(file.tensors()));
   const auto config = json::parse(text("flow_config"), nullptr, /*allow_exceptions=*/false);
   FlowModel model{.name = name, .config = {}, .card = metadata, .flow = nullptr};
   try {

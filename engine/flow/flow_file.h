@@ -28,6 +28,8 @@ inline constexpr int kFlowFormat = 1;
 /// Nothing in the file is executed; tensors must be exactly those that the configuration asks for.
 /// Throws Error{no_input, bad_data}.
 FlowModel load_flow(const std::filesystem::path& path);
+/// Writes configuration, card and weights, atomically, from whatever device the flow is on. Throws
+/// Error{cannot_create, io_error} as AtomicFile does.
 void save_flow(const std::filesystem::path& path, const FlowModel& model, AtomicFile::Existing existing);
 
 }  // namespace melflow::engine

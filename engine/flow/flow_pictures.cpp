@@ -48,6 +48,16 @@ std::vector<float> energy_or_toy(const FlowData& data, const torch::Tensor& x) {
   return tensor_vector((-data.energy->energy(x)).exp());
 }
 
+/// As the run's own configuration tells it: of images, of a vocoder, or of rows and energies.
+std::string unit_of_loss(const std::filesystem::path& run) {
+  std::ifstream in(run / "config.json");
+  const auto config = nlohmann::json::parse(in, nullptr, false);
+  if (!config.is_object()) return "nats";
+  const auto height = nlohmann::json::json_pointer("/model/height");
+  const bool image = config.contains(height) && config.at(height).is_number() && config.at(height) > 0;
+  return image ? "bits/dim" : config.contains("mel") ? "nats per sample" : "nats";
+}
+
 }  // namespace
 
 files::Image picture_samples(const FlowModel& model, const FlowData& data, int64_t count, uint64_t seed) {
@@ -89,20 +99,19 @@ files::Image picture_training(const std::filesystem::path& run) {
   const auto path = run / "metrics.jsonl";
   std::ifstream in(path);
   if (!in) throw Error(Exit::no_input, path.string() + ": cannot be read; name the folder of a run");
-  std::vector<std::vector<float>> curves(2);
+  std::vector<files::Curve> curves{{"loss", {}}, {"validation", {}}};
   std::string line;
   while (std::getline(in, line)) {
     const auto entry = nlohmann::json::parse(line, nullptr, false);
     if (!entry.is_object()) continue;
-    const char* tags[] = {"loss", "validation"};
-    for (size_t i = 0; i < 2; ++i) {
-      const auto found = entry.find(tags[i]);
+    for (auto& [tag, points] : curves) {
+      const auto found = entry.find(tag);
       if (found == entry.end() || !found->is_number() || !entry.value("step", nlohmann::json()).is_number()) continue;
-      curves[i].push_back(entry.at("step").get<float>());
-      curves[i].push_back(found->get<float>());
+      points.push_back(entry.at("step").get<float>());
+      points.push_back(found->get<float>());
     }
   }
-  return files::training_picture(curves);
+  return files::line_chart(curves, {"step", "loss, " + unit_of_loss(run)});
 }
 
 files::Image picture_images(const FlowModel& model, const torch::Tensor& images, int columns) {

@@ -20,7 +20,13 @@ Estimate estimate(const torch::Tensor& values) {
   return {v.mean().item<double>(), n > 1 ? v.std().item<double>() / std::sqrt(n) : 0.0};
 }
 
+}  // namespace
+
 void require_fit(const FlowModel& model, const FlowData& data) {
+  if (model.flow->shape().context > 0 && !data.x.defined()) {
+    throw Error(Exit::usage, data.name + ": has no classes, and " + model.name +
+                                 " is a flow of them; name a file of data, and its labels");
+  }
   const auto theirs = data.shape();
   const auto& ours = model.flow->shape();
   if (theirs.channels == ours.channels && theirs.height == ours.height && theirs.width == ours.width) return;
@@ -32,6 +38,8 @@ void require_fit(const FlowModel& model, const FlowData& data) {
   throw Error(Exit::bad_data, data.name + ": items of " + text(theirs) + " numbers, but the flow " + model.name +
                                   " takes " + text(ours));
 }
+
+namespace {
 
 torch::Tensor log_prob(const FlowModel& model, const FlowBatch& batch, uint64_t seed, const std::string& name) {
   const auto& shape = model.flow->shape();

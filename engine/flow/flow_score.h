@@ -23,6 +23,10 @@ struct FlowScore {
   std::optional<Estimate> gap = {};  ///< of a toy: true log-density minus the flow's on the same points ≥ 0
 };
 
+/// Throws Error{bad_data} where items of the data are not of the flow's sizes, Error{usage} where a flow of classes
+/// gets named data, which has none.
+void require_fit(const FlowModel& model, const FlowData& data);
+
 /// Of all items, or of `count` fresh ones of a toy. Throws Error{usage} where data and flow do not fit.
 FlowScore score_flow(const FlowModel& model, const FlowData& data, int64_t count, uint64_t seed);
 

@@ -3,9 +3,11 @@
 #include <cmath>
 #include <limits>
 #include <numbers>
+#include <span>
 
 #include <torch/torch.h>
 
+#include "audio/atomic_file.h"
 #include "audio/error.h"
 #include "engine/build_info.h"
 #include "engine/flow/registry.h"
@@ -61,7 +63,8 @@ FlowTrainer::FlowTrainer(const FlowTrainConfig& config, FlowData data, std::file
   device_ = device;
   flow_->to(device_);
   loop_ = std::make_unique<TrainingLoop>(config_, static_cast<Objective&>(*this), run_);
-  write_text(run_ / "config.json", to_json(config_).dump(2) + "\n");
+  const auto told = to_json(config_).dump(2) + "\n";
+  write_file(run_ / "config.json", std::as_bytes(std::span(told)), AtomicFile::Existing::replace);
 }
 
 void FlowTrainer::split(int64_t items) {

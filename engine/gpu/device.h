@@ -20,7 +20,10 @@ enum class TileShape;
 /// four (9.0 alone, where mma reaches about 0.6 of their peak).
 enum class TensorCores { warps, warpgroups };
 
-/// Where kernels run: a GPU, or in tests a CPU that plays one. All work is done in the order of the calls.
+/// Where kernels run: a GPU, or in tests a CPU that plays one. All work is done in the order of the calls, often after
+/// they have returned: download() and wait() wait for it. For one thread at a time. Any method but name() to
+/// tensor_cores() and release() may throw Error{internal} with what the GPU says; of work that failed the first call
+/// that waits says it.
 class Device {
  public:
   virtual ~Device() = default;
@@ -30,24 +33,33 @@ class Device {
   virtual TensorCores tensor_cores() const = 0;  ///< what products are done by
   /// Memory that is zero at first, at a multiple of 256 bytes. Throws Error{unavailable} where there is too little.
   virtual void* allocate(size_t bytes) = 0;
+  /// Waits first for all that was asked for before: it may use the memory.
   virtual void release(void* memory) noexcept = 0;
+  /// From the program's memory, which may be changed once this has returned, to the device's, in its order with
+  /// launches.
   virtual void upload(void* to, const void* from, size_t bytes) = 0;
-  /// Waits for all that was asked for before.
+  /// From the device's memory to the program's. Waits for all that was asked for before, and for itself.
   virtual void download(void* to, const void* from, size_t bytes) = 0;
   virtual void wait() = 0;
 
+  /// Asks for a kernel; reads `args` before it returns, and what they point to, in the device's memory, when its turn
+  /// comes. A tile that the device's shared memory does not hold becomes the next narrower one.
   virtual void launch(const EnterArgs& args) = 0;
   virtual void launch(const CoupleArgs& args) = 0;
   virtual void launch(const ContextArgs& args, TileShape shape) = 0;
   virtual void launch(const GateArgs& args, TileShape shape) = 0;
   virtual void launch(const OutputArgs& args, TileShape shape) = 0;
 
-  /// Launches that are kept and not run: one unit that replay() runs, with the same arguments.
+  /// Launches that are kept and not run: one unit that replay() runs, with the same arguments. What they point to must
+  /// be there at every replay; a Recording must not outlive its device.
   class Recording {
    public:
     virtual ~Recording() = default;
   };
+  /// Calls `launches`, which may call launch() and nothing else of the device. What it throws ends the recording, and
+  /// is thrown on.
   virtual std::unique_ptr<Recording> record(const std::function<void()>& launches) = 0;
+  /// Asks for the launches of a recording of this device, in their order with everything else.
   virtual void replay(Recording& recording) = 0;
 
   /// Seconds that the device takes for `work`, by its own clock.

@@ -69,7 +69,7 @@ Synthesizer::Synthesizer(Voice voice, std::shared_ptr<const StreamSource> source
       denoise_(options.denoise),
       refining_(audio::RefineOptions::of(voice_.mel, options.refine < 0 ? voice_.refine : options.refine)),
       source_(std::move(source)) {
-  if (draws_ > 1 && !std::holds_alternative<models::BlockFlowOptions>(voice_.options())) {
+  if (draws_ > 1 && !chooses_draws(voice_.options())) {
     throw Error(Exit::usage, voice_.name + ": no block voice, so it cannot take the best of several draws of noise");
   }
   if (options.latency > 0) keep_to_latency(options.latency);

@@ -1,5 +1,7 @@
 #include "engine/train/config.h"
 
+#include <algorithm>
+
 #include "audio/error.h"
 #include "audio/nearest.h"
 #include "audio/refine.h"
@@ -34,65 +36,72 @@ void fields(TrainConfig& c, Visit&& visit) {
   visit("training_data", c.training_data);
 }
 
-/// NVIDIA's names for the same things (waveglow/config.json).
+/// A key of NVIDIA's, and where its value goes: our section and our key, or nowhere where that is "".
+struct Renamed {
+  const char *theirs, *section, *ours;
+};
+
+// waveglow/config.json of NVIDIA's repository, a list a section.
+constexpr Renamed kNvidiaModel[] = {{"n_mel_channels", "model", "n_mels"},
+                                    {"n_flows", "model", "n_flows"},
+                                    {"n_group", "model", "group_size"},
+                                    {"n_early_every", "model", "early_every"},
+                                    {"n_early_size", "model", "early_size"}};
+constexpr Renamed kNvidiaWaveNet[] = {{"n_layers", "model", "wavenet_layers"},
+                                      {"n_channels", "model", "wavenet_channels"},
+                                      {"kernel_size", "model", "wavenet_kernel"}};
+constexpr Renamed kNvidiaData[] = {{"training_files", "", ""},          {"segment_length", "train", "segment_samples"},
+                                   {"max_wav_value", "", ""},           {"sampling_rate", "mel", "sample_rate"},
+                                   {"filter_length", "mel", "n_fft"},   {"hop_length", "mel", "hop_length"},
+                                   {"win_length", "mel", "win_length"}, {"mel_fmin", "mel", "f_min"},
+                                   {"mel_fmax", "mel", "f_max"}};
+constexpr Renamed kNvidiaTrain[] = {{"fp16_run", "", ""},
+                                    {"output_directory", "", ""},
+                                    {"epochs", "", ""},
+                                    {"learning_rate", "train", "learning_rate"},
+                                    {"sigma", "", ""},
+                                    {"iters_per_checkpoint", "train", "checkpoint_every"},
+                                    {"batch_size", "train", "batch_size"},
+                                    {"seed", "train", "seed"},
+                                    {"checkpoint_path", "", ""},
+                                    {"with_tensorboard", "", ""}};
+
+/// Copies what `from`, the section `section` of NVIDIA's file, holds to its places in `out`. Throws Error{config} for a
+/// key that is not among `names`.
+void move_renamed(const json& from, const std::string& section, std::span<const Renamed> names, const std::string& name,
+                  json& out) {
+  for (const auto& [key, value] : from.items()) {
+    const auto found = std::find_if(names.begin(), names.end(), [&](const Renamed& r) { return key == r.theirs; });
+    if (found == names.end()) {
+      std::vector<std::string> known;
+      for (const auto& renamed : names) known.emplace_back(renamed.theirs);
+      throw Error(Exit::config,
+                  name + ": unknown key " + section + "." + key + "; did you mean '" + nearest(key, known) + "'?");
+    }
+    if (*found->ours != '\0') out[found->section][found->ours] = value;
+  }
+}
+
+void refuse_unknown_sections(const json& in, const std::string& name) {
+  const std::vector<std::string> sections{"waveglow_config", "data_config", "train_config", "dist_config"};
+  for (const auto& [key, value] : in.items()) {
+    if (std::find(sections.begin(), sections.end(), key) != sections.end()) continue;
+    throw Error(Exit::config, name + ": unknown section '" + key + "'; did you mean '" + nearest(key, sections) + "'?");
+  }
+}
+
+/// NVIDIA's configuration in our words, with what its file leaves to the code.
 json from_nvidia(const json& in, const std::string& name) {
   json out{{"model", {{"system", "waveglow"}}}, {"mel", json::object()}, {"train", json::object()}};
-  const auto move = [&](const json& from, const std::string& section,
-                        const std::vector<std::pair<std::string, std::pair<std::string, std::string>>>& names) {
-    std::vector<std::string> known;
-    for (const auto& [theirs, ours] : names) known.push_back(theirs);
-    for (const auto& [key, value] : from.items()) {
-      const auto found = std::find(known.begin(), known.end(), key);
-      if (found == known.end()) {
-        throw Error(Exit::config,
-                    name + ": unknown key " + section + "." + key + "; did you mean '" + nearest(key, known) + "'?");
-      }
-      const auto& [part, ours] = names[static_cast<size_t>(found - known.begin())].second;
-      if (!ours.empty()) out[part][ours] = value;
-    }
-  };
   const auto section = [&](const char* key) { return in.value(key, json::object()); };
   auto model = section("waveglow_config");
   const auto wavenet = model.value("WN_config", json::object());
   model.erase("WN_config");
-  move(model, "waveglow_config",
-       {{"n_mel_channels", {"model", "n_mels"}},
-        {"n_flows", {"model", "n_flows"}},
-        {"n_group", {"model", "group_size"}},
-        {"n_early_every", {"model", "early_every"}},
-        {"n_early_size", {"model", "early_size"}}});
-  move(wavenet, "waveglow_config.WN_config",
-       {{"n_layers", {"model", "wavenet_layers"}},
-        {"n_channels", {"model", "wavenet_channels"}},
-        {"kernel_size", {"model", "wavenet_kernel"}}});
-  move(section("data_config"), "data_config",
-       {{"training_files", {"", ""}},
-        {"segment_length", {"train", "segment_samples"}},
-        {"max_wav_value", {"", ""}},
-        {"sampling_rate", {"mel", "sample_rate"}},
-        {"filter_length", {"mel", "n_fft"}},
-        {"hop_length", {"mel", "hop_length"}},
-        {"win_length", {"mel", "win_length"}},
-        {"mel_fmin", {"mel", "f_min"}},
-        {"mel_fmax", {"mel", "f_max"}}});
-  move(section("train_config"), "train_config",
-       {{"fp16_run", {"", ""}},
-        {"output_directory", {"", ""}},
-        {"epochs", {"", ""}},
-        {"learning_rate", {"train", "learning_rate"}},
-        {"sigma", {"", ""}},
-        {"iters_per_checkpoint", {"train", "checkpoint_every"}},
-        {"batch_size", {"train", "batch_size"}},
-        {"seed", {"train", "seed"}},
-        {"checkpoint_path", {"", ""}},
-        {"with_tensorboard", {"", ""}}});
-  for (const auto& [key, value] : in.items()) {
-    const std::vector<std::string> sections{"waveglow_config", "data_config", "train_config", "dist_config"};
-    if (std::find(sections.begin(), sections.end(), key) == sections.end()) {
-      throw Error(Exit::config,
-                  name + ": unknown section '" + key + "'; did you mean '" + nearest(key, sections) + "'?");
-    }
-  }
+  move_renamed(model, "waveglow_config", kNvidiaModel, name, out);
+  move_renamed(wavenet, "waveglow_config.WN_config", kNvidiaWaveNet, name, out);
+  move_renamed(section("data_config"), "data_config", kNvidiaData, name, out);
+  move_renamed(section("train_config"), "train_config", kNvidiaTrain, name, out);
+  refuse_unknown_sections(in, name);
   const auto hop = out["mel"].value("hop_length", 256);
   if (out["train"].contains("segment_samples") && hop > 0) {
     out["train"]["segment_frames"] = out["train"]["segment_samples"].get<int64_t>() / hop;
@@ -154,7 +163,7 @@ TrainConfig parse_train_config(const json& input, const std::vector<std::string>
   }
   if (config.data_workers > 256) throw Error(Exit::config, name + ": train.data_workers must be 256 or fewer");
   if (config.shuffle_mb > int64_t{1} << 30) throw Error(Exit::config, name + ": train.shuffle_mb must be 2^30 or less");
-  const bool chooses = config.model.at("system") == "block_flow";
+  const bool chooses = chooses_draws(parse_model_options(config.model, name));
   if (config.draws < 1 || config.draws > (chooses ? kMostDraws : 1)) {
     throw Error(Exit::config, name + ": train.draws must be 1, or up to " + std::to_string(kMostDraws) +
                                   " for a model of the system block_flow");

@@ -5,7 +5,6 @@
 #include <limits>
 #include <numbers>
 #include <optional>
-#include <span>
 
 #include <torch/torch.h>
 
@@ -43,12 +42,6 @@ Weights snapshot(const torch::nn::Module& model) {
 }
 
 }  // namespace
-
-void write_text(const fs::path& path, const std::string& text) {
-  AtomicFile file(path, AtomicFile::Existing::replace);
-  file.write(std::as_bytes(std::span(text)));
-  file.commit();
-}
 
 TrainingLoop::TrainingLoop(const LoopOptions& options, Objective& objective, fs::path run, Processes* processes)
     : options_(options),

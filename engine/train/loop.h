@@ -54,8 +54,6 @@ struct Progress {
   double data_wait;  ///< share of the time that was spent waiting for data
 };
 
-void write_text(const std::filesystem::path& path, const std::string& text);
-
 /// The one loop of every training: Adam, schedule, clipping, steps that are not finite left out, moving average,
 /// validation and early stopping, checkpoints, log. A resumed run goes on bit for bit.
 class TrainingLoop {

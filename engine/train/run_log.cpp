@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <span>
 
 #include <nlohmann/json.hpp>
@@ -13,7 +14,8 @@
 namespace melflow::engine {
 namespace {
 
-/// Drops what a run wrote after its last checkpoint: those steps are done again.
+/// Drops what a run wrote after its last checkpoint: those steps are done again. Throws Error{no_input} where the file
+/// cannot be read to its end: what is there stays.
 void cut_after(const std::filesystem::path& path, int64_t step) {
   std::ifstream in(path);
   std::string kept, line;
@@ -21,9 +23,24 @@ void cut_after(const std::filesystem::path& path, int64_t step) {
     const auto json = nlohmann::json::parse(line, nullptr, false);
     if (json.is_object() && json.value("step", int64_t{0}) <= step) kept += line + "\n";
   }
-  AtomicFile file(path, AtomicFile::Existing::replace);
-  file.write(std::as_bytes(std::span(kept)));
-  file.commit();
+  if (!in.eof()) throw Error(Exit::no_input, path.string() + ": cannot be read, so the run cannot go on in it");
+  write_file(path, std::as_bytes(std::span(kept)), AtomicFile::Existing::replace);
+}
+
+/// Whether all that was written to the file, through whatever descriptor, is on the disk: waits for it.
+bool reaches_disk(const std::filesystem::path& path) {
+  const auto again = [](auto&& call) {
+    int result = 0;
+    do {
+      result = call();
+    } while (result < 0 && errno == EINTR);
+    return result;
+  };
+  const int descriptor = again([&] { return ::open(path.c_str(), O_WRONLY | O_CLOEXEC); });
+  if (descriptor < 0) return false;
+  const bool done = again([&] { return ::fsync(descriptor); }) == 0;
+  ::close(descriptor);
+  return done;
 }
 
 }  // namespace
@@ -52,10 +69,8 @@ void RunLog::image(int64_t step, const std::string& tag, const files::Image& ima
 
 void RunLog::flush() {
   metrics_.flush();
-  const int descriptor = ::open(path_.c_str(), O_WRONLY | O_CLOEXEC);
-  const bool on_disk = descriptor >= 0 && ::fsync(descriptor) == 0;
-  if (descriptor >= 0) ::close(descriptor);
-  if (!metrics_ || !on_disk) throw Error(Exit::io_error, path_.string() + ": cannot be written; is the disk full?");
+  if (!metrics_ || !reaches_disk(path_))
+    throw Error(Exit::io_error, path_.string() + ": cannot be written; is the disk full?");
   events_.flush();
 }
 

@@ -3,9 +3,11 @@
 #include <cmath>
 #include <fstream>
 #include <limits>
+#include <span>
 
 #include <torch/torch.h>
 
+#include "audio/atomic_file.h"
 #include "audio/error.h"
 #include "audio/quality.h"
 #include "audio/wav.h"
@@ -67,7 +69,9 @@ Trainer::Trainer(const TrainConfig& config, std::shared_ptr<Corpus> corpus, fs::
   model_->to(device_);
   feed_ = training_feed(corpus_, config_, model_->warmup_frames(), model_->reach().lookahead_frames, rank_, ranks_);
   loop_ = std::make_unique<TrainingLoop>(config_, static_cast<Objective&>(*this), run_, processes);
-  if (rank_ == 0) write_text(run_ / "config.json", to_json(config_).dump(2) + "\n");
+  if (rank_ != 0) return;
+  const auto told = to_json(config_).dump(2) + "\n";
+  write_file(run_ / "config.json", std::as_bytes(std::span(told)), AtomicFile::Existing::replace);
 }
 
 void Trainer::start_from(const ModelVoice& voice) {

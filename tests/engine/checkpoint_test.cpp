@@ -1,120 +1,17 @@
 #include "engine/train/checkpoint.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-
-#include <cerrno>
-#include <csignal>
-#include <cstdarg>
 #include <cstdio>
 #include <fstream>
 #include <set>
 
 #include "audio/error.h"
+#include "tests/engine/faults.h"
 #include "tests/engine/reference.h"
-
-// Stands in for the system calls by which a save changes the disk, in this whole program: each is counted between
-// Faults::begin and the end of the process, and the chosen one goes wrong.
-namespace melflow::testing {
-
-enum class Fault { none, killed, no_space, io_error, quota, interrupted, short_write, short_write_then_killed };
-
-struct Faults {
-  static inline bool on = false;
-  static inline int calls = 0, at = -1;
-  static inline Fault kind = Fault::none;
-
-  static void begin(int call, Fault fault) {
-    on = true;
-    calls = 0;
-    at = call;
-    kind = fault;
-  }
-  /// errno where this call is to fail, else 0; `bytes` of a write may become fewer.
-  static int next(size_t* bytes = nullptr, bool may_be_interrupted = false) {
-    if (!on || calls++ != at) return 0;
-    switch (kind) {
-      case Fault::killed:
-        raise(SIGKILL);
-        return 0;
-      case Fault::no_space:
-        return ENOSPC;
-      case Fault::io_error:
-        return EIO;
-      case Fault::quota:
-        return EDQUOT;
-      case Fault::interrupted:
-        return may_be_interrupted ? EINTR : 0;
-      case Fault::short_write_then_killed:
-        if (bytes != nullptr) ++at;  // the rest of the write, or what comes after it
-        kind = Fault::killed;
-        [[fallthrough]];
-      case Fault::short_write:
-        if (bytes != nullptr) *bytes = (*bytes + 1) / 2;
-        return 0;
-      case Fault::none:
-        return 0;
-    }
-    return 0;
-  }
-};
-
-template <typename... Arguments>
-auto call_or_fail(int error, long number, Arguments... arguments) {
-  if (error == 0) return syscall(number, arguments...);
-  errno = error;
-  return -1L;
-}
-
-}  // namespace melflow::testing
-
-using melflow::testing::call_or_fail;
-using melflow::testing::Faults;
-
-extern "C" {
-int open(const char* path, int flags, ...) {
-  va_list rest;
-  va_start(rest, flags);
-  const mode_t mode = (flags & O_CREAT) != 0 ? va_arg(rest, mode_t) : 0;
-  va_end(rest);
-  return static_cast<int>(call_or_fail(Faults::next(nullptr, true), SYS_openat, AT_FDCWD, path, flags, mode));
-}
-ssize_t write(int descriptor, const void* data, size_t bytes) {
-  const int error = Faults::next(&bytes, true);
-  return call_or_fail(error, SYS_write, descriptor, data, bytes);
-}
-// What dies here are processes, and what they have written stays: there is no need to wait for a disk.
-int fsync(int) {
-  errno = Faults::next(nullptr, true);
-  return errno == 0 ? 0 : -1;
-}
-int close(int descriptor) {
-  const int error = Faults::next(nullptr, true);
-  const long done = syscall(SYS_close, descriptor);  // a close that fails has closed all the same
-  return static_cast<int>(error == 0 ? done : call_or_fail(error, SYS_close, -1));
-}
-int rename(const char* from, const char* to) noexcept {
-  return static_cast<int>(call_or_fail(Faults::next(), SYS_renameat, AT_FDCWD, from, AT_FDCWD, to));
-}
-int unlink(const char* path) noexcept {
-  return static_cast<int>(call_or_fail(Faults::next(), SYS_unlinkat, AT_FDCWD, path, 0));
-}
-int remove(const char* path) noexcept {
-  const int error = Faults::next();
-  const long done = call_or_fail(error, SYS_unlinkat, AT_FDCWD, path, 0);
-  const bool folder = error == 0 && done != 0 && errno == EISDIR;
-  return static_cast<int>(folder ? syscall(SYS_unlinkat, AT_FDCWD, path, AT_REMOVEDIR) : done);
-}
-int mkdir(const char* path, mode_t mode) noexcept {
-  return static_cast<int>(call_or_fail(Faults::next(), SYS_mkdirat, AT_FDCWD, path, mode));
-}
-}
 
 namespace melflow::engine {
 namespace {
 
+using melflow::testing::Ending;
 using melflow::testing::Fault;
 using melflow::testing::TempDir;
 
@@ -147,30 +44,13 @@ struct SmallRun {
 };
 
 /// Saves step 3 beside 1 and 2 in another process, where call number `call` of the save goes wrong; 1 is to go, and 2
-/// stays. How the process ended, as waitpid tells it.
-int save_with_fault(const std::filesystem::path& run, int call, Fault fault) {
+/// stays.
+Ending save_with_fault(const std::filesystem::path& run, int call, Fault fault) {
   std::filesystem::remove_all(run);
   SmallRun training;
   training.save(run, 1, 5);
   training.save(run, 2, 5);
-  const pid_t child = fork();
-  if (child == 0) {
-    melflow::testing::Faults::begin(call, fault);
-    int code = 0;
-    try {
-      training.save(run, 3, 2);
-    } catch (const Error& e) {
-      const bool names_it = std::string(e.what()).find(run.string()) != std::string::npos;
-      const bool right = e.code() == Exit::io_error || e.code() == Exit::cannot_create;
-      code = names_it && right ? 1 : 2;
-    }
-    const bool reached = melflow::testing::Faults::calls > call;
-    _exit(reached ? code : 3);
-  }
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
-  return status;
+  return run_with_fault(run, call, fault, [&] { training.save(run, 3, 2); });
 }
 
 TEST(Checkpoint, OldOnesSurviveAWriterThatFailsOrDiesAtAnySystemCall) {
@@ -181,16 +61,14 @@ TEST(Checkpoint, OldOnesSurviveAWriterThatFailsOrDiesAtAnySystemCall) {
   for (const auto fault : {Fault::killed, Fault::no_space, Fault::io_error, Fault::quota, Fault::interrupted,
                            Fault::short_write, Fault::short_write_then_killed}) {
     int call = 0;
-    for (int status = 0;; ++call) {
-      status = save_with_fault(run, call, fault);
-      if (WIFEXITED(status) && WEXITSTATUS(status) == 3) break;
+    for (;; ++call) {
+      const auto ending = save_with_fault(run, call, fault);
+      if (ending == Ending::not_reached) break;
       ASSERT_LT(call, 100);
       ++points;
-      const bool saved = WIFEXITED(status) && WEXITSTATUS(status) == 0;
-      const bool refused = WIFEXITED(status) && WEXITSTATUS(status) == 1;
-      const bool died = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+      const bool saved = ending == Ending::done;
       const auto where = "fault " + std::to_string(static_cast<int>(fault)) + " at call " + std::to_string(call);
-      EXPECT_TRUE(saved || refused || died) << where << ": " << status;
+      EXPECT_NE(ending, Ending::wrong) << where;
       EXPECT_TRUE(saved || (fault != Fault::interrupted && fault != Fault::short_write)) << where;
       const auto step = SmallRun::in(run);
       EXPECT_TRUE(step == 3 || (step == 2 && !saved)) << where << " left step " << step;

@@ -1,15 +1,16 @@
 // WaveGlow against what NVIDIA's own code computed in float64 from the same weights and inputs.
 
-#include "engine/import_waveglow.h"
 #include "engine/model_voice.h"
 #include "engine/synth/denoiser.h"
 #include "engine/train/trainer.h"
 #include "models/waveglow.h"
+#include "tests/engine/import_waveglow.h"
 #include "tests/engine/reference.h"
 
 namespace melflow::engine {
 namespace {
 
+using melflow::testing::import_waveglow;
 using melflow::testing::json_of;
 using melflow::testing::npy;
 using melflow::testing::relative_error;

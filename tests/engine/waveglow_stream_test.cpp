@@ -4,15 +4,16 @@
 
 #include <gtest/gtest.h>
 
-#include "engine/import_waveglow.h"
 #include "engine/model_voice.h"
 #include "engine/synth/waveglow_weights.h"
 #include "models/waveglow.h"
+#include "tests/engine/import_waveglow.h"
 #include "tests/engine/reference.h"
 
 namespace melflow::engine {
 namespace {
 
+using melflow::testing::import_waveglow;
 using melflow::testing::json_of;
 using melflow::testing::npy;
 using melflow::testing::relative_error;

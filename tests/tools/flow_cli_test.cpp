@@ -132,6 +132,18 @@ TEST_F(FlowCli, WhatMakesNoSenseIsToldInOneLine) {
   EXPECT_EQ(code(training("banana", {"--flow", "maf", "--conditional"})), 78);
   EXPECT_EQ(code({"eval", "--flow", path("bad.csv"), "--data", "banana"}), 65);
   EXPECT_EQ(code({"eval", "--flow", path("none"), "--data", "banana"}), 66);
+  EXPECT_EQ(code({"plot", "--kind", "grid", "--temperature", "0.5", "--flow", path("f"), "-o", path("p.png")}), 64);
+  std::ofstream(path("three.csv")) << "1,2,3\n4,5,6\n7,8,10\n";
+  std::ofstream(path("tiny.csv")) << "1e-42,2e-42\n3e-42,1e-42\n2e-42,5e-42\n1e-42,1e-42\n";
+  const auto trained = run(training("banana", {"--flow", "maf", "--set", "steps=2"}));
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  const auto flow = path("run/flow.safetensors");
+  for (const char* kind : {"samples", "grid"}) {
+    EXPECT_EQ(code({"plot", "--kind", kind, "--flow", flow, "--data", path("three.csv"), "-o", path("p.png")}), 65);
+  }
+  EXPECT_EQ(code({"sample", "--flow", flow, "-o", path("s.npy"), "--labels-output", path("./s.npy")}), 64);
+  EXPECT_FALSE(std::filesystem::exists(path("s.npy")));
+  EXPECT_EQ(code({"sample", "--labels", "x", "--flow", path("f"), "-o", path("x.npy")}), 64);
 }
 
 }  // namespace

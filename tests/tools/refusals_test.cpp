@@ -1,0 +1,156 @@
+// What the command line refuses, and that nothing is lost by it.
+
+#include <algorithm>
+#include <filesystem>
+
+#include "tests/tools/cli_fixture.h"
+
+namespace melflow {
+namespace {
+
+using melflow::testing::text_of;
+
+using Refusals = melflow::testing::CliFixture;
+
+TEST_F(Refusals, NothingIsOverwrittenWithoutForce) {
+  put("m.npy", "precious");
+  const auto refused = run({"mel", clip_, "-o", path("m.npy")});
+  EXPECT_EQ(refused.code, 73);
+  EXPECT_NE(refused.err.find("--force"), std::string::npos);
+  EXPECT_EQ(text_of(path("m.npy")), "precious");
+  EXPECT_EQ(run({"mel", clip_, "-o", path("m.npy"), "--force"}).code, 0);
+  EXPECT_NE(text_of(path("m.npy")), "precious");
+}
+
+TEST_F(Refusals, OutputThatIsLostIsAnError) {
+  for (const std::string& words :
+       std::vector<std::string>{"voices", "voices --json", "version", "--help", "inspect " + short_mel()}) {
+    const auto status =
+        std::system((std::string(MELFLOW_PROGRAM) + " " + words + " >/dev/full 2>" + path("err")).c_str());
+    EXPECT_EQ(WEXITSTATUS(status), 74) << words;
+    EXPECT_NE(text_of(path("err")).find("stdout"), std::string::npos) << words;
+  }
+  const auto full = std::string("ulimit -f 8; ") + MELFLOW_PROGRAM + " synth " + short_mel() + " -o " + path("o.wav");
+  EXPECT_EQ(WEXITSTATUS(std::system(("bash -c '" + full + "' 2>" + path("err")).c_str())), 74) << text_of(path("err"));
+  EXPECT_FALSE(std::filesystem::exists(path("o.wav")));
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  ::close(ends[0]);  // a reader that has had enough
+  const auto child = program_.start_with({.out = ends[1]}, {"voices"});
+  ::close(ends[1]);
+  EXPECT_EQ(program_.wait(child).code, 0);
+}
+
+TEST_F(Refusals, WhatIsPrintedToAClosedStreamGetsIntoNoFile) {
+  const auto command =
+      std::string(MELFLOW_PROGRAM) + " data check " + clip_ + " --html " + path("p.html") + " >&- 2>" + path("err");
+  EXPECT_EQ(WEXITSTATUS(std::system(command.c_str())), 74) << text_of(path("err"));
+  EXPECT_EQ(text_of(path("p.html")).find("<!"), 0u);
+}
+
+TEST_F(Refusals, NoInputIsLostToAnOutputAndNoOutputToAnother) {
+  const auto mel = short_mel();
+  std::filesystem::create_directory(path("other"));
+  std::filesystem::copy_file(mel, path("other/short.npy"));
+  EXPECT_EQ(run({"synth", mel, path("other/short.npy"), "-d", path("out"), "--force"}).code, 64);
+  EXPECT_FALSE(std::filesystem::exists(path("out")));
+  std::filesystem::copy_file(clip_, path("same.wav"));
+  std::filesystem::create_symlink(path("same.wav"), path("link.wav"));
+  EXPECT_EQ(run({"synth", path("same.wav"), "-o", path("link.wav"), "--force"}).code, 64);
+  EXPECT_EQ(run({"synth", path("same.wav"), "-d", path(""), "--force"}).code, 64);
+  EXPECT_EQ(text_of(path("same.wav")), text_of(clip_));
+  EXPECT_EQ(run({"synth", mel, "-o", path("z.npy"), "--dump-z", path("z.npy")}).code, 64);
+  EXPECT_FALSE(std::filesystem::exists(path("z.npy")));
+}
+
+TEST_F(Refusals, NumbersThatAreNoneAndOutOfReachAreRefused) {
+  const auto mel = short_mel(), out = path("o.wav");
+  const std::pair<const char*, const char*> wrong[] = {{"--sigma", "nan"},   {"--sigma", "-1"},   {"--denoise", "nan"},
+                                                       {"--latency", "inf"}, {"--start", "nan"},  {"--seed", "-1"},
+                                                       {"--seed", "1e3"},    {"--threads", "nan"}};
+  for (const auto& [option, value] : wrong) {
+    const auto result = run({"synth", mel, "-o", out, option, value});
+    EXPECT_EQ(result.code, 64) << option << " " << value;
+    EXPECT_LT(result.err.size(), 300u) << result.err;
+  }
+  EXPECT_EQ(run({"synth", mel, "-o", out, "--seed", "18446744073709551615"}).code, 0);
+  const auto set = [&](const char* value) {
+    return run({"train", "--data", clip_, "--out", path("run"), "--set", value}).code;
+  };
+  for (const char* value : {"epsilon=0", "sigma=101", "batch_size=99999999999"}) EXPECT_EQ(set(value), 78) << value;
+  EXPECT_FALSE(std::filesystem::exists(path("run")));
+}
+
+TEST_F(Refusals, AreOneLineWhateverAFileIsCalled) {
+  const auto result = run({"mel", path("two\nlines\x1b[2J.wav"), "-o", path("m.npy")});
+  EXPECT_EQ(result.code, 66);
+  EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
+  EXPECT_EQ(result.err.find('\x1b'), std::string::npos);
+}
+
+TEST_F(Refusals, AnOptionThatWouldSayNothing) {
+  const auto mel = short_mel(), out = path("o.wav");
+  const std::vector<std::vector<std::string>> silent = {
+      {"synth", mel, "-o", out, "--raw"},
+      {"synth", mel, "-o", out, "--as", "flac"},
+      {"synth", mel, "-o", out, "--chunkings", "3"},
+      {"synth", mel, "-o", out, "--format", "pcm24"},
+      {"mel", clip_, "-o", path("m.npy"), "--as", "png"},
+      {"mel", clip_, "-o", path("m.npy"), "--rate", "8000"},
+      {"bench", "mel", "--voice", "nobody"},
+      {"bench", "stream", "--batch", "3"},
+  };
+  for (const auto& words : silent) {
+    const auto result = run(words);
+    EXPECT_EQ(result.code, 64) << words.back();
+    EXPECT_NE(result.err.find("means nothing"), std::string::npos) << result.err;
+  }
+  EXPECT_FALSE(std::filesystem::exists(out));
+  EXPECT_FALSE(std::filesystem::exists(path("m.npy")));
+}
+
+TEST_F(Refusals, NamesThatNameNothingAndOutputsThatAreOne) {
+  const auto mel = short_mel(), out = path("o.wav");
+  EXPECT_EQ(run({"synth", mel, "-o", out, "--voice", ""}).code, 64);
+  EXPECT_EQ(run({"score", clip_, "--voice", ""}).code, 64);
+  EXPECT_EQ(run({"synth", mel, "-o", out, "--dump-z", "-"}).code, 64);
+  EXPECT_EQ(run({"eval", "--data", path("x"), "--html", path("e"), "--json", path("./e")}).code, 64);
+  EXPECT_FALSE(std::filesystem::exists(out));
+}
+
+// The shortest beginnings of an array, a safetensors file and of frames.
+TEST_F(Refusals, AStreamThatEndsAtOnce) {
+  for (const std::string& start : {std::string(), std::string("\x93NUMPY"), std::string("\x93NUMPY\2\0\0\0", 10),
+                                   std::string("\x80\0\0\0\0\0\0\0{", 9), std::string(5, '\0')}) {
+    const auto result = run({"synth", "-", "--stream", "--raw", "-o", "-"}, start);
+    EXPECT_EQ(result.code, 65) << start.size() << " bytes: " << result.err;
+    EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
+  }
+}
+
+TEST_F(Refusals, WhatIsReadIsNotWrittenOver) {
+  std::filesystem::create_directory(path("data"));
+  std::filesystem::copy_file(clip_, path("data/a.wav"));
+  ASSERT_EQ(run({"data", "pack", path("data"), "-o", path("s")}).code, 0);
+  const auto packed = text_of(path("s-000000.tar"));
+  const auto again = run({"data", "pack", path("s-000000.tar"), "-o", path("s"), "--force"});
+  EXPECT_EQ(again.code, 64) << again.err;
+  EXPECT_EQ(text_of(path("s-000000.tar")), packed);
+  ASSERT_EQ(run({"mel", clip_, "-o", path("m.npy")}).code, 0);
+  const auto mel = text_of(path("m.npy"));
+  EXPECT_EQ(run({"score", clip_, "--mel", path("m.npy"), "--dump-z", path("m.npy"), "--force"}).code, 64);
+  EXPECT_EQ(run({"synth", path("m.npy"), "-o", path("o.wav"), "--dump-z", path("m.npy"), "--force"}).code, 64);
+  EXPECT_EQ(text_of(path("m.npy")), mel);
+}
+
+TEST_F(Refusals, MoreMemoryThanThereIsIsOneClearLine) {
+  // 16 crops of a terabyte.
+  const auto result = run({"train", "--data", clip_, "--out", path("run"), "--set", "model.system=block_flow", "--set",
+                           "segment_frames=1000000000", "--set", "hold_out_every=0", "--set", "steps=1"});
+  EXPECT_EQ(result.code, 69) << result.err;
+  EXPECT_NE(result.err.find("segment_frames"), std::string::npos) << result.err;
+  EXPECT_EQ(result.err.find("internal"), std::string::npos) << result.err;
+}
+
+}  // namespace
+}  // namespace melflow
