@@ -25,15 +25,16 @@ struct Root {
 /// How far tanh a may be from tanh of the root that lies in [low, high]. With the residual r and f' = 1 + s tanh' a,
 /// Newton's next step is r/f'; where it is at most f'/(2 |s|), the root is nearer than twice that (Kantorovich: |f''| ≤
 /// |s|), and on the way tanh' grows by less than exp(4 r/f'). In either tail the bounds themselves say enough: tanh no
-/// longer tells them apart. NaN where a number is not finite.
+/// longer tells them apart. Infinity where a number is not finite.
 torch::Tensor tanh_error(const torch::Tensor& a, const torch::Tensor& s, const torch::Tensor& c,
                          const torch::Tensor& low, const torch::Tensor& high) {
   constexpr double kRounding = 1e-15;  // of the residual, as a part of what it is the difference of
   const auto t = a.tanh(), rise = 1 + s * slope(t);
   const auto step = ((a + s * t - c).abs() + kRounding * (c.abs() + s.abs())) / rise;
-  const auto near = 2 * slope(t) * step * (4 * step).exp();
+  const auto near = 2 * slope(t) * step * (4 * step).clamp_max(700).exp();
   const auto unknown = torch::full_like(near, std::numeric_limits<double>::infinity());
-  return torch::minimum(torch::where(step * s.abs() > 0.5 * rise, unknown, near), high.tanh() - low.tanh());
+  const auto found = torch::minimum(torch::where(step * s.abs() > 0.5 * rise, unknown, near), high.tanh() - low.tanh());
+  return torch::where(rise > 0, found, unknown);  // s at or below -1: no map to invert
 }
 
 /// In double; s > -1. By halvings until the bounds are within 1/32768 of each other, then by Newton's steps.

@@ -39,7 +39,10 @@ double difference_from_stream(const engine::Synthesizer& synthesizer, const engi
 nlohmann::json spoken_by(const engine::Synthesizer& synthesizer, const VoiceOptions& o) {
   const auto& voice = synthesizer.voice();
   return {{"voice", voice.name},
-          {"precision", o.precision.empty() ? "fp32" : o.precision},
+          {"device", o.device},
+          {"precision", !o.precision.empty() ? o.precision
+                        : o.device == "cpu"  ? "fp32"
+                                             : "the device's own"},
           {"draws", synthesizer.draws()},
           {"refine", o.refine >= 0 ? o.refine : voice.refine},
           {"threads", o.threads > 0 ? o.threads : engine::default_threads()}};

@@ -13,7 +13,7 @@ namespace melflow::tools {
 /// The subjects of `melflow bench`, a file each; every line they print has measurement.h's schema.
 using Print = std::function<void(const nlohmann::json& line)>;
 
-/// Who speaks and how, for a line's `case`: voice, precision, draws, refine, threads.
+/// Who speaks and how, for a line's `case`: voice, device, precision, draws, refine, threads.
 nlohmann::json spoken_by(const engine::Synthesizer& synthesizer, const VoiceOptions& options);
 
 /// The mel of 30 s of noise, against bare transforms of the same frames.

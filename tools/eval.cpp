@@ -33,7 +33,7 @@ struct EvalArguments {
 
 EvalArguments eval_arguments(CLI::App& app, std::vector<std::string> arguments) {
   EvalArguments a;
-  app.add_option("--voice", a.voice, "a voice's file, or the name of a shipped one");
+  app.add_option("--voice", a.voice, "a voice's file, or the name of a shipped one")->check(named());
   app.add_option("--data", a.data, "folder of recordings, any format, any rate")->required();
   app.add_option("--html", a.html, "write one page with tables, players and pictures");
   app.add_option("--json", a.json, "write the numbers, per recording too; -: to stdout, instead of the table");
@@ -61,7 +61,7 @@ EvalArguments eval_arguments(CLI::App& app, std::vector<std::string> arguments) 
 
 /// Opened before the work, so that a name that is taken or a folder that is missing is told at once.
 std::optional<AtomicFile> open_output(const std::string& path, bool force) {
-  if (path.empty() || path == "-") return std::nullopt;
+  if (path.empty()) return std::nullopt;
   return std::make_optional<AtomicFile>(path, existing(force));
 }
 
@@ -109,7 +109,7 @@ int run_eval(CLI::App& app, std::vector<std::string> arguments) {
   auto a = eval_arguments(app, std::move(arguments));
   if (a.threads > 0) torch::set_num_threads(a.threads);
   require_apart("--html", a.html, "--json", a.json);
-  auto html = open_output(a.html, a.force), json = open_output(a.json, a.force);
+  auto html = open_output(a.html, a.force), json = open_output(a.json == "-" ? "" : a.json, a.force);
   a.options.device = engine::open_device(a.device);
   auto voice = engine::load_voice(find_voice(a.voice));
   const auto chosen = engine::choose_recordings(a.data, voice.mel, a.choice);

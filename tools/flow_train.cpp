@@ -84,7 +84,7 @@ int run_flow_train(CLI::App& app, std::vector<std::string> arguments) {
                static_cast<long>(state.skipped_steps), clock_text(state.seconds).c_str());
   if (std::isfinite(state.best)) std::fprintf(stderr, ", best validation loss %.4f %s", state.best, unit.c_str());
   std::fprintf(stderr, "; flow in %s/flow.safetensors\n", a.out.c_str());
-  require_learned(state.step, state.skipped_steps, a.out);
+  if (!stop_requested()) require_learned(state.step, state.skipped_steps, a.out);
   return signal_exit_code();
 }
 

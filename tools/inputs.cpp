@@ -106,7 +106,7 @@ void warn_of_scale(const files::MelFrames& mel, const std::string& name) {
   std::fprintf(stderr,
                "%s: its numbers, %g to %g, do not look like natural logarithms of mel magnitudes, which is what voices "
                "are told; ln(max(1e-5, magnitude)) is usual\n",
-               name.c_str(), static_cast<double>(*least), static_cast<double>(*most));
+               one_line(name).c_str(), static_cast<double>(*least), static_cast<double>(*most));
 }
 
 Spoken spoken_mel(files::MelFrames mel, const engine::Voice& voice, const std::string& name) {

@@ -11,6 +11,7 @@ namespace {
 volatile std::sig_atomic_t caught = 0;
 
 void on_signal(int signal) {
+  if (signal == SIGHUP && caught != 0) return;  // a terminal that is lost says so twice: by the shell and by the kernel
   if (caught != 0) {
     restore_terminal();
     _exit(128 + signal);

@@ -3,7 +3,7 @@
 namespace melflow::tools {
 
 /// From here on SIGINT, SIGTERM and SIGHUP only ask: the work finishes its step, and the process then exits by
-/// exit_code(). A second signal ends the process at once.
+/// exit_code(). A second SIGINT or SIGTERM ends the process at once.
 void catch_signals();
 bool stop_requested();
 /// 130, 143 or 129 after a signal, else 0.

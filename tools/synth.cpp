@@ -55,12 +55,12 @@ SoundOutput::Options output_options(const SynthArguments& a, const audio::MelOpt
 void tell_snr(nlohmann::json& item, const std::optional<double>& snr, const std::string& name) {
   if (!snr) return;
   item["snr_db"] = *snr;
-  std::fprintf(stderr, "%s: %.1f dB above its error against the exact sound\n", name.c_str(), *snr);
+  std::fprintf(stderr, "%s: %.1f dB above its error against the exact sound\n", one_line(name).c_str(), *snr);
 }
 
 void tell_speed(const std::filesystem::path& path, double seconds, double took) {
-  std::fprintf(stderr, "%s: %.2f s of sound in %.2f s, %.1f times real time\n", path.c_str(), seconds, took,
-               seconds / took);
+  std::fprintf(stderr, "%s: %.2f s of sound in %.2f s, %.1f times real time\n", one_line(path.string()).c_str(),
+               seconds, took, seconds / took);
 }
 
 /// Samples from `start` on that a mel gives, `whole` in all.
@@ -81,6 +81,8 @@ nlohmann::json synthesize(const SynthArguments& a, const VoiceOptions& v, const 
   const auto length = static_cast<int64_t>(std::min(whole, spoken.samples.value_or(whole)));
   const int64_t samples = samples_after(a.start, length, recipe.sample_rate, input);
   const auto path = a.out.path_for(input, "." + a.format);
+  require_apart("-o", path, "--dump-z", a.dump_z);
+  require_other(path, a.z);
   for (const auto& read : {input, a.z}) require_other(a.dump_z, read);
   SoundOutput out(path, output_options(a, recipe, samples));
   std::optional<AtomicFile> dump;  // before the work, so that a name that is taken is told at once
@@ -124,6 +126,7 @@ nlohmann::json synthesize_stream(const SynthArguments& a, const VoiceOptions& v,
                                  const std::string& input, Frames& frames) {
   const auto& recipe = synthesizer.voice().mel;
   const auto path = a.out.path_for(input, "." + a.format);
+  require_other(path, a.z);
   SoundOutput out(path, output_options(a, recipe, /*samples=*/-1));
   ProgressLine line;
   int64_t samples = 0;
@@ -228,7 +231,6 @@ void check(const std::vector<std::string>& inputs, SynthArguments& a) {
     a.out.check(inputs);
   }
   if ((!a.z.empty() || !a.dump_z.empty()) && inputs.size() > 1) refuse("--z and --dump-z go with one input");
-  require_apart("-o", a.out.file, "--dump-z", a.dump_z);
   if (arriving && (!a.dump_z.empty() || a.start > 0)) {
     refuse("--dump-z and --start need the whole mel; they do not go with --stream and --live-in");
   }

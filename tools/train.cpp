@@ -132,7 +132,7 @@ int run_train(CLI::App& app, std::vector<std::string> arguments) {
   trainer.run(stop_requested, [&](const engine::Progress& p) { line.show(progress_text(p)); });
   if (processes) processes->leave();
   if (first) tell_end(trainer, a.out);
-  require_learned(trainer.step(), trainer.skipped_steps(), a.out);
+  if (!stop_requested()) require_learned(trainer.step(), trainer.skipped_steps(), a.out);
   return signal_exit_code();
 }
 

@@ -106,7 +106,7 @@ bool is_of_a_training(const fs::path& folder) {
   std::error_code error;
   const auto run = folder.parent_path();
   return folder.filename() == "samples" && fs::exists(run / "metrics.jsonl", error) &&
-         fs::exists(run / "config.json", error);
+         fs::exists(run / "config.json", error) && fs::is_directory(run / "checkpoints", error);
 }
 
 Walk walk(const fs::path& folder, bool with_shards) {

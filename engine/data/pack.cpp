@@ -87,15 +87,27 @@ class ShardWriter {
   size_t members_ = 0;
 };
 
+/// Whether a file is, by its name, a shard of this prefix, of whatever number.
+bool is_shard_of(const fs::path& file, const fs::path& prefix) {
+  const auto folder_of = [](const fs::path& path) {
+    return path.has_parent_path() ? path.parent_path() : fs::path(".");
+  };
+  const auto name = file.filename().string(), start = prefix.filename().string() + "-";
+  constexpr size_t kEnding = sizeof "000000.tar" - 1;
+  std::error_code error;
+  return name.size() >= start.size() + kEnding && name.starts_with(start) && name.ends_with(".tar") &&
+         fs::equivalent(folder_of(file), folder_of(prefix), error);
+}
+
 /// Shards that would be replaced, or removed as an earlier run's, while they are read.
 void require_other_shards(const Clips& clips, const fs::path& prefix) {
   std::error_code error;
-  for (size_t n = 0; fs::exists(shard_path(prefix, n), error); ++n) {
-    for (const auto& shard : clips.shards) {
-      if (fs::equivalent(shard, shard_path(prefix, n), error)) {
-        throw Error(Exit::usage, shard + ": is the input too, which would be lost; name another prefix");
-      }
+  for (const auto& shard : clips.shards) {
+    bool ours = is_shard_of(shard, prefix);
+    for (size_t n = 0; !ours && fs::exists(shard_path(prefix, n), error); ++n) {
+      ours = fs::equivalent(shard, shard_path(prefix, n), error);  // by a link
     }
+    if (ours) throw Error(Exit::usage, shard + ": is the input too, which would be lost; name another prefix");
   }
 }
 

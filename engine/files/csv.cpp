@@ -59,13 +59,20 @@ std::optional<float> number(std::string_view field) {
 }
 
 [[noreturn]] void refuse_field(const std::string& name, size_t line, std::string_view field) {
-  const bool decimal_comma = field.find(',') != std::string_view::npos;
-  refuse(name, line, shown_name(field) + " is no finite number" + (decimal_comma ? "; write 0.5, not 0,5" : ""));
+  const auto comma = field.find(',');
+  const auto digit = [&](size_t at) { return at < field.size() && field[at] >= '0' && field[at] <= '9'; };
+  const bool decimal = comma != std::string_view::npos && comma > 0 && digit(comma - 1) && digit(comma + 1);
+  const char* hint = decimal     ? "; write 0.5, not 0,5"
+                     : line == 1 ? "; a line of names holds no number, or begins with #"
+                                 : "";
+  refuse(name, line, shown_name(field) + " is no finite number" + hint);
 }
 
 }  // namespace
 
 NpyArray parse_csv(std::string_view text, const std::string& name) {
+  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+  if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
   NpyArray table{{0, 0}, {}};
   size_t line_number = 0;
   bool names_allowed = true;

@@ -100,17 +100,23 @@ files::Image picture_training(const std::filesystem::path& run) {
   std::ifstream in(path);
   if (!in) throw Error(Exit::no_input, path.string() + ": cannot be read; name the folder of a run");
   std::vector<files::Curve> curves{{"loss", {}}, {"validation", {}}};
+  // A flow's validation, or a vocoder's.
+  const auto value = [](const nlohmann::json& entry, const std::string& tag) {
+    const auto found = entry.find(tag);
+    return found != entry.end() || tag != "validation" ? found : entry.find("validation_nats_per_sample");
+  };
   std::string line;
   while (std::getline(in, line)) {
     const auto entry = nlohmann::json::parse(line, nullptr, false);
     if (!entry.is_object()) continue;
     for (auto& [tag, points] : curves) {
-      const auto found = entry.find(tag);
+      const auto found = value(entry, tag);
       if (found == entry.end() || !found->is_number() || !entry.value("step", nlohmann::json()).is_number()) continue;
       points.push_back(entry.at("step").get<float>());
       points.push_back(found->get<float>());
     }
   }
+  std::erase_if(curves, [](const auto& curve) { return curve.points.empty(); });
   return files::line_chart(curves, {"step", "loss, " + unit_of_loss(run)});
 }
 

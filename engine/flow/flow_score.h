@@ -27,7 +27,7 @@ struct FlowScore {
 /// gets named data, which has none.
 void require_fit(const FlowModel& model, const FlowData& data);
 
-/// Of all items, or of `count` fresh ones of a toy. Throws Error{usage} where data and flow do not fit.
+/// Of all items, or of `count` fresh ones of a toy. Throws as require_fit() does.
 FlowScore score_flow(const FlowModel& model, const FlowData& data, int64_t count, uint64_t seed);
 
 /// How near a flow comes to an energy: KL(q ‖ p) by `count` samples, and the effective sample size of importance

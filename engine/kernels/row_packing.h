@@ -61,7 +61,7 @@ void pack_int8(const float* row, int count, std::byte* packed) {
   const float limit = largest<kLanes>(row, count), scale = limit / 127;
   __builtin_memcpy(packed, &scale, sizeof scale);
   auto* out = reinterpret_cast<AliasedByte*>(packed) + row_header(Precision::int8);
-  if (!(limit > 0)) {  // zeros, or NaN: the scale says it all
+  if (!(limit > 1e-30f)) {  // as good as zeros, or NaN: the scale says it all
     __builtin_memset(packed + row_header(Precision::int8), 128, static_cast<size_t>(count));
     return;
   }

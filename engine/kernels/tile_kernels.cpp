@@ -76,7 +76,7 @@ void plain_pack_int8(const float* row, int count, std::byte* packed) {
   const float scale = limit / 127;
   std::memcpy(packed, &scale, sizeof scale);
   for (int i = 0; i < count; ++i) {
-    const float x = limit > 0 ? row[i] * (127 / limit) : 0;
+    const float x = limit > 1e-30f ? row[i] * (127 / limit) : 0;
     packed[row_header(Precision::int8) + i] = static_cast<std::byte>(static_cast<int>(std::floor(x + 0.5f)) + 128);
   }
 }

@@ -58,7 +58,9 @@ TEST(Csv, OtherSeparatorsLineEndsNamesAndComments) {
   const std::vector<float> expected{1, 2, 3, 4};
   for (const std::string text :
        {"1;2\r\n3;4\r\n", "1\t2\n3\t4", "1 2\n3   4\n", "# made by hand\nleft,right\n1,2\n\n3,4\n", "\"1\",\"2\"\n3,4",
-        "1, 2\n3, 4\n", "1,2,\n3,4,\n", "left right\n1;2\n3;4\n"}) {
+        "1, 2\n3, 4\n", "1,2,\n3,4,\n", "left right\n1;2\n3;4\n",
+        "\xEF\xBB\xBF"
+        "1,2\n3,4\n"}) {
     EXPECT_EQ(parse_csv(text, "t.csv").values, expected) << text;
   }
 }
@@ -68,6 +70,7 @@ TEST(Csv, WhatIsNoNumberIsRefusedByLine) {
   EXPECT_NE(csv_refusal("1,2\n3\n").find("line 2: 1 columns"), std::string::npos);
   EXPECT_NE(csv_refusal("1,2\n3,\n").find("line 2"), std::string::npos);
   EXPECT_NE(csv_refusal("nan,2\n3,4\n").find("line 1: 'nan'"), std::string::npos) << "a row is no line of names";
+  EXPECT_NE(csv_refusal("id,2019,2020\n1,2,3\n").find("begins with #"), std::string::npos);
   EXPECT_NE(csv_refusal("0,5;1,5\n2,5;3,5\n").find("write 0.5"), std::string::npos);
   for (const std::string text : {"", "\n\n", "a,b\n", "# nothing\n"}) csv_refusal(text);
   for (const std::string bad : {"nan", "inf", "1e400", "0x10", "1_000", "--1"}) {

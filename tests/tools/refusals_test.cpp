@@ -115,6 +115,8 @@ TEST_F(Refusals, NamesThatNameNothingAndOutputsThatAreOne) {
   EXPECT_EQ(run({"score", clip_, "--voice", ""}).code, 64);
   EXPECT_EQ(run({"synth", mel, "-o", out, "--dump-z", "-"}).code, 64);
   EXPECT_EQ(run({"eval", "--data", path("x"), "--html", path("e"), "--json", path("./e")}).code, 64);
+  EXPECT_EQ(run({"eval", "--data", path("x"), "--html", "-"}).code, 64);
+  EXPECT_EQ(run({"eval", "--data", path("x"), "--voice", ""}).code, 64);
   EXPECT_FALSE(std::filesystem::exists(out));
 }
 
@@ -136,11 +138,17 @@ TEST_F(Refusals, WhatIsReadIsNotWrittenOver) {
   const auto again = run({"data", "pack", path("s-000000.tar"), "-o", path("s"), "--force"});
   EXPECT_EQ(again.code, 64) << again.err;
   EXPECT_EQ(text_of(path("s-000000.tar")), packed);
+  std::filesystem::rename(path("s-000000.tar"), path("s-000001.tar"));
+  EXPECT_EQ(run({"data", "pack", path("s-000001.tar"), "-o", path("s"), "--force"}).code, 64);
+  EXPECT_EQ(text_of(path("s-000001.tar")), packed);
   ASSERT_EQ(run({"mel", clip_, "-o", path("m.npy")}).code, 0);
   const auto mel = text_of(path("m.npy"));
   EXPECT_EQ(run({"score", clip_, "--mel", path("m.npy"), "--dump-z", path("m.npy"), "--force"}).code, 64);
   EXPECT_EQ(run({"synth", path("m.npy"), "-o", path("o.wav"), "--dump-z", path("m.npy"), "--force"}).code, 64);
   EXPECT_EQ(text_of(path("m.npy")), mel);
+  const auto both = run({"synth", path("m.npy"), "-d", path("d"), "--as", "npy", "--dump-z", path("d/m.npy")});
+  EXPECT_EQ(both.code, 64) << both.err;
+  EXPECT_FALSE(std::filesystem::exists(path("d/m.npy")));
 }
 
 TEST_F(Refusals, MoreMemoryThanThereIsIsOneClearLine) {
