@@ -26,12 +26,6 @@ struct Arguments {
   bool to_nvidia() const { return to == "nvidia-state-dict"; }
 };
 
-int64_t count_numbers(const Views& views) {
-  int64_t count = 0;
-  for (const auto& [key, view] : views) count += static_cast<int64_t>(view.bytes.size() / files::size_of(view.dtype));
-  return count;
-}
-
 /// What a file for NVIDIA's class cannot say: another family, conditioning, or the first release's swap.
 void require_nvidias(const nlohmann::json& model, const std::string& name) {
   const bool fits = model.value("system", "") == "waveglow" && model.value("conditioning", "") == "sample_rate" &&
@@ -97,7 +91,7 @@ engine::Voice write_published(const Arguments& a, const files::Checkpoint& check
   }
   auto voice = engine::published_voice(published, checkpoint.container, a.input);
   voice.card["name"] = a.name.empty() ? fs::path(a.output).stem().string() : a.name;
-  numbers = count_numbers(published.tensors);
+  numbers = files::number_count(published.tensors);
   if (a.to_nvidia()) {
     require_nvidias(voice.model_config, a.input);
     files::write_state_dict(a.output, files::nvidia_state_dict(published.tensors), existing(a.force));

@@ -89,22 +89,19 @@ files::Image interpolation(const FlowUse& use, const engine::FlowModel& model, c
 }
 
 /// Options that a kind of picture has no use for.
-void refuse_unused(const CLI::App& app, const std::string& kind) {
-  constexpr std::pair<const char*, const char*> kTakers[] = {{"--run", "training"},
-                                                             {"--flow", "samples density grid images interpolation"},
-                                                             {"--data", "samples density grid interpolation"},
-                                                             {"--labels", "samples density grid interpolation"},
-                                                             {"--label-column", "samples density grid interpolation"},
-                                                             {"--count", "samples images"},
-                                                             {"--seed", "samples images"},
-                                                             {"--columns", "images interpolation"},
-                                                             {"--temperature", "images"},
-                                                             {"--between", "interpolation"}};
-  for (const auto& [option, takers] : kTakers) {
-    if (std::string_view(takers).find(kind) == std::string_view::npos) {
-      refuse_options(app, {option}, "for --kind " + kind);
-    }
-  }
+void refuse_unused_by(const std::string& kind, const CLI::App& app) {
+  refuse_unused(app,
+                {{"--run", "training"},
+                 {"--flow", "samples density grid images interpolation"},
+                 {"--data", "samples density grid interpolation"},
+                 {"--labels", "samples density grid interpolation"},
+                 {"--label-column", "samples density grid interpolation"},
+                 {"--count", "samples images"},
+                 {"--seed", "samples images"},
+                 {"--columns", "images interpolation"},
+                 {"--temperature", "images"},
+                 {"--between", "interpolation"}},
+                {kind}, "for --kind " + kind);
 }
 
 }  // namespace
@@ -136,7 +133,7 @@ int run_flow_plot(CLI::App& app, std::vector<std::string> arguments) {
   use.add_to(app);
   parse(app, std::move(arguments));
   require_png(output);
-  refuse_unused(app, kind);
+  refuse_unused_by(kind, app);
   if (kind == "training") {
     if (run.empty()) throw Error(Exit::usage, "--kind training: name the run's folder with --run");
     deliver(output, files::png_bytes(engine::picture_training(run)), force);

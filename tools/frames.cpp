@@ -1,7 +1,6 @@
 #include "tools/frames.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "audio/error.h"
 #include "tools/signals.h"
@@ -33,11 +32,6 @@ void speak(Frames& frames, int n_mels, engine::Stream& voice, const SoundSink& s
   if (stop_requested() && !frames.endless()) return;
   voice.finish(piece);
   if (!piece.empty()) sink(piece);
-}
-
-void require_finite(std::span<const float> samples, const std::string& input, const std::string& voice) {
-  if (std::ranges::all_of(samples, [](float s) { return std::isfinite(s); })) return;
-  throw Error(Exit::bad_data, input + ": voice " + voice + " makes samples that are not finite");
 }
 
 }  // namespace melflow::tools

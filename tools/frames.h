@@ -50,7 +50,4 @@ using SoundSink = engine::Synthesizer::Sink;
 /// Frames → sound, as they come. Returns early after a signal, but for endless frames, whose end a signal is.
 void speak(Frames& frames, int n_mels, engine::Stream& voice, const SoundSink& sink);
 
-/// Throws Error{bad_data} where a voice made samples that are not finite.
-void require_finite(std::span<const float> samples, const std::string& input, const std::string& voice);
-
 }  // namespace melflow::tools

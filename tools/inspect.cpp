@@ -67,12 +67,6 @@ json voice_facts(const engine::Voice& voice, int64_t parameters) {
           {"card", voice.card}};
 }
 
-int64_t count_numbers(const files::PublishedWaveGlow& published) {
-  uint64_t count = 0;
-  for (const auto& [key, view] : published.tensors) count += view.bytes.size() / files::size_of(view.dtype);
-  return static_cast<int64_t>(count);
-}
-
 void inspect_checkpoint(const files::Checkpoint& checkpoint, const std::string& input, json& out) {
   const auto& metadata = checkpoint.metadata;
   if (metadata.contains("melflow_format_version")) {
@@ -83,7 +77,7 @@ void inspect_checkpoint(const files::Checkpoint& checkpoint, const std::string& 
     const auto published = files::read_published_waveglow(checkpoint, input);
     out["layout"] = published.layout;
     const auto voice = engine::published_voice(published, checkpoint.container, input);
-    out["voice"] = voice_facts(voice, count_numbers(published));
+    out["voice"] = voice_facts(voice, files::number_count(published.tensors));
   } else if (checkpoint.tensors.size() == 1 && checkpoint.tensors.begin()->first.empty()) {
     out["layout"] = "one tensor";
   } else {

@@ -217,7 +217,7 @@ nlohmann::json play(const PlayArguments& a, engine::Synthesizer& synthesizer, co
   SoundAhead sound(kAhead * rate, kBehind * rate);
   size_t made = 0;
   const auto keep = [&](std::span<const float> piece) {
-    require_finite(piece, input, voice.name);
+    engine::require_finite(piece, input, voice.name);
     // A copy is as long as its recording.
     if (length > 0) piece = piece.first(std::min(piece.size(), length - made));
     made += piece.size();

@@ -93,7 +93,7 @@ nlohmann::json synthesize(const SynthArguments& a, const VoiceOptions& v, const 
   double done = 0;
   const auto sink = [&](std::span<const float> piece) {
     if (stop_requested()) throw Error(Exit::io_error, "stopped");
-    require_finite(piece, input, synthesizer.voice().name);
+    engine::require_finite(piece, input, synthesizer.voice().name);
     out.write(piece);
     done += static_cast<double>(piece.size()) / recipe.sample_rate;
     line.show(clock_text(done) + " of " + clock_text(seconds));
@@ -133,7 +133,7 @@ nlohmann::json synthesize_stream(const SynthArguments& a, const VoiceOptions& v,
   const auto seconds = [&] { return static_cast<double>(samples) / recipe.sample_rate; };
   const auto stream = synthesizer.open_stream(noise_of(a, v));
   speak(frames, recipe.n_mels, *stream, [&](std::span<const float> piece) {
-    require_finite(piece, input, synthesizer.voice().name);
+    engine::require_finite(piece, input, synthesizer.voice().name);
     out.write(piece);
     samples += static_cast<int64_t>(piece.size());
     line.show(clock_text(seconds()));

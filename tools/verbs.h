@@ -1,8 +1,11 @@
 #pragma once
 
+#include <algorithm>
 #include <charconv>
 #include <cstdint>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include <CLI/CLI.hpp>
@@ -68,6 +71,20 @@ inline CLI::Validator named() {
 inline void refuse_options(const CLI::App& app, std::initializer_list<const char*> options, const std::string& where) {
   for (const char* option : options) {
     if (app.count(option) > 0) throw Error(Exit::usage, std::string(option) + ": means nothing " + where);
+  }
+}
+
+/// An option, and the names of what takes it, apart by blanks.
+using OptionTakers = std::pair<const char*, const char*>;
+
+/// The same for each option that none of `asked` takes; no name among the takers is a part of another.
+inline void refuse_unused(const CLI::App& app, std::initializer_list<OptionTakers> options,
+                          const std::vector<std::string>& asked, const std::string& where) {
+  for (const auto& [option, takers] : options) {
+    const bool used = std::any_of(asked.begin(), asked.end(), [text = std::string_view(takers)](const auto& name) {
+      return text.find(name) != std::string_view::npos;
+    });
+    if (!used) refuse_options(app, {option}, where);
   }
 }
 

@@ -102,6 +102,16 @@ struct WidenedBf16 {
   }
 };
 
+/// Words of a packed row of int8 as signed numbers of another type, behind a header with the same scale.
+template <typename Number>
+void widen_bytes(const std::byte* row, ptrdiff_t first, int words, std::byte* wide) {
+  constexpr int kHeader = row_header(Precision::int8);
+  __builtin_memcpy(wide, row, sizeof(float));
+  const auto* from = reinterpret_cast<const AliasedByte*>(row) + kHeader + 4 * first;
+  auto* out = reinterpret_cast<Number*>(wide + kHeader);
+  for (int i = 0; i < 4 * words; ++i) out[i] = static_cast<Number>(from[i] - 128);
+}
+
 template <int kLanes>
 struct WidenedInt8 {
   using Wide = Int8AsFloats<kLanes>;
@@ -122,11 +132,7 @@ struct WidenedInt8 {
     __builtin_memcpy(out, run + 4 * static_cast<ptrdiff_t>(words) * kWidth, 4 * kWidth);  // the scales
   }
   static void row(const std::byte* row, ptrdiff_t first, int words, std::byte* wide) {
-    constexpr int kHeader = row_header(Precision::int8);
-    __builtin_memcpy(wide, row, sizeof(float));
-    const auto* from = reinterpret_cast<const AliasedByte*>(row) + kHeader + 4 * first;
-    auto* out = reinterpret_cast<AliasedFloat*>(wide + kHeader);
-    for (int i = 0; i < 4 * words; ++i) out[i] = static_cast<float>(from[i] - 128);
+    widen_bytes<AliasedFloat>(row, first, words, wide);
   }
 };
 
@@ -161,11 +167,7 @@ struct WidenedToInt16 {
     __builtin_memcpy(wide, run + 4 * static_cast<ptrdiff_t>(words) * kWidth, 4 * kWidth);  // the scales
   }
   static void row(const std::byte* row, ptrdiff_t first, int words, std::byte* wide) {
-    constexpr int kHeader = row_header(Precision::int8);
-    __builtin_memcpy(wide, row, sizeof(float));
-    const auto* from = reinterpret_cast<const AliasedByte*>(row) + kHeader + 4 * first;
-    auto* out = reinterpret_cast<AliasedShort*>(wide + kHeader);
-    for (int i = 0; i < 4 * words; ++i) out[i] = static_cast<int16_t>(from[i] - 128);
+    widen_bytes<AliasedShort>(row, first, words, wide);
   }
 };
 
