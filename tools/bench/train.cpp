@@ -1,0 +1,214 @@
+#include <unistd.h>
+
+#include <cmath>
+#include <filesystem>
+#include <optional>
+
+#include <torch/torch.h>
+
+#include "engine/device.h"
+#include "engine/gpu/plain_waveglow.h"
+#include "engine/kernels/thread_team.h"
+#include "engine/model_config.h"
+#include "engine/model_voice.h"
+#include "engine/train/trainer.h"
+#include "models/autocast.h"
+#include "tools/bench/benches.h"
+#include "tools/bench/measurement.h"
+#include "tools/cli/inputs.h"
+
+namespace melflow::tools {
+namespace {
+
+using nlohmann::json;
+namespace fs = std::filesystem;
+
+/// A folder that goes with its owner.
+class Folder {
+ public:
+  Folder() : path_(fs::temp_directory_path() / ("melflow-bench-" + std::to_string(::getpid()))) {
+    fs::create_directories(path_);
+  }
+  ~Folder() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
+/// What is trained: a model by its configuration, from a voice's weights or from random ones.
+struct Subject {
+  std::string name;
+  json model;
+  std::optional<engine::ModelVoice> start;
+};
+
+engine::TrainConfig config_of(const Subject& subject, const TrainBench& o) {
+  const auto set = [](const std::string& key, auto value) { return key + "=" + std::to_string(value); };
+  return engine::parse_train_config(
+      {{"model", subject.model}, {"train", {{"precision", o.bf16 ? "bf16" : "fp32"}}}},
+      {set("steps", o.steps + 3), set("batch_size", o.batch), set("segment_frames", o.frames), "learning_rate=1e-4",
+       "final_learning_rate=1e-4", "warmup_steps=0", "level=0", "dequantise=0", "hold_out_every=0",
+       "validation_every=0", "checkpoint_every=0", "sample_every=0", "log_every=1"},
+      "melflow bench train");
+}
+
+/// Operations of a step, forward and twice that backward: WaveGlow's as published, BlockFlow's layers.
+double operations(const engine::ModelOptions& options, const engine::TrainConfig& config, int64_t warmup_frames) {
+  const auto crops = static_cast<double>(config.batch_size), hop = static_cast<double>(config.mel.hop_length);
+  if (const auto* w = std::get_if<models::WaveGlowOptions>(&options)) {
+    const auto n = [](int64_t size) { return static_cast<int>(size); };
+    const gpu::PlainWaveGlow::Sizes sizes{.n_mels = n(w->n_mels),
+                                          .hop_length = n(w->hop_length),
+                                          .n_flows = n(w->n_flows),
+                                          .group_size = n(w->group_size),
+                                          .early_every = n(w->early_every),
+                                          .early_size = n(w->early_size),
+                                          .upsample_kernel = n(w->upsample_kernel),
+                                          .layers = n(w->wavenet_layers),
+                                          .channels = n(w->wavenet_channels)};
+    const double groups = static_cast<double>(config.segment_frames) * hop / static_cast<double>(w->group_size);
+    return 3 * crops * groups * sizes.flops_per_group();
+  }
+  const auto& b = std::get<models::BlockFlowOptions>(options);
+  const double frames = static_cast<double>(config.segment_frames + warmup_frames);
+  double sum = 0;
+  for (const auto& [name, shape] : b.tensors()) {
+    if (shape.sizes.size() < 2 || !shape.trained) continue;
+    double numbers = 2;
+    for (const auto size : shape.sizes) numbers *= static_cast<double>(size);
+    const bool by_block = name.starts_with("past") || name.starts_with("layer_") || name.starts_with("out");
+    sum += numbers * frames * (by_block ? hop / static_cast<double>(b.group_size) : 1);
+  }
+  return 3 * crops * sum;
+}
+
+std::shared_ptr<engine::Corpus> corpus_of(const TrainBench& o, const engine::TrainConfig& config) {
+  return engine::load_corpus({o.data.empty() ? fs::path(MELFLOW_DATA_DIR "/golden") : fs::path(o.data)}, config,
+                             [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); });
+}
+
+/// What a GPU's matrix units give in practice: one large product in bfloat16.
+Peak matrix_peak(const torch::Device& device) {
+  constexpr int64_t kSize = 8192;
+  constexpr int kRounds = 10;
+  const auto a = torch::randn({kSize, kSize}).to(device, torch::kBFloat16), b = a.t().contiguous();
+  const auto once = [a, b] {
+    Times times;
+    for (int i = 0; i < kRounds; ++i) {
+      times.take([&] { torch::matmul(a, b).select(0, 0).sum().item<float>(); });  // waits for it
+    }
+    return 2.0 * kSize * kSize * kSize / times.min();
+  };
+  once();
+  return {"a bf16 product of 8192 x 8192 x 8192 by LibTorch", once};
+}
+
+/// The largest relative error of a parameter's gradient, on a short crop, against the plain formulas in double.
+double gradient_error(models::Vocoder& model, const TrainBench& o, engine::TrainConfig config) {
+  model.eval();
+  config.batch_size = 1;
+  config.segment_frames = 8;
+  const auto feed = engine::training_feed(corpus_of(o, config), config, model.warmup_frames(),
+                                          model.reach().lookahead_frames, /*rank=*/0, /*ranks=*/1);
+  const auto [x, mel, seeds] = engine::batch_of(feed->take(0)).to(model.parameters().front().device());
+  const auto gradients = [&, &x = x, &mel = mel](torch::ScalarType type) {
+    model.to(type);
+    const models::Autocast precision(x.device().type(), {.on = o.bf16 && type == torch::kFloat32});
+    const auto z = model.forward(x.to(type), mel.to(type));
+    const auto loss = engine::nats_by_group(z, model.group_size()).mean();
+    return torch::autograd::grad({loss}, model.parameters(), {}, {}, false, /*allow_unused=*/true);
+  };
+  const auto actual = gradients(torch::kFloat32), expected = gradients(torch::kFloat64);
+  model.to(torch::kFloat32);
+  double worst = 0;
+  for (size_t i = 0; i < actual.size(); ++i) {
+    if (!expected[i].defined() || expected[i].norm().item<double>() == 0) continue;
+    const auto error = (actual[i].to(torch::kFloat64) - expected[i]).norm() / expected[i].norm();
+    worst = std::max(worst, error.item<double>());
+  }
+  return worst;
+}
+
+/// All steps of the trainer: how long each took but for the first three, which warm up, and the losses of all.
+Times run_steps(engine::Trainer& trainer, std::vector<double>& losses) {
+  Times steps;
+  std::optional<std::chrono::steady_clock::time_point> begin;
+  trainer.run(
+      [&] {  // asked before each step
+        if (begin && trainer.step() > 3) steps.add(seconds_since(*begin));
+        begin = std::chrono::steady_clock::now();
+        return false;
+      },
+      [&](const engine::Progress& progress) {  // of each step
+        if (progress.step == static_cast<int64_t>(losses.size()) + 1) losses.push_back(progress.loss);
+      });
+  steps.add(seconds_since(*begin));
+  return steps;
+}
+
+json measure(const Subject& subject, const TrainBench& o, const fs::path& run) {
+  const int threads = o.threads > 0 ? o.threads : engine::default_threads();
+  torch::set_num_threads(threads);
+  const auto config = config_of(subject, o);
+  const auto device = engine::open_device(o.device);
+  engine::Trainer trainer(config, corpus_of(o, config), run, /*resume=*/false, /*processes=*/nullptr, device);
+  if (subject.start) {
+    trainer.start_from(*subject.start);
+  } else {
+    torch::NoGradGuard no_grad;  // a coupling that starts as the identity would hide errors behind it
+    for (auto& p : trainer.model().named_parameters()) {
+      if (p.key().ends_with("net.end.weight")) p.value().normal_(0, 0.01);
+    }
+  }
+  const double error = gradient_error(trainer.model(), o, config);
+  Measurement measurement("train",
+                          {{"model", subject.name},
+                           {"device", o.device},
+                           {"precision", o.bf16 ? "bf16" : "fp32"},
+                           {"threads", threads},
+                           {"batch", o.batch},
+                           {"samples_a_crop", config.segment_frames * config.mel.hop_length}},
+                          device.is_cpu() ? multiply_add_peak(engine::Precision::fp32, threads) : matrix_peak(device));
+  std::vector<double> losses;
+  const auto steps = run_steps(trainer, losses);
+  measurement.look();
+  const double samples = static_cast<double>(o.batch * config.segment_frames * config.mel.hop_length);
+  const double rate =
+      operations(engine::parse_model_options(config.model, "bench"), config, trainer.model().warmup_frames()) /
+      steps.median();
+  return measurement.report(
+      {{"seconds", steps.json()},
+       {"samples_per_second", samples / steps.median()},
+       {"giga_operations", 1e-9 * rate},
+       {"share_of_peak", rate / measurement.peak()},
+       {"losses", losses}},
+      nullptr,  // tools/bench_rivals --train runs PyTorch on the same weights and crops
+      {{"what", "largest relative error of a weight's gradient against the plain formulas in double"},
+       {"value", error}});
+}
+
+}  // namespace
+
+void bench_train(const TrainBench& options, const Print& print) {
+  std::vector<Subject> subjects;
+  if (options.voice.empty()) {
+    const engine::VoiceFile shipped(find_voice(""));
+    subjects.push_back({shipped.voice().name, shipped.voice().model_config, {}});
+    subjects.push_back({"WaveGlow of 128 channels", {{"system", "waveglow"}, {"wavenet_channels", 128}}, {}});
+  } else {
+    auto voice = engine::load_voice(find_voice(options.voice));
+    subjects.push_back({voice.name, voice.model_config, voice});
+  }
+  for (size_t i = 0; i < subjects.size(); ++i) {
+    const Folder folder;
+    print(measure(subjects[i], options, folder.path() / std::to_string(i)));
+  }
+}
+
+}  // namespace melflow::tools

@@ -1,0 +1,37 @@
+#include "tools/cli/frames.h"
+
+#include <algorithm>
+
+#include "audio/error.h"
+#include "tools/cli/signals.h"
+
+namespace melflow::tools {
+
+std::unique_ptr<Frames> StreamOptions::open(const std::vector<std::string>& inputs, const engine::Voice& voice,
+                                            const RawFormat& raw) const {
+  if (!live_in.empty()) {
+    if (!inputs.empty()) throw Error(Exit::usage, "--live-in takes the place of the inputs; give one or the other");
+    return live_frames(live_in, voice, raw);
+  }
+  return raw.format.empty() ? stdin_frames(voice) : live_frames("-", voice, raw);
+}
+
+void speak(Frames& frames, int n_mels, engine::Stream& voice, const SoundSink& sink) {
+  // A pipe that is full holds seconds; the first sample should not wait for all of them.
+  constexpr size_t kMostAtOnce = 16;
+  const size_t most = kMostAtOnce * static_cast<size_t>(n_mels);
+  std::vector<float> batch, piece;
+  while (frames.next(batch)) {
+    for (size_t at = 0; at < batch.size(); at += most) {
+      voice.add(std::span(batch).subspan(at, std::min(most, batch.size() - at)), piece);
+      if (!piece.empty()) sink(piece);
+      piece.clear();
+    }
+    batch.clear();
+  }
+  if (stop_requested() && !frames.endless()) return;
+  voice.finish(piece);
+  if (!piece.empty()) sink(piece);
+}
+
+}  // namespace melflow::tools

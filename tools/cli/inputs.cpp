@@ -1,0 +1,179 @@
+#include "tools/cli/inputs.h"
+
+#include <poll.h>
+#include <unistd.h>
+#include <cmath>
+
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+
+#include "audio/error.h"
+#include "audio/nearest.h"
+#include "audio/resample.h"
+#include "audio/wav.h"
+#include "engine/files/mapped_file.h"
+#include "engine/files/mel_file.h"
+#include "tools/cli/signals.h"
+
+namespace melflow::tools {
+namespace {
+
+namespace fs = std::filesystem;
+
+enum class Kind { mel, sound };
+
+/// Told by the first bytes, not by the name.
+Kind kind_of(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  char head[16] = {};
+  file.read(head, sizeof head);
+  if (std::memcmp(head, "\x93NUMPY", 6) == 0) return Kind::mel;
+  const bool small_header = head[4] == 0 && head[5] == 0 && head[6] == 0 && head[7] == 0;
+  if (file.gcount() >= 9 && small_header && head[8] == '{') return Kind::mel;  // safetensors
+  const auto extension = fs::path(path).extension();
+  if (std::memcmp(head, "PK\3\4", 4) == 0 || std::memcmp(head, "\x80\x02", 2) == 0) return Kind::mel;  // .pt, .npz
+  const bool mel = extension == ".npy" || extension == ".npz" || extension == ".pt" || extension == ".safetensors";
+  return mel ? Kind::mel : Kind::sound;
+}
+
+}  // namespace
+
+std::vector<std::byte> read_stdin() {
+  constexpr size_t kMost = size_t{1} << 31;
+  std::vector<std::byte> all;
+  std::byte block[1 << 16];
+  for (;;) {
+    const ssize_t n = ::read(STDIN_FILENO, block, sizeof block);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) throw Error(Exit::io_error, std::string("stdin: cannot be read (") + std::strerror(errno) + ")");
+    if (n == 0) return all;
+    if (all.size() + static_cast<size_t>(n) > kMost) throw Error(Exit::bad_data, "stdin: holds more than 2 GiB");
+    all.insert(all.end(), block, block + n);
+  }
+}
+
+bool read_some_stdin(std::vector<std::byte>& bytes) {
+  constexpr int kPatience = 50;  // ms, after which a signal is looked for
+  constexpr size_t kBlock = 1 << 16;
+  for (;;) {
+    if (stop_requested()) return false;
+    pollfd input{STDIN_FILENO, POLLIN, 0};
+    const int ready = ::poll(&input, 1, kPatience);
+    if (ready == 0 || (ready < 0 && errno == EINTR)) continue;
+    const size_t before = bytes.size();
+    bytes.resize(before + kBlock);
+    const ssize_t n = ::read(STDIN_FILENO, bytes.data() + before, kBlock);
+    const int error = errno;
+    bytes.resize(before + static_cast<size_t>(std::max<ssize_t>(n, 0)));
+    if (n < 0 && error == EINTR) continue;
+    if (n < 0) throw Error(Exit::io_error, std::string("stdin: cannot be read (") + std::strerror(error) + ")");
+    return n > 0;
+  }
+}
+
+audio::Waveform read_sound(const std::string& input, int rate, int assume_rate, const RawFormat& raw) {
+  if (input != "-") return audio::read_audio(input, {.sample_rate = rate, .assume_rate = assume_rate});
+  if (raw.rate <= 0 || raw.format.empty()) {
+    throw Error(Exit::usage, "-: raw PCM on stdin needs --rate HZ and --format pcm16, pcm24 or float32");
+  }
+  audio::Waveform sound{audio::decode_pcm(read_stdin(), audio::encoding_from_name(raw.format)), raw.rate};
+  if (sound.samples.empty()) throw Error(Exit::bad_data, "stdin: holds no sample");
+  for (const float s : sound.samples) {
+    if (!std::isfinite(s)) throw Error(Exit::bad_data, "stdin: holds NaN or infinity");
+  }
+  if (rate > 0 && rate != sound.sample_rate) {
+    sound = {audio::resample(sound.samples, sound.sample_rate, rate), rate};
+  }
+  return sound;
+}
+
+namespace {
+
+/// A mel says by its recipe how it was made, or is taken at its word; but numbers that are no natural logarithms of
+/// magnitudes (linear, decibels, normalised to 0 to 1) would only be noise, and who made them would not know why.
+void warn_of_scale(const files::MelFrames& mel, const std::string& name) {
+  constexpr int kLooked = 1000;  // frames
+  constexpr float kFarthest = 20;
+  std::vector<float> values;
+  mel.append(0, std::min(mel.frames(), kLooked), values);
+  if (mel.recipe() || values.empty()) return;
+  const auto [least, most] = std::minmax_element(values.begin(), values.end());
+  if (*least < 0 && *least > -kFarthest && *most < kFarthest) return;
+  std::fprintf(stderr,
+               "%s: its numbers, %g to %g, do not look like natural logarithms of mel magnitudes, which is what voices "
+               "are told; ln(max(1e-5, magnitude)) is usual\n",
+               one_line(name).c_str(), static_cast<double>(*least), static_cast<double>(*most));
+}
+
+Spoken spoken_mel(files::MelFrames mel, const engine::Voice& voice, const std::string& name) {
+  engine::require_same_recipe(mel, voice, name);
+  warn_of_scale(mel, name);
+  return {std::move(mel), {}};
+}
+
+}  // namespace
+
+Spoken read_spoken(const std::string& input, const engine::Voice& voice, const RawFormat& raw) {
+  if (input == "-" && raw.format.empty()) {
+    return spoken_mel(files::parse_mel(read_stdin(), "stdin", voice.mel.n_mels), voice, "stdin");
+  }
+  const auto kind = input == "-" ? Kind::sound : kind_of(input);
+  if (kind == Kind::mel) return spoken_mel(files::MelFrames(input, voice.mel.n_mels), voice, input);
+  const auto sound = read_sound(input, voice.mel.sample_rate, 0, raw);
+  audio::MelExtractor extractor(voice.mel);
+  try {
+    return {extractor(sound), sound.samples.size()};
+  } catch (const Error& e) {
+    throw Error(e.code(), input + ": " + e.what());
+  }
+}
+
+std::vector<fs::path> shipped_voices() {
+  const char* folder = std::getenv("MELFLOW_VOICES");
+  std::error_code error;
+  std::vector<fs::path> voices;
+  for (const auto& entry : fs::directory_iterator(folder != nullptr ? folder : MELFLOW_DATA_DIR "/voices", error)) {
+    if (entry.path().extension() == ".safetensors") voices.push_back(entry.path());
+  }
+  std::sort(voices.begin(), voices.end());
+  return voices;
+}
+
+fs::path find_voice(const std::string& name) {
+  if (name.find('/') != std::string::npos || fs::exists(name)) return name;
+  const auto voices = shipped_voices();
+  std::vector<std::string> names;
+  for (const auto& voice : voices) {
+    if (name.empty() || voice.stem() == name) return voice;
+    names.push_back(voice.stem().string());
+  }
+  if (names.empty()) throw Error(Exit::no_input, "no voice is shipped here; give --voice FILE");
+  throw Error(Exit::no_input,
+              name + ": no such file, and no shipped voice of that name; did you mean '" + nearest(name, names) + "'?");
+}
+
+nlohmann::json read_json(const std::string& path) {
+  const files::MappedFile file(path);
+  const auto text = file.bytes();
+  auto json = nlohmann::json::parse(reinterpret_cast<const char*>(text.data()),
+                                    reinterpret_cast<const char*>(text.data()) + text.size(), nullptr, false);
+  if (json.is_discarded()) throw Error(Exit::config, path + ": is no JSON");
+  return json;
+}
+
+std::vector<float> sample_frames(const audio::MelOptions& recipe, double seconds) {
+  const auto mel = files::read_mel(MELFLOW_DATA_DIR "/samples/sentence.npy", recipe.n_mels);
+  std::vector<float> frames;
+  for (auto left = static_cast<int64_t>(std::ceil(seconds * recipe.sample_rate / recipe.hop_length)); left > 0;) {
+    const auto count = static_cast<int>(std::min<int64_t>(left, mel.frames));
+    audio::append_frames(mel, 0, count, frames);
+    left -= count;
+  }
+  return frames;
+}
+
+}  // namespace melflow::tools

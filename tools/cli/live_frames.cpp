@@ -1,0 +1,142 @@
+// Frames of live sound: raw PCM on stdin, or a recording device.
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <optional>
+#include <thread>
+
+#include "audio/error.h"
+#include "audio/mel_stream.h"
+#include "audio/portaudio_io.h"
+#include "audio/stream_resampler.h"
+#include "audio/wav.h"
+#include "tools/cli/frames.h"
+#include "tools/cli/signals.h"
+
+namespace melflow::tools {
+namespace {
+
+/// Raw PCM on stdin, as samples. False at its end.
+class PcmInput {
+ public:
+  explicit PcmInput(const RawFormat& raw) : encoding_(audio::encoding_from_name(raw.format)) {
+    width_ = audio::encode_pcm(std::vector<float>{0.0f}, encoding_).size();
+  }
+  bool next(std::vector<float>& samples) {
+    while (bytes_.size() < width_) {
+      if (read_some_stdin(bytes_)) continue;
+      if (!bytes_.empty() && !stop_requested()) {
+        throw Error(Exit::bad_data, "stdin: ends within a sample, which takes " + std::to_string(width_) + " bytes");
+      }
+      return false;
+    }
+    const size_t whole = bytes_.size() / width_ * width_;
+    samples = audio::decode_pcm({bytes_.data(), whole}, encoding_);
+    bytes_.erase(bytes_.begin(), bytes_.begin() + static_cast<ptrdiff_t>(whole));
+    if (!std::ranges::all_of(samples, [](float s) { return std::isfinite(s); })) {
+      throw Error(Exit::bad_data, "stdin: holds NaN or infinity");
+    }
+    return true;
+  }
+
+ private:
+  audio::Encoding encoding_;
+  size_t width_;
+  std::vector<std::byte> bytes_;
+};
+
+/// Samples of a recording device.
+class DeviceInput {
+ public:
+  DeviceInput(const std::string& name, int rate)
+      : source_(audio::open_portaudio_source(name, rate)), ring_(static_cast<size_t>(4 * source_->sample_rate())) {
+    source_->start(ring_);
+  }
+  // The source's thread uses the ring.
+  ~DeviceInput() { source_.reset(); }
+  DeviceInput(const DeviceInput&) = delete;
+  DeviceInput& operator=(const DeviceInput&) = delete;
+
+  int rate() const { return source_->sample_rate(); }
+  bool next(std::vector<float>& samples) {
+    while (ring_.size() == 0) {
+      if (stop_requested()) return false;
+      if (!source_->alive()) throw Error(Exit::unavailable, "the recording device stopped; was it unplugged?");
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    }
+    samples.resize(ring_.size());
+    samples.resize(ring_.pop(samples));
+    return true;
+  }
+
+ private:
+  std::unique_ptr<audio::Source> source_;
+  audio::RingBuffer ring_;
+};
+
+class LiveFrames : public Frames {
+ public:
+  LiveFrames(const std::string& input, const engine::Voice& voice, const RawFormat& raw) : mel_(voice.mel) {
+    if (input == "-") {
+      if (raw.rate <= 0 || raw.format.empty()) {
+        throw Error(Exit::usage, "-: live sound on stdin needs --rate HZ and --format pcm16, pcm24 or float32");
+      }
+      pcm_.emplace(raw);
+      rate_ = raw.rate;
+    } else {
+      device_.emplace(input, voice.mel.sample_rate);
+      rate_ = device_->rate();
+    }
+    if (rate_ != voice.mel.sample_rate) resampler_.emplace(rate_, voice.mel.sample_rate);
+  }
+
+  bool next(std::vector<float>& frames) override {
+    while (!ended_) {
+      const bool more = pcm_ ? pcm_->next(samples_) : device_->next(samples_);
+      if (!more) return finish(frames);
+      count_ += static_cast<double>(samples_.size());
+      if (resampler_) {
+        converted_.clear();
+        resampler_->push(samples_, converted_);
+        converted_.swap(samples_);
+      }
+      mel_.add(samples_, frames);
+      if (!frames.empty()) return true;
+    }
+    return false;
+  }
+  bool endless() const override { return device_.has_value(); }
+  double seconds_in() const override { return count_ / rate_; }
+
+ private:
+  bool finish(std::vector<float>& frames) {
+    ended_ = true;
+    if (stop_requested() && !endless()) return false;
+    if (resampler_) {
+      converted_.clear();
+      resampler_->finish(converted_);
+      mel_.add(converted_, frames);
+    }
+    mel_.finish(frames);
+    return !frames.empty();
+  }
+
+  audio::MelStream mel_;
+  std::optional<PcmInput> pcm_;
+  std::optional<DeviceInput> device_;
+  std::optional<audio::StreamResampler> resampler_;
+  int rate_ = 0;
+  bool ended_ = false;
+  std::atomic<double> count_{0};
+  std::vector<float> samples_, converted_;
+};
+
+}  // namespace
+
+std::unique_ptr<Frames> live_frames(const std::string& input, const engine::Voice& voice, const RawFormat& raw) {
+  return std::make_unique<LiveFrames>(input, voice, raw);
+}
+
+}  // namespace melflow::tools

@@ -1,0 +1,139 @@
+// melflow, and melflow-torch (with_torch.h): one table of verbs, a file a verb. README lists the verbs and exit codes.
+
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <iostream>
+
+#include "audio/error.h"
+#include "audio/nearest.h"
+#include "tools/cli/sub_verbs.h"
+#include "tools/cli/with_torch.h"
+#include "tools/verbs/verbs.h"
+
+namespace melflow::tools {
+namespace {
+
+constexpr Verb kVerbs[] = {
+    {"mel", "audio to mel spectrograms", run_mel},
+    {"synth", "mel spectrograms (or audio, through its mel) to sound", run_synth},
+    {"play", "the same, to a sound device", run_play},
+    {"train", "a vocoder from a folder of audio", run_train},
+    {"eval", "quality, likelihood and speed of a voice on recordings", run_eval},
+    {"score", "how well recordings fit a voice, in nats per sample", run_score},
+    {"convert", "any published WaveGlow to our file, and back", run_convert},
+    {"data", "recordings for a training: check, pack", run_data},
+    {"flow", "the six classical flows: train, eval, sample, plot", run_flow},
+    {"inspect", "what is in a file, without executing anything", run_inspect},
+    {"voices", "the voices at hand", run_voices},
+    {"devices", "the sound devices", run_devices},
+    {"doctor", "what works here, and what to do about the rest", run_doctor},
+    {"bench", "speed against this machine's own limit", run_bench},
+    {"version", "version and build", run_version},
+};
+
+void print_usage(std::ostream& out) {
+  out << "melflow: speech and audio synthesis on normalizing flows\n\n"
+         "  melflow synth sentence.npy -o sentence.wav\n"
+         "  melflow train --data recordings/ --out run/\n\nverbs:\n";
+  for (const auto& verb : kVerbs)
+    out << "  " << std::string(verb.name).append(10 - std::string(verb.name).size(), ' ') << verb.summary << "\n";
+  out << "\nmelflow VERB --help tells more.\n";
+}
+
+int code(Exit exit) { return static_cast<int>(exit); }
+
+int run(int argc, char** argv) {
+  const std::string name = argc > 1 ? argv[1] : "";
+  if (name == "--help" || name == "-h" || name == "help") {
+    print_usage(std::cout);
+    return 0;
+  }
+  if (name.empty()) {
+    print_usage(std::cerr);
+    return code(Exit::usage);
+  }
+  std::vector<std::string> names;
+  for (const auto& verb : kVerbs) {
+    names.emplace_back(verb.name);
+    if (name != (verb.name) && !(name == "--version" && names.back() == "version")) continue;
+    return run_verb(verb, "melflow", {argv + 2, argv + argc});
+  }
+  std::cerr << "melflow: no verb '" << melflow::one_line(name) << "'; did you mean '" << nearest(name, names) << "'?\n";
+  return code(Exit::usage);
+}
+
+/// Goes on as melflow-torch.
+int become_torch_program(char** argv) {
+  const auto program = torch_program();
+  std::cout.flush();
+  ::execv(program.c_str(), argv);
+  std::cerr << "melflow: this needs LibTorch, which is in " << program.string()
+            << ", and that cannot be started; tools/build release makes it\n";
+  return code(Exit::unavailable);
+}
+
+/// As LibTorch's allocators say it.
+bool is_out_of_memory(const std::string& text) {
+  return text.find("can't allocate memory") != std::string::npos || text.find("out of memory") != std::string::npos;
+}
+
+int out_of_memory() {
+  std::cerr << "melflow: out of memory; fewer or shorter items at once (batch_size, segment_frames), or a smaller "
+               "model, need less\n";
+  return static_cast<int>(Exit::unavailable);
+}
+
+/// What was printed goes out now, or is told to be lost; to a reader that has had enough, nothing is.
+void flush_stdout() {
+  const bool written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
+  const int why = errno;
+  pollfd reader{STDOUT_FILENO, POLLOUT, 0};
+  if (written || why == EPIPE || (::poll(&reader, 1, 0) > 0 && (reader.revents & (POLLERR | POLLHUP)) != 0)) return;
+  throw Error(Exit::io_error, std::string("stdout: cannot be written (") + std::strerror(why) + ")");
+}
+
+/// A stream that was closed from the start leaves its descriptor to the first file that is opened, which then gets what
+/// is printed. So each is opened, for what nobody does with it.
+void keep_streams_apart() {
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(stream, F_GETFD) < 0) ::open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+  }
+}
+
+/// Its first line: LibTorch's errors go on with where they came from.
+std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+}  // namespace
+}  // namespace melflow::tools
+
+int main(int argc, char** argv) {
+  using melflow::Exit;
+  melflow::tools::keep_streams_apart();
+  melflow::tools::keep_memory();
+  std::signal(SIGPIPE, SIG_IGN);  // a reader that leaves early is an error of write(), handled where it is written
+  std::signal(SIGXFSZ, SIG_IGN);  // and so is a file that may not grow
+  try {
+    const int result = melflow::tools::run(argc, argv);
+    std::cout.flush();
+    melflow::tools::flush_stdout();
+    return result;
+  } catch (const melflow::Error& e) {
+    std::cerr << "melflow: " << e.what() << "\n";
+    return static_cast<int>(e.code());
+  } catch (const melflow::tools::NeedsTorch&) {
+    return melflow::tools::become_torch_program(argv);
+  } catch (const std::bad_alloc&) {
+    return melflow::tools::out_of_memory();
+  } catch (const std::exception& e) {
+    if (melflow::tools::is_out_of_memory(e.what())) return melflow::tools::out_of_memory();
+    std::cerr << "melflow: internal error: " << melflow::tools::first_line(e.what()) << "\n";
+  }
+  return static_cast<int>(Exit::internal);
+}

@@ -1,0 +1,73 @@
+#pragma once
+
+#include <algorithm>
+#include <charconv>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "audio/error.h"
+
+namespace melflow::tools {
+
+/// A number from `least` to `most`; NaN, which CLI::Range lets through, is none.
+inline CLI::Validator within(double least, double most) {
+  const auto text = [](double x) { return nlohmann::json(x).dump(); };
+  const auto wanted = "a number from " + text(least) + " to " + text(most);
+  return {[=](const std::string& given) {
+            double value = 0;
+            const bool number = CLI::detail::lexical_cast(given, value);
+            return number && value >= least && value <= most ? std::string() : "'" + given + "' is not " + wanted;
+          },
+          ""};
+}
+
+/// A seed: CLI11 itself takes -1 and what is too large for the largest one.
+inline CLI::Validator seeds() {
+  return {[](const std::string& given) {
+            uint64_t value = 0;
+            const auto [end, status] = std::from_chars(given.data(), given.data() + given.size(), value);
+            const bool whole = status == std::errc() && end == given.data() + given.size();
+            return whole ? std::string() : "'" + given + "' is not a whole number from 0 to 18446744073709551615";
+          },
+          ""};
+}
+
+/// A name that is one: an empty word is what a script's unset variable leaves.
+inline CLI::Validator named() {
+  return {[](const std::string& given) { return given.empty() ? std::string("names nothing") : std::string(); }, ""};
+}
+
+/// Throws Error{usage} for an option that was given and says nothing in this place, which is said of `where`.
+inline void refuse_options(const CLI::App& app, std::initializer_list<const char*> options, const std::string& where) {
+  for (const char* option : options) {
+    if (app.count(option) > 0) throw Error(Exit::usage, std::string(option) + ": means nothing " + where);
+  }
+}
+
+/// An option, and the names of what takes it, apart by blanks.
+using OptionTakers = std::pair<const char*, const char*>;
+
+/// The same for each option that none of `asked` takes; no name among the takers is a part of another.
+inline void refuse_unused(const CLI::App& app, std::initializer_list<OptionTakers> options,
+                          const std::vector<std::string>& asked, const std::string& where) {
+  for (const auto& [option, takers] : options) {
+    const bool used = std::any_of(asked.begin(), asked.end(), [text = std::string_view(takers)](const auto& name) {
+      return text.find(name) != std::string_view::npos;
+    });
+    if (!used) refuse_options(app, {option}, where);
+  }
+}
+
+/// CLI11 takes its arguments last first.
+inline void parse(CLI::App& app, std::vector<std::string> arguments) {
+  std::reverse(arguments.begin(), arguments.end());
+  app.parse(std::move(arguments));
+}
+
+}  // namespace melflow::tools

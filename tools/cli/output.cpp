@@ -1,0 +1,102 @@
+#include "tools/cli/output.h"
+
+#include <unistd.h>
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "audio/error.h"
+#include "engine/files/npy.h"
+
+namespace melflow::tools {
+
+void write_stdout(std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::write(STDOUT_FILENO, bytes.data(), bytes.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno == EPIPE) throw ClosedPipe{};
+    if (n < 0) throw Error(Exit::io_error, std::string("stdout: cannot be written (") + std::strerror(errno) + ")");
+    bytes = bytes.subspan(static_cast<size_t>(n));
+  }
+}
+
+void require_other(const std::filesystem::path& output, const std::filesystem::path& input) {
+  std::error_code error;
+  if (!std::filesystem::equivalent(output, input, error) || error) return;
+  throw Error(Exit::usage, output.string() + ": is the input too, which would be lost; name another output");
+}
+
+void require_apart(const char* option, const std::filesystem::path& output, const char* other_option,
+                   const std::filesystem::path& other) {
+  if (output.empty() || other.empty() || output == "-") return;
+  if (std::filesystem::absolute(output).lexically_normal() != std::filesystem::absolute(other).lexically_normal())
+    return;
+  throw Error(Exit::usage, std::string(option) + " and " + other_option + " name one file; give each its own");
+}
+
+SoundOutput::SoundOutput(std::filesystem::path path, const Options& options)
+    : path_(std::move(path)), options_(options) {
+  const auto kind = path_.extension().string();
+  const bool to_stdout = path_ == "-";
+  if (!to_stdout && kind != ".wav" && kind != ".flac" && kind != ".raw" && kind != ".pcm" && kind != ".npy") {
+    throw Error(Exit::usage, path_.string() + ": outputs end in .wav, .flac, .raw, .pcm or .npy");
+  }
+  if (!to_stdout) file_.emplace(path_, options_.existing);
+  if (kind == ".flac" && !to_stdout) flac_.emplace(*file_, options_.sample_rate, options_.encoding);
+  put(header(options_.samples));
+}
+
+bool SoundOutput::is_wav() const { return path_ == "-" ? !options_.raw : path_.extension() == ".wav"; }
+
+/// What a file of so many samples begins with, of the same length for any number; -1: nobody knows yet.
+std::vector<std::byte> SoundOutput::header(int64_t samples) const {
+  if (is_wav()) return audio::wav_header(options_.sample_rate, options_.encoding, samples);
+  if (!is_npy()) return {};
+  const int64_t shape[] = {std::max<int64_t>(samples, 0)};
+  return files::npy_header(shape);
+}
+
+void SoundOutput::put(std::span<const std::byte> bytes) {
+  if (file_) {
+    file_->write(bytes);
+  } else {
+    write_stdout(bytes);
+  }
+}
+
+void SoundOutput::write(std::span<const float> samples) {
+  if (options_.samples >= 0) {
+    const auto room = static_cast<size_t>(std::max<int64_t>(0, options_.samples - written_));
+    samples = samples.first(std::min(samples.size(), room));
+  }
+  written_ += static_cast<int64_t>(samples.size());
+  if (flac_) {
+    flac_->write(samples);
+  } else if (is_npy()) {
+    put(std::as_bytes(samples));
+  } else {
+    put(audio::encode_pcm(samples, options_.encoding));
+  }
+}
+
+void SoundOutput::finish() {
+  if (flac_) flac_->finish();
+  if (is_wav() && options_.encoding == audio::Encoding::pcm24 && written_ % 2 == 1) {
+    put(std::vector<std::byte>(1));  // RIFF chunks have an even length
+  }
+  if (!file_) return;
+  if (written_ != options_.samples) put_length();
+  file_->commit();
+}
+
+/// The header of a file can be put right at the end; one that is too long for WAV's numbers stays endless.
+void SoundOutput::put_length() {
+  constexpr int64_t kMost = int64_t{1} << 29;  // samples, at most 4 bytes each
+  if (is_wav() && written_ >= kMost) return;
+  const auto bytes = header(written_);
+  if (::pwrite(file_->descriptor(), bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
+    throw Error(Exit::io_error, path_.string() + ": cannot be written (" + std::strerror(errno) + ")");
+  }
+}
+
+}  // namespace melflow::tools

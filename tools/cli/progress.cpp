@@ -1,0 +1,43 @@
+#include "tools/cli/progress.h"
+
+#include <unistd.h>
+#include <cmath>
+#include <cstdio>
+
+#include "audio/error.h"
+
+namespace melflow::tools {
+
+void require_learned(int64_t steps, int64_t left_out, const std::string& run) {
+  if (steps == 0 || left_out < steps) return;
+  throw Error(Exit::bad_data,
+              run +
+                  ": nothing was learned, since no step had finite numbers; look at the data, and try a "
+                  "smaller train.learning_rate");
+}
+
+ProgressLine::ProgressLine() : on_terminal_(isatty(STDERR_FILENO) == 1) {}
+
+ProgressLine::~ProgressLine() {
+  if (shown_) std::fputs("\n", stderr);
+}
+
+void ProgressLine::show(const std::string& text) {
+  if (!on_terminal_) return;
+  std::fprintf(stderr, "\r%s\033[K", text.c_str());
+  std::fflush(stderr);
+  shown_ = true;
+}
+
+std::string clock_text(double seconds) {
+  const auto s = static_cast<long>(std::isfinite(seconds) ? std::lround(seconds) : 0);
+  char text[64];
+  if (s >= 3600) {
+    std::snprintf(text, sizeof text, "%ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
+  } else {
+    std::snprintf(text, sizeof text, "%ld:%02ld", s / 60, s % 60);
+  }
+  return text;
+}
+
+}  // namespace melflow::tools

@@ -1,0 +1,111 @@
+#include <cstdio>
+#include <iostream>
+
+#include <torch/torch.h>
+
+#include "engine/eval/score.h"
+#include "engine/files/safetensors.h"
+#include "engine/flow/flow_score.h"
+#include "engine/model_voice.h"
+#include "engine/tensors.h"
+#include "tools/cli/options.h"
+#include "tools/flow/verbs.h"
+
+namespace melflow::tools {
+namespace {
+
+using engine::Estimate;
+using nlohmann::json;
+
+void put(json& item, const std::string& key, const Estimate& e) {
+  item[key] = e.mean;
+  item[key + "_standard_error"] = e.standard_error;
+}
+
+std::string shown(const Estimate& e, const char* unit) {
+  char text[96];
+  std::snprintf(text, sizeof text, "%.4f ± %.4f %s", e.mean, e.standard_error, unit);
+  return text;
+}
+
+json as_json(const engine::FlowScore& score) {
+  json item{{"items", score.items}};
+  put(item, "nats", score.nats);
+  if (score.bits_per_dimension) put(item, "bits_per_dimension", *score.bits_per_dimension);
+  if (score.standardised_nats) item["standardised_nats"] = *score.standardised_nats;
+  if (score.entropy) item["entropy"] = *score.entropy;
+  if (score.gap) put(item, "gap", *score.gap);
+  return item;
+}
+
+void print(const std::string& name, const engine::FlowScore& score) {
+  std::cout << name << ": " << shown(score.nats, "nats");
+  if (score.bits_per_dimension) std::cout << ", " << shown(*score.bits_per_dimension, "bits/dim");
+  if (score.standardised_nats) std::printf(" (%.4f in standardised units)", *score.standardised_nats);
+  if (score.gap) std::cout << ", " << shown(*score.gap, "below the true density");
+  std::cout << ", " << score.items << " items" << std::endl;
+}
+
+bool is_flow(const std::string& path) {
+  return files::SafetensorsFile(path).metadata().contains("melflow_flow_version");
+}
+
+/// A vocoder is a flow like the others: the whole recording's likelihood by the one formula of them all, where `score`
+/// goes frame by frame.
+json eval_voice(const FlowUse& use) {
+  torch::NoGradGuard no_grad;
+  const auto voice = engine::load_voice(use.flow);
+  const auto recording = engine::read_recording(use.data, voice);
+  const auto x = engine::whole_frames(recording.sound, voice.model->hop_length());
+  auto z = voice.model->forward(x, engine::mel_tensor(recording.mel));
+  z.value = z.value.to(torch::kFloat64);
+  z.log_det = z.log_det.to(torch::kFloat64);
+  const auto nats = models::log_prob_of(z).item<double>();
+  const auto samples = static_cast<double>(x.numel());
+  return {{"flow", use.flow}, {"data", use.data}, {"items", 1}, {"nats", nats}, {"nats_per_sample", -nats / samples}};
+}
+
+}  // namespace
+
+int run_flow_eval(CLI::App& app, std::vector<std::string> arguments) {
+  FlowUse use;
+  int64_t count = 50000;
+  bool as_one_object = false;
+  app.add_option("--flow", use.flow, "a flow's file: RUN/flow.safetensors; or a voice, of a recording")->required();
+  app.add_option("--data", use.data, ".npy, .csv, idx (also .gz), or a named distribution")->required();
+  app.add_option("--count", count, "fresh items of a named distribution")->check(CLI::Range(2, 100000000));
+  app.add_flag("--json", as_one_object, "one object");
+  use.add_labels_to(app);
+  use.add_to(app);
+  parse(app, std::move(arguments));
+  if (!is_flow(use.flow)) {
+    const auto item = eval_voice(use);
+    if (as_one_object) {
+      std::cout << item.dump() << std::endl;
+    } else {
+      std::printf("%s: %.4f nats per sample\n", use.data.c_str(), item.at("nats_per_sample").get<double>());
+    }
+    return 0;
+  }
+  const auto model = use.load();
+  const auto data = use.load_data(model);
+  json item{{"flow", use.flow}, {"data", use.data}};
+  if (data.energy != nullptr) {
+    const auto score = engine::score_energy(model, *data.energy, count, use.seed);
+    item["items"] = score.items;
+    put(item, "kl", score.kl);
+    item["effective_share"] = score.effective_share;
+    if (!as_one_object) {
+      std::cout << use.data << ": " << shown(score.kl, "nats of KL(flow, energy)") << ", effective share of samples "
+                << score.effective_share << ", " << score.items << " samples" << std::endl;
+    }
+  } else {
+    const auto score = engine::score_flow(model, data, count, use.seed);
+    item.update(as_json(score));
+    if (!as_one_object) print(use.data, score);
+  }
+  if (as_one_object) std::cout << item.dump() << std::endl;
+  return 0;
+}
+
+}  // namespace melflow::tools

@@ -1,0 +1,163 @@
+#include <optional>
+
+#include <torch/torch.h>
+
+#include "audio/error.h"
+#include "engine/files/npy.h"
+#include "engine/flow/flow_pictures.h"
+#include "engine/tensors.h"
+#include "tools/cli/options.h"
+#include "tools/cli/output.h"
+#include "tools/flow/verbs.h"
+
+namespace melflow::tools {
+namespace {
+
+/// Bytes to a file, or to stdout for "-".
+void deliver(const std::string& output, std::span<const std::byte> bytes, bool force) {
+  if (output == "-") return write_stdout(bytes);
+  AtomicFile file(output, existing(force));
+  file.write(bytes);
+  file.commit();
+}
+
+void require_png(const std::string& output) {
+  if (output != "-" && !output.ends_with(".png")) {
+    throw Error(Exit::usage, output + ": pictures are written as .png; choose a name that ends so");
+  }
+}
+
+}  // namespace
+
+int run_flow_sample(CLI::App& app, std::vector<std::string> arguments) {
+  FlowUse use;
+  std::string output, labels_output;
+  int64_t count = 1000, label = -1;
+  int columns = 10;
+  double temperature = 1;
+  bool force = false;
+  app.add_option("--flow", use.flow, "a flow's file: RUN/flow.safetensors")->required();
+  app.add_option("-o,--output", output, ".npy, or .png for images; - is .npy on stdout")->required();
+  app.add_option("-n,--count", count, "how many")->check(CLI::Range(1, 100000000));
+  app.add_option("--temperature", temperature, "a factor of the noise; below 1: likelier, less varied")
+      ->check(within(0.0, 100.0));
+  app.add_option("--class", label, "of a conditional flow; left out, the classes take turns")
+      ->check(CLI::Range(0, 999));
+  app.add_option("--columns", columns, "of a .png")->check(CLI::Range(1, 1000));
+  app.add_option("--labels-output", labels_output, "the class of each sample, .npy");
+  app.add_flag("--force", force, "overwrite");
+  use.add_to(app);
+  parse(app, std::move(arguments));
+  const auto model = use.load();
+  engine::FlowSampling sampling{.temperature = temperature, .seed = use.seed};
+  if (label >= 0) sampling.label = label;
+  const bool picture = output.ends_with(".png");
+  if (output != "-" && !picture && !output.ends_with(".npy")) {
+    throw Error(Exit::usage, output + ": samples are written as .npy, images also as .png");
+  }
+  require_apart("-o", output, "--labels-output", labels_output);
+  const auto x = engine::sample_flow(model, 0, count, sampling);
+  if (!labels_output.empty()) {
+    const auto labels = engine::sample_labels(model, 0, count, sampling);
+    if (!labels.defined()) throw Error(Exit::usage, use.flow + ": knows no classes; leave --labels-output out");
+    files::write_npy(labels_output, labels.sizes(), engine::tensor_vector(labels), existing(force));
+  }
+  if (picture) {
+    deliver(output, files::png_bytes(engine::picture_images(model, x, columns)), force);
+  } else {
+    deliver(output, files::npy_bytes(x.sizes(), engine::tensor_vector(x)), force);
+  }
+  return 0;
+}
+
+namespace {
+
+files::Image interpolation(const FlowUse& use, const engine::FlowModel& model, const std::vector<int64_t>& between,
+                           int columns) {
+  if (use.data.empty() || between.size() != 2) {
+    throw Error(Exit::usage, "--kind interpolation: needs --data and --between I J, two items of it");
+  }
+  const auto data = use.load_data(model);
+  if (!data.x.defined() || std::max(between[0], between[1]) >= data.x.size(0)) {
+    throw Error(Exit::usage, use.data + ": has no such item");
+  }
+  const auto two = [&](const torch::Tensor& all) {
+    return torch::cat({all.narrow(0, between[0], 1), all.narrow(0, between[1], 1)});
+  };
+  const auto labels = data.labels.defined() ? two(data.labels) : torch::Tensor();
+  return engine::picture_images(model, engine::interpolate(model, two(data.x), labels, columns), columns);
+}
+
+/// Options that a kind of picture has no use for.
+void refuse_unused_by(const std::string& kind, const CLI::App& app) {
+  refuse_unused(app,
+                {{"--run", "training"},
+                 {"--flow", "samples density grid images interpolation"},
+                 {"--data", "samples density grid interpolation"},
+                 {"--labels", "samples density grid interpolation"},
+                 {"--label-column", "samples density grid interpolation"},
+                 {"--count", "samples images"},
+                 {"--seed", "samples images"},
+                 {"--columns", "images interpolation"},
+                 {"--temperature", "images"},
+                 {"--between", "interpolation"}},
+                {kind}, "for --kind " + kind);
+}
+
+}  // namespace
+
+int run_flow_plot(CLI::App& app, std::vector<std::string> arguments) {
+  FlowUse use;
+  std::string kind = "samples", output, run;
+  int64_t count = 5000;
+  int columns = 10;
+  double temperature = 1;
+  std::vector<int64_t> between;
+  bool force = false;
+  app.add_option("--flow", use.flow, "a flow's file: RUN/flow.safetensors");
+  app.add_option("--data", use.data, "the data beside it: a file or a named distribution");
+  app.add_option("--run", run, "a run's folder, for --kind training");
+  app.add_option("--kind", kind,
+                 "samples beside data, the learned density, the grid of the noise warped by the flow, "
+                 "the training curve, images, images between two of --data")
+      ->check(CLI::IsMember({"samples", "density", "grid", "training", "images", "interpolation"}));
+  app.add_option("-o,--output", output, ".png")->required();
+  app.add_option("-n,--count", count, "how many samples")->check(CLI::Range(1, 10000000));
+  app.add_option("--columns", columns, "of images")->check(CLI::Range(1, 1000));
+  app.add_option("--temperature", temperature, "of images")->check(within(0.0, 100.0));
+  app.add_option("--between", between, "two item numbers of --data, from 0")
+      ->expected(2)
+      ->check(CLI::NonNegativeNumber);
+  app.add_flag("--force", force, "overwrite");
+  use.add_labels_to(app);
+  use.add_to(app);
+  parse(app, std::move(arguments));
+  require_png(output);
+  refuse_unused_by(kind, app);
+  if (kind == "training") {
+    if (run.empty()) throw Error(Exit::usage, "--kind training: name the run's folder with --run");
+    deliver(output, files::png_bytes(engine::picture_training(run)), force);
+    return 0;
+  }
+  if (use.flow.empty()) throw Error(Exit::usage, "--kind " + kind + ": name the flow's file with --flow");
+  const auto model = use.load();
+  files::Image image;
+  if (kind == "images") {
+    image = engine::picture_images(model,
+                                   engine::sample_flow(model, 0, std::min<int64_t>(count, 10L * columns),
+                                                       {.temperature = temperature, .seed = use.seed}),
+                                   columns);
+  } else if (kind == "interpolation") {
+    image = interpolation(use, model, between, columns);
+  } else {
+    if (use.data.empty()) throw Error(Exit::usage, "--kind " + kind + ": name the data with --data");
+    const auto data = use.load_data(model);
+    image = kind == "samples"   ? engine::picture_samples(model, data, count, use.seed)
+            : kind == "density" ? engine::picture_density(model, data)
+                                : engine::picture_grid(model, data);
+  }
+  deliver(output, files::png_bytes(image), force);
+  return 0;
+}
+
+}  // namespace melflow::tools

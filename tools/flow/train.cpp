@@ -1,0 +1,91 @@
+#include <cmath>
+#include <cstdio>
+
+#include <torch/torch.h>
+
+#include "engine/device.h"
+#include "engine/flow/flow_trainer.h"
+#include "engine/flow/registry.h"
+#include "tools/cli/inputs.h"
+#include "tools/cli/options.h"
+#include "tools/cli/progress.h"
+#include "tools/cli/signals.h"
+#include "tools/flow/verbs.h"
+
+namespace melflow::tools {
+namespace {
+
+struct TrainArguments {
+  std::string flow, data, labels, label_column, out, config, device = "cpu";
+  std::vector<std::string> sets;
+  bool resume = false, conditional = false;
+  int threads = 0;
+};
+
+TrainArguments train_arguments(CLI::App& app, std::vector<std::string> arguments) {
+  TrainArguments a;
+  app.add_option("--flow", a.flow, "the system")->check(CLI::IsMember(engine::flow_systems()));
+  app.add_option("--data", a.data, ".npy, .csv, idx (also .gz), or a named distribution: melflow flow --help");
+  app.add_option("--labels", a.labels, "a file with a label for each item");
+  app.add_option("--label-column", a.label_column, "first or last: the column of the table that is a label");
+  app.add_flag("--conditional", a.conditional, "learn a density for each label");
+  app.add_option("--out", a.out, "folder of the run")->required();
+  app.add_option("--config", a.config, "JSON as a run's config.json");
+  app.add_option("--set", a.sets, "key=value over the configuration: steps=1000, model.hidden=128, data.height=8");
+  app.add_option("--device", a.device, "cpu or cuda; a run may go on on the other");
+  app.add_flag("--resume", a.resume, "go on with the run that is in --out");
+  app.add_option("--threads", a.threads, "of the CPU; 0: as many as there are")->check(CLI::Range(0, 1024));
+  parse(app, std::move(arguments));
+  // Options are settings that have a name of their own; --set comes after them and wins.
+  std::vector<std::string> named;
+  const auto add = [&](const char* key, const std::string& value) {
+    if (!value.empty()) named.push_back(std::string(key) + "=" + nlohmann::json(value).dump());
+  };
+  add("model.system", a.flow);
+  add("data.path", a.data);
+  add("data.labels", a.labels);
+  add("data.label_column", a.label_column);
+  if (a.conditional) named.push_back("train.conditional=1");
+  a.sets.insert(a.sets.begin(), named.begin(), named.end());
+  if (a.config.empty() && a.resume) a.config = a.out + "/config.json";
+  if (a.config.empty() && (a.flow.empty() || a.data.empty())) {
+    throw CLI::RequiredError("--flow and --data, or --config");
+  }
+  return a;
+}
+
+}  // namespace
+
+int run_flow_train(CLI::App& app, std::vector<std::string> arguments) {
+  const auto a = train_arguments(app, std::move(arguments));
+  if (a.threads > 0) torch::set_num_threads(a.threads);
+  const auto device = engine::open_device(a.device);
+  const auto json = a.config.empty() ? nlohmann::json::object() : read_json(a.config);
+  const auto name = a.config.empty() ? "--set" : a.config;
+  auto data = engine::load_flow_data(engine::parse_flow_data(json, a.sets, name));
+  const auto config = engine::parse_flow_config(json, a.sets, data, name);
+  catch_signals();
+  engine::FlowTrainer trainer(config, std::move(data), a.out, a.resume, device);
+  if (trainer.state().step > 0) std::fprintf(stderr, "going on at step %ld\n", static_cast<long>(trainer.state().step));
+  const auto unit = trainer.unit();
+  {
+    ProgressLine line;
+    trainer.run(stop_requested, [&](const engine::Progress& p) {
+      char text[160];
+      std::snprintf(text, sizeof text, "step %ld/%ld  %.4f %s  %.0f items/s  %s left", static_cast<long>(p.step),
+                    static_cast<long>(p.steps), p.loss, unit.c_str(), p.items_per_second,
+                    clock_text(p.seconds_left).c_str());
+      line.show(text);
+    });
+  }
+  const auto& state = trainer.state();
+  const char* how = stop_requested() ? "stopped" : trainer.out_of_patience() ? "no better for long, stopped" : "done";
+  std::fprintf(stderr, "%s at step %ld, %ld steps left out, %s", how, static_cast<long>(state.step),
+               static_cast<long>(state.skipped_steps), clock_text(state.seconds).c_str());
+  if (std::isfinite(state.best)) std::fprintf(stderr, ", best validation loss %.4f %s", state.best, unit.c_str());
+  std::fprintf(stderr, "; flow in %s/flow.safetensors\n", a.out.c_str());
+  if (!stop_requested()) require_learned(state.step, state.skipped_steps, a.out);
+  return signal_exit_code();
+}
+
+}  // namespace melflow::tools

@@ -1,0 +1,150 @@
+#include <cstdio>
+#include <iostream>
+
+#include <nlohmann/json.hpp>
+
+#include "audio/error.h"
+#include "engine/files/float_tensors.h"
+#include "engine/files/published_waveglow.h"
+#include "engine/files/pytorch_writer.h"
+#include "engine/voice.h"
+#include "tools/cli/batch.h"
+#include "tools/cli/options.h"
+#include "tools/cli/output.h"
+#include "tools/verbs/verbs.h"
+
+namespace melflow::tools {
+namespace {
+
+namespace fs = std::filesystem;
+using Views = std::map<std::string, files::TensorView>;
+
+struct Arguments {
+  std::string input, output, to = "voice", name;
+  std::vector<std::string> sets;
+  bool force = false, as_json = false, half = false, int8 = false;
+
+  bool to_nvidia() const { return to == "nvidia-state-dict"; }
+};
+
+/// What a file for NVIDIA's class cannot say: another family, conditioning, or the first release's swap.
+void require_nvidias(const nlohmann::json& model, const std::string& name) {
+  const bool fits = model.value("system", "") == "waveglow" && model.value("conditioning", "") == "sample_rate" &&
+                    !model.value("swap_odd_halves", false) && model.value("wavenet_dilation_cycle", 0) == 0;
+  if (!fits) {
+    throw Error(Exit::bad_data, name +
+                                    ": is no WaveGlow as NVIDIA's current class has it, so its weights have no "
+                                    "meaning there; convert a published WaveGlow instead");
+  }
+}
+
+/// Matrices in half precision, vectors as they are: a file of half the size, and block voices compute with such ones.
+Views with_halves(const Views& tensors, files::Arrays& made) {
+  Views out = tensors;
+  for (auto& [key, view] : out) {
+    if (view.dtype == files::Dtype::f32 && view.shape.size() > 1) view = files::halved(view, key, made);
+  }
+  return out;
+}
+
+/// The weights of a block voice in bytes and powers of two, the rest as with_halves() has it.
+Views with_bytes(const Views& tensors, files::Arrays& made) {
+  Views rounded = tensors;
+  for (auto& [key, view] : rounded) {
+    if (view.shape.size() > 1 && key.ends_with(".weight")) view = files::rounded_to_bytes(view, key, made);
+  }
+  return with_halves(rounded, made);
+}
+
+engine::Voice write_own(const Arguments& a, int64_t& numbers) {
+  const engine::VoiceFile file(a.input);
+  if (!a.to_nvidia() && !a.half && !a.int8) {
+    throw Error(Exit::usage, a.input +
+                                 ": is a melflow voice already; --half makes it smaller, --int8 faster, and "
+                                 "--to nvidia-state-dict is the other way");
+  }
+  if (!a.to_nvidia()) {
+    auto voice = file.voice();
+    if (!a.name.empty()) voice.card["name"] = a.name;
+    numbers = file.parameters();
+    if (a.int8 && voice.model_config.value("system", "") != "block_flow") {
+      throw Error(Exit::usage, a.input +
+                                   ": --int8 is for voices of the block_flow kind; a WaveGlow has --half, and "
+                                   "synth --precision int8");
+    }
+    files::Arrays made;
+    files::write_safetensors(a.output, (a.int8 ? with_bytes : with_halves)(file.tensors(), made),
+                             engine::voice_metadata(voice), existing(a.force));
+    return voice;
+  }
+  require_nvidias(file.voice().model_config, a.input);
+  numbers = file.parameters();
+  files::write_state_dict(a.output, files::nvidia_state_dict(file.tensors()), existing(a.force));
+  return file.voice();
+}
+
+engine::Voice write_published(const Arguments& a, const files::Checkpoint& checkpoint, int64_t& numbers) {
+  auto published = files::read_published_waveglow(checkpoint, a.input);
+  for (const auto& set : a.sets) {
+    const auto equals = set.find('=');
+    if (equals == std::string::npos) throw Error(Exit::usage, "--set " + set + ": wants key=value");
+    published.recipe[set.substr(0, equals)] = set.substr(equals + 1);
+  }
+  auto voice = engine::published_voice(published, checkpoint.container, a.input);
+  voice.card["name"] = a.name.empty() ? fs::path(a.output).stem().string() : a.name;
+  numbers = files::number_count(published.tensors);
+  if (a.to_nvidia()) {
+    require_nvidias(voice.model_config, a.input);
+    files::write_state_dict(a.output, files::nvidia_state_dict(published.tensors), existing(a.force));
+  } else {
+    files::Arrays made;
+    files::write_safetensors(a.output, a.half ? with_halves(published.tensors, made) : published.tensors,
+                             engine::voice_metadata(voice), existing(a.force));
+  }
+  return voice;
+}
+
+}  // namespace
+
+int run_convert(CLI::App& app, std::vector<std::string> arguments) {
+  Arguments a;
+  app.add_option("input", a.input, "a published WaveGlow (.pt, .nemo, .safetensors), or a voice with --half or --to")
+      ->required();
+  app.add_option("-o,--out", a.output, "the file to write")->required();
+  app.add_option("--to", a.to, "voice: our .safetensors; nvidia-state-dict: a .pt for torch.load(weights_only=True)")
+      ->check(CLI::IsMember({"voice", "nvidia-state-dict"}));
+  app.add_option("--name", a.name, "the voice's name; by default that of the output");
+  app.add_option("--set", a.sets, "key=value of the mel recipe, where the file does not store it: sample_rate=16000");
+  app.add_flag("--half", a.half, "matrices in half precision: a voice of half the size, rounded to 11 bits");
+  app.add_flag("--int8", a.int8,
+               "weights of a block voice rounded to 8 bits and a power of two for each row: it speaks faster");
+  app.add_flag("--force", a.force, "replace an existing output");
+  app.add_flag("--json", a.as_json, "one JSON object on stdout");
+  parse(app, std::move(arguments));
+  if ((a.half || a.int8) && a.to_nvidia()) {
+    throw Error(Exit::usage,
+                std::string(a.int8 ? "--int8" : "--half") + ": is for voices; leave it out, or take --to voice");
+  }
+  if (!a.to_nvidia() && fs::path(a.output).extension() != ".safetensors") {
+    throw Error(Exit::usage, a.output + ": a voice is a .safetensors file; choose such a name");
+  }
+  const files::CheckpointFile file(a.input);
+  int64_t numbers = 0;
+  const bool own = engine::is_own_voice(file.content()) && file.content().container == "safetensors";
+  if (a.int8 && !own) {
+    throw Error(Exit::usage,
+                a.input + ": --int8 is for voices of the block_flow kind; a published WaveGlow has --half");
+  }
+  const auto voice = own ? write_own(a, numbers) : write_published(a, file.content(), numbers);
+  if (a.as_json) {
+    nlohmann::json out{{"input", a.input},      {"output", a.output},          {"to", a.to},
+                       {"parameters", numbers}, {"model", voice.model_config}, {"card", voice.card}};
+    std::cout << out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << std::endl;
+  } else {
+    std::fprintf(stderr, "%s: %lld parameters, %s\n", a.output.c_str(), static_cast<long long>(numbers),
+                 voice.card.contains("origin") ? voice.card.at("origin").c_str() : a.input.c_str());
+  }
+  return 0;
+}
+
+}  // namespace melflow::tools

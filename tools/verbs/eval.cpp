@@ -1,0 +1,136 @@
+#include <cmath>
+#include <cstdio>
+#include <iostream>
+#include <optional>
+
+#include <torch/torch.h>
+#include <nlohmann/json.hpp>
+
+#include "audio/error.h"
+#include "audio/refine.h"
+#include "engine/device.h"
+#include "engine/eval/evaluator.h"
+#include "engine/eval/html_report.h"
+#include "tools/cli/inputs.h"
+#include "tools/cli/options.h"
+#include "tools/cli/output.h"
+#include "tools/cli/progress.h"
+#include "tools/cli/signals.h"
+#include "tools/verbs/verbs.h"
+
+namespace melflow::tools {
+namespace {
+
+/// Recordings whose sounds a page carries; each is about a megabyte of it.
+constexpr size_t kSoundsOnPage = 24;
+
+struct EvalArguments {
+  std::string voice, data, html, json, device = "cpu";
+  engine::EvalOptions options;
+  engine::RecordingChoice choice;
+  bool force = false;
+  int threads = 0;
+};
+
+EvalArguments eval_arguments(CLI::App& app, std::vector<std::string> arguments) {
+  EvalArguments a;
+  app.add_option("--voice", a.voice, "a voice's file, or the name of a shipped one")->check(named());
+  app.add_option("--data", a.data, "folder of recordings, any format, any rate")->required();
+  app.add_option("--html", a.html, "write one page with tables, players and pictures");
+  app.add_option("--json", a.json, "write the numbers, per recording too; -: to stdout, instead of the table");
+  app.add_option("--hold-out-every", a.choice.hold_out_every,
+                 "only the files that a training with this number kept out")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
+  app.add_option("--limit", a.choice.limit, "no more than so many recordings; 0: all")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
+  app.add_option("--sigma", a.options.sigma, "standard deviation of the noise; left out: the voice's own")
+      ->check(within(0.0, 10.0));
+  app.add_option("--seed", a.options.seed, "of the noise")->check(seeds());
+  app.add_option("--draws", a.options.draws, "of noise for each block, as synth takes them; left out: the voice's own")
+      ->check(CLI::Range(int64_t{1}, engine::kMostDraws));
+  app.add_option("--refine", a.options.refine,
+                 "passes that bring the sound nearer to the mel, as synth has them; left out: the voice's own")
+      ->check(CLI::Range(0, audio::RefineOptions::kMostPasses));
+  app.add_option("--denoise", a.options.denoise, "strength of the denoiser; 0: none")->check(within(0.0, 10.0));
+  app.add_option("--device", a.device, "cpu or cuda");
+  app.add_option("--threads", a.threads, "of the CPU; 0: as many as there are")->check(CLI::Range(0, 1024));
+  app.add_flag("--force", a.force, "overwrite the outputs");
+  parse(app, std::move(arguments));
+  if (!a.html.empty()) a.options.keep_sounds = kSoundsOnPage;
+  return a;
+}
+
+/// Opened before the work, so that a name that is taken or a folder that is missing is told at once.
+std::optional<AtomicFile> open_output(const std::string& path, bool force) {
+  if (path.empty()) return std::nullopt;
+  return std::make_optional<AtomicFile>(path, existing(force));
+}
+
+void write(std::optional<AtomicFile>& file, const std::string& text) {
+  if (!file) return;
+  file->write(std::as_bytes(std::span(text)));
+  file->commit();
+}
+
+std::string cell(double value) {
+  char text[32] = "-";
+  if (std::isfinite(value)) std::snprintf(text, sizeof text, "%.4f", value);
+  return text;
+}
+
+void print_table(const engine::Evaluation& evaluation) {
+  const auto voice = evaluation.mean(&engine::EvalItem::voice);
+  const auto floor = evaluation.mean(&engine::EvalItem::griffin_lim);
+  const auto noise = evaluation.mean(&engine::EvalItem::refined_noise);
+  std::printf("%-22s %12s %12s %14s  %s\n", "measure", "voice", "Griffin-Lim", "refined noise", "better");
+  for (const auto& name : engine::kMeasures) {
+    std::printf("%-22s %12s %12s %14s  %s\n", name.key, cell(voice.*name.value).c_str(),
+                cell(floor.*name.value).c_str(), cell(noise.*name.value).c_str(), name.better);
+  }
+  std::fflush(stdout);
+}
+
+int exit_code(const engine::Evaluation& evaluation) {
+  if (evaluation.failures.empty()) return static_cast<int>(Exit::ok);
+  const bool only_one = evaluation.items.empty() && evaluation.failures.size() == 1;
+  return static_cast<int>(only_one ? evaluation.failures[0].code : Exit::some_failed);
+}
+
+engine::Evaluation run_evaluation(const EvalArguments& a, const engine::ChosenRecordings& chosen,
+                                  const engine::ModelVoice& voice) {
+  ProgressLine line;
+  return engine::evaluate(voice, chosen.paths, a.options, stop_requested, [&](size_t done, size_t total) {
+    line.show(done < total ? "recording " + std::to_string(done + 1) + "/" + std::to_string(total) : "PESQ");
+  });
+}
+
+}  // namespace
+
+int run_eval(CLI::App& app, std::vector<std::string> arguments) {
+  auto a = eval_arguments(app, std::move(arguments));
+  if (a.threads > 0) torch::set_num_threads(a.threads);
+  require_apart("--html", a.html, "--json", a.json);
+  auto html = open_output(a.html, a.force), json = open_output(a.json == "-" ? "" : a.json, a.force);
+  a.options.device = engine::open_device(a.device);
+  auto voice = engine::load_voice(find_voice(a.voice));
+  const auto chosen = engine::choose_recordings(a.data, voice.mel, a.choice);
+  catch_signals();
+  auto evaluation = run_evaluation(a, chosen, voice);
+  if (const int code = signal_exit_code(); code != 0) return code;  // half an evaluation is none
+
+  evaluation.failures.insert(evaluation.failures.begin(), chosen.refused.begin(), chosen.refused.end());
+  for (const auto& failure : evaluation.failures) std::cerr << "melflow eval: " << failure.message << "\n";
+  if (evaluation.items.empty()) return exit_code(evaluation);
+  if (!evaluation.pesq_absent.empty()) std::cerr << "no PESQ: " << evaluation.pesq_absent << "\n";
+  const auto text = engine::to_json(evaluation).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  if (a.json == "-") {
+    std::cout << text;
+  } else {
+    print_table(evaluation);
+  }
+  write(json, text);
+  if (html) write(html, engine::html_report(evaluation));
+  return exit_code(evaluation);
+}
+
+}  // namespace melflow::tools

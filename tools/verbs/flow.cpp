@@ -1,0 +1,62 @@
+#include <torch/torch.h>
+
+#include "audio/error.h"
+#include "engine/device.h"
+#include "engine/flow/flow_score.h"
+#include "tools/cli/sub_verbs.h"
+#include "tools/flow/verbs.h"
+
+namespace melflow::tools {
+namespace {
+
+constexpr Verb kVerbs[] = {
+    {"train", "a flow from data, or to an energy", run_flow_train},
+    {"eval", "how well data fits a flow", run_flow_eval},
+    {"sample", "new data from a flow, to .npy or, of images, .png", run_flow_sample},
+    {"bench", "speed of a flow, in items a second", run_flow_bench},
+    {"plot", "pictures: samples, density, grid, training, images, interpolation", run_flow_plot},
+};
+
+}  // namespace
+
+void FlowUse::add_labels_to(CLI::App& app) {
+  app.add_option("--labels", labels, "a file with a label for each item of --data, for class-conditional flows");
+  app.add_option("--label-column", label_column, "first or last: the column of --data that is a label");
+}
+
+void FlowUse::add_to(CLI::App& app) {
+  app.add_option("--seed", seed, "of samples, noise and fresh data")->check(seeds());
+  app.add_option("--device", device, "cpu or cuda");
+  app.add_option("--threads", threads, "of the CPU; 0: as many as there are")->check(CLI::Range(0, 1024));
+}
+
+engine::FlowModel FlowUse::load() const {
+  if (threads > 0) torch::set_num_threads(threads);
+  const auto where = engine::open_device(device);
+  auto model = engine::load_flow(flow);
+  model.flow->to(where);
+  return model;
+}
+
+engine::FlowData FlowUse::load_data(const engine::FlowModel& model) const {
+  const auto& shape = model.flow->shape();
+  auto loaded = engine::load_flow_data(
+      {.path = data, .labels = labels, .label_column = label_column, .height = shape.height, .width = shape.width});
+  engine::require_fit(model, loaded);
+  return loaded;
+}
+
+int run_flow(CLI::App&, std::vector<std::string> arguments) {
+  std::string data = "\nnamed data: ";
+  for (const auto& toy : engine::toys()) data += toy.name + std::string(" ");
+  for (const auto& energy : engine::energies()) data += energy.name + std::string(" ");
+  return run_sub_verbs({.name = "flow",
+                        .verbs = kVerbs,
+                        .about = "the six classical normalizing flows\n\n"
+                                 "  melflow flow train --flow maf --data two_moons --out run/\n"
+                                 "  melflow flow plot --flow run/flow.safetensors --data two_moons -o moons.png\n",
+                        .more = data},
+                       std::move(arguments));
+}
+
+}  // namespace melflow::tools

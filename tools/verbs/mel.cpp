@@ -1,0 +1,111 @@
+#include <algorithm>
+
+#include <nlohmann/json.hpp>
+
+#include "audio/error.h"
+#include "audio/mel.h"
+#include "engine/files/mel_file.h"
+#include "engine/files/npy.h"
+#include "engine/files/picture.h"
+#include "engine/voice.h"
+#include "tools/cli/batch.h"
+#include "tools/cli/inputs.h"
+#include "tools/cli/options.h"
+#include "tools/cli/output.h"
+#include "tools/verbs/verbs.h"
+
+namespace melflow::tools {
+namespace {
+
+struct MelArguments {
+  std::vector<std::string> inputs, sets;
+  Destination out;
+  std::string recipe = "waveglow", format = "npy";
+  RawFormat raw;
+  int assume_rate = 0;
+  bool as_json = false;
+};
+
+MelArguments mel_arguments(CLI::App& app, std::vector<std::string> arguments) {
+  MelArguments a;
+  app.add_option("inputs", a.inputs, "recordings; - is raw PCM on stdin")->required();
+  app.add_option(
+      "-o", a.out.file,
+      "output: .npy [n_mels, frames] or .safetensors, which carries its recipe, or .png, a picture; - is stdout");
+  app.add_option("-d", a.out.folder, "folder of the outputs");
+  app.add_option("--recipe", a.recipe, "waveglow, hifigan, or that of a voice: its file, or a shipped one's name");
+  app.add_option(
+      "--set", a.sets,
+      "key=value: sample_rate, n_fft, hop_length, win_length, n_mels, f_min, f_max, scale, norm, pad, centre");
+  app.add_option("--as", a.format, "npy, safetensors or png, for -d")
+      ->check(CLI::IsMember({"npy", "safetensors", "png"}));
+  app.add_option("--assume-rate", a.assume_rate, "relabel the samples instead of resampling, Hz")
+      ->check(CLI::Range(1, 10'000'000));
+  app.add_option("--rate", a.raw.rate, "of raw PCM on stdin, Hz")->check(CLI::Range(100, 10'000'000));
+  app.add_option("--format", a.raw.format, "of raw PCM on stdin: pcm16, pcm24, float32");
+  app.add_flag("--force", a.out.force, "replace outputs that exist");
+  app.add_flag("--json", a.as_json, "one JSON object an item on stdout");
+  parse(app, std::move(arguments));
+  a.out.check(a.inputs);
+  if (a.out.folder.empty()) refuse_options(app, {"--as"}, "but with -d");
+  if (!reads_stdin(a.inputs)) refuse_options(app, {"--rate", "--format"}, "but for raw PCM on stdin");
+  return a;
+}
+
+audio::MelOptions recipe_named(const std::string& name) {
+  const auto voices = shipped_voices();
+  const bool shipped = std::any_of(voices.begin(), voices.end(), [&](const auto& v) { return v.stem() == name; });
+  if (!shipped && name.find(".safetensors") == std::string::npos) return audio::mel_recipe(name);
+  return engine::VoiceFile(find_voice(name)).voice().mel;
+}
+
+audio::MelOptions recipe_of(const MelArguments& a) {
+  auto options = recipe_named(a.recipe);
+  for (const auto& set : a.sets) {
+    const auto equals = set.find('=');
+    if (equals == std::string::npos) throw Error(Exit::usage, "--set " + set + ": write it as key=value");
+    audio::set_mel_option(options, set.substr(0, equals), set.substr(equals + 1));
+  }
+  options.validate();
+  return options;
+}
+
+nlohmann::json make_mel(const MelArguments& a, audio::MelExtractor& extractor, const audio::MelOptions& recipe,
+                        const std::string& input) {
+  const auto sound = read_sound(input, recipe.sample_rate, a.assume_rate, a.raw);
+  audio::Mel mel;
+  try {
+    mel = extractor(sound);
+  } catch (const Error& e) {
+    throw Error(e.code(), input + ": " + e.what());
+  }
+  mel.recipe = recipe;
+  if (a.out.file == "-") {
+    const int64_t shape[] = {mel.n_mels, mel.frames};
+    write_stdout(files::npy_bytes(shape, mel.values));
+    return {};
+  }
+  const auto path = a.out.path_for(input, "." + a.format);
+  if (path.extension() == ".png") {
+    files::write_png(path, files::spectrogram_picture(mel), existing(a.out.force));
+  } else {
+    files::write_mel(path, mel, existing(a.out.force));
+  }
+  return {{"input", input},
+          {"output", path.string()},
+          {"n_mels", mel.n_mels},
+          {"frames", mel.frames},
+          {"seconds", sound.seconds()}};
+}
+
+}  // namespace
+
+int run_mel(CLI::App& app, std::vector<std::string> arguments) {
+  const auto a = mel_arguments(app, std::move(arguments));
+  const auto recipe = recipe_of(a);
+  audio::MelExtractor extractor(recipe);
+  return for_each_item(a.inputs, a.as_json && a.out.file != "-",
+                       [&](const std::string& input) { return make_mel(a, extractor, recipe, input); });
+}
+
+}  // namespace melflow::tools

@@ -1,0 +1,298 @@
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <iostream>
+#include <thread>
+
+#include <nlohmann/json.hpp>
+
+#include "audio/error.h"
+#include "audio/player.h"
+#include "audio/portaudio_io.h"
+#include "tools/cli/batch.h"
+#include "tools/cli/frames.h"
+#include "tools/cli/inputs.h"
+#include "tools/cli/options.h"
+#include "tools/cli/progress.h"
+#include "tools/cli/signals.h"
+#include "tools/cli/sound_ahead.h"
+#include "tools/cli/terminal_keys.h"
+#include "tools/cli/voice_options.h"
+#include "tools/verbs/verbs.h"
+
+namespace melflow::tools {
+namespace {
+
+using namespace std::chrono_literals;
+
+struct PlayArguments {
+  VoiceOptions voice;
+  RawFormat raw;
+  StreamOptions stream;
+  std::string device_out;
+  double prebuffer = -1;
+  bool json = false;
+
+  bool live() const { return !stream.live_in.empty() || (stream.stream && !raw.format.empty()); }
+  double prebuffer_seconds() const { return prebuffer >= 0 ? prebuffer : live() ? 0.02 : 0.2; }
+};
+
+/// Between the sound that is being computed and the device: feeds, listens to the keys, shows where it is.
+class Playback {
+ public:
+  /// `length` in samples, 0 where nobody knows; `live` where sound that comes late is to be skipped.
+  Playback(const PlayArguments& a, int rate, size_t length, SoundAhead& sound)
+      : rate_(rate),
+        length_(length),
+        live_(a.live()),
+        prebuffer_(a.prebuffer_seconds()),
+        sound_(sound),
+        player_({.device = a.device_out, .sample_rate = rate, .prebuffer_seconds = prebuffer_, .low_latency = live_}) {}
+
+  /// Until everything has been heard, somebody presses q, or a signal comes (then it has fallen silent). `heard` is
+  /// called now and then, with the place in seconds that is being heard. Throws as Player::check does.
+  void run(const std::function<void(double)>& heard) {
+    const auto tick = live_ ? 2ms : 10ms;
+    while (!stop_requested() && !quit_) {
+      feed();
+      player_.check();
+      if (player_.done()) {
+        player_.finish();
+        return;
+      }
+      if (const auto key = keys_.wait(tick)) press(*key);
+      heard(place());
+      show();
+    }
+    player_.stop();
+  }
+
+  nlohmann::json report(const std::string& input) const {
+    nlohmann::json item = {{"input", input},
+                           {"seconds", static_cast<double>(player_.position()) / rate_},
+                           {"underruns", player_.underruns()},
+                           {"gap_seconds", player_.gap_seconds()},
+                           {"late_calls", player_.late_calls()},
+                           {"device_rate", player_.device_rate()},
+                           {"device_latency", player_.latency_seconds()}};
+    if (live_) item["skips"] = skips_;
+    return item;
+  }
+  uint64_t underruns() const { return player_.underruns(); }
+  uint64_t late_calls() const { return player_.late_calls(); }
+  double gap_seconds() const { return player_.gap_seconds(); }
+
+ private:
+  /// Seconds into the sound that are being heard.
+  double place() const { return static_cast<double>(sound_.place()) / rate_ - player_.queued_seconds(); }
+
+  void feed() {
+    // Live sound that queues up is heard late for ever: jump to what is new.
+    if (constexpr double kSlack = 0.15; live_ && player_.queued_seconds() > prebuffer_ + kSlack) {
+      player_.drop();
+      ++skips_;
+    }
+    for (;;) {
+      const size_t count = sound_.read(block_);
+      if (count == 0) break;
+      const size_t taken = player_.offer(std::span(block_).first(count));
+      sound_.unread(count - taken);
+      if (taken < count) return;
+    }
+    if (sound_.at_end()) player_.end();
+  }
+
+  void press(Key key) {
+    constexpr double kStep = 5.0;  // seconds
+    switch (key) {
+      case Key::space:
+        paused_ = !paused_;
+        player_.pause(paused_);
+        break;
+      case Key::left:
+        seek(place() - kStep);
+        break;
+      case Key::right:
+        seek(place() + kStep);
+        break;
+      case Key::quit:
+        quit_ = true;
+        break;
+    }
+  }
+
+  void seek(double seconds) {
+    if (live_) return;
+    auto place = static_cast<size_t>(std::max(0.0, seconds) * rate_);
+    if (length_ > 0) place = std::min(place, length_);
+    player_.drop();
+    sound_.seek(place);
+  }
+
+  void show() {
+    if (!line_.on_terminal()) return;
+    std::string text = clock_text(place());
+    if (length_ > 0) text += " of " + clock_text(static_cast<double>(length_) / rate_);
+    if (paused_) text += ", paused";
+    if (player_.underruns() > 0) text += ", " + std::to_string(player_.underruns()) + " gaps";
+    if (text != shown_) line_.show(text);
+    shown_ = text;
+  }
+
+  int rate_;
+  size_t length_;
+  bool live_;
+  double prebuffer_;
+  SoundAhead& sound_;
+  audio::Player player_;
+  TerminalKeys keys_;
+  ProgressLine line_;
+  std::string shown_;
+  std::vector<float> block_ = std::vector<float>(2048);
+  bool paused_ = false, quit_ = false;
+  uint64_t skips_ = 0;
+};
+
+/// The thread that computes. What it fails with arrives at the reader of `sound`.
+class Computing {
+ public:
+  Computing(SoundAhead& sound, std::function<void()> work)
+      : sound_(sound), thread_([&sound, work = std::move(work)] {
+          try {
+            work();
+            sound.close();
+          } catch (const SoundAhead::Stopped&) {
+            sound.close();
+          } catch (...) {
+            sound.close(std::current_exception());
+          }
+        }) {}
+  ~Computing() {
+    sound_.stop();
+    thread_.join();
+  }
+  Computing(const Computing&) = delete;
+  Computing& operator=(const Computing&) = delete;
+
+ private:
+  SoundAhead& sound_;
+  std::thread thread_;
+};
+
+/// After a signal, when the sound has stopped: a large model computes for seconds before it looks up, and LibTorch
+/// takes half a second to leave. Nobody who pressed Ctrl-C waits for that, and playing leaves nothing half written.
+[[noreturn]] void leave_at_once() {
+  restore_terminal();
+  std::cout.flush();
+  std::fflush(nullptr);
+  std::_Exit(signal_exit_code());
+}
+
+void warn(const std::string& input, const Playback& playback) {
+  if (playback.underruns() > 0) {
+    std::fprintf(stderr, "%s: %llu gaps, %.2f s in all; this machine is too slow for the voice\n", input.c_str(),
+                 static_cast<unsigned long long>(playback.underruns()), playback.gap_seconds());
+  }
+  if (playback.late_calls() > 0) {
+    std::fprintf(stderr, "%s: the device was served too late %llu times\n", input.c_str(),
+                 static_cast<unsigned long long>(playback.late_calls()));
+  }
+}
+
+/// Where the sound comes from: a whole mel, or frames that arrive.
+struct Speech {
+  std::optional<Spoken> whole;
+  std::unique_ptr<Frames> frames;
+};
+
+nlohmann::json play(const PlayArguments& a, engine::Synthesizer& synthesizer, const std::string& input,
+                    const Speech& speech) {
+  const auto& voice = synthesizer.voice();
+  const auto rate = static_cast<size_t>(voice.mel.sample_rate);
+  size_t length = 0;
+  if (speech.whole) {
+    length = static_cast<size_t>(speech.whole->mel.frames()) * static_cast<size_t>(voice.mel.hop_length);
+    length = std::min(length, speech.whole->samples.value_or(length));
+  }
+  constexpr size_t kAhead = 10, kBehind = 600;  // seconds
+  SoundAhead sound(kAhead * rate, kBehind * rate);
+  size_t made = 0;
+  const auto keep = [&](std::span<const float> piece) {
+    engine::require_finite(piece, input, voice.name);
+    // A copy is as long as its recording.
+    if (length > 0) piece = piece.first(std::min(piece.size(), length - made));
+    made += piece.size();
+    sound.append(piece);
+  };
+  // The device first: who has none should not wait for the voice.
+  Playback playback(a, voice.mel.sample_rate, length, sound);
+  const engine::Noise noise(a.voice.seed);
+  const Computing computing(sound, [&] {
+    if (speech.whole) {
+      synthesizer.run(speech.whole->mel, noise, keep);
+    } else {
+      speak(*speech.frames, voice.mel.n_mels, *synthesizer.open_stream(noise), keep);
+    }
+  });
+  std::vector<double> delays;
+  playback.run([&](double place) {
+    if (a.live() && place > 0) delays.push_back(speech.frames->seconds_in() - place);
+  });
+  if (stop_requested()) leave_at_once();
+  warn(input, playback);
+  auto item = playback.report(input);
+  if (!delays.empty()) {
+    const auto middle = delays.begin() + static_cast<ptrdiff_t>(delays.size() / 2);
+    std::nth_element(delays.begin(), middle, delays.end());
+    item["latency"] = *middle + item["device_latency"].get<double>();
+    std::fprintf(stderr, "%s: from sound to sound in %.0f ms\n", input.c_str(), 1000 * item["latency"].get<double>());
+  }
+  return item;
+}
+
+}  // namespace
+
+int run_play(CLI::App& app, std::vector<std::string> arguments) {
+  std::vector<std::string> inputs;
+  PlayArguments a;
+  app.add_option("inputs", inputs, "mels (.npy, .safetensors) or recordings; - is a mel on stdin");
+  a.voice.add_to(app);
+  app.add_option("--device-out", a.device_out,
+                 "sound device, by its name or a part of it (melflow devices lists them); clock:FILE plays into a file "
+                 "in real time");
+  app.add_option("--prebuffer", a.prebuffer, "seconds of sound that must wait before the first is heard")
+      ->check(within(0.0, 60.0));
+  app.add_flag("--stream", a.stream.stream, "frames on stdin are spoken as they arrive");
+  app.add_option("--live-in", a.stream.live_in, "speak what a recording device hears; - is raw PCM on stdin");
+  app.add_option("--rate", a.raw.rate, "raw PCM on stdin instead of a mel: its rate, Hz")
+      ->check(CLI::Range(100, 10'000'000));
+  app.add_option("--format", a.raw.format, "raw PCM on stdin: pcm16, pcm24, float32");
+  app.add_flag("--json", a.json, "one JSON object an item on stdout");
+  parse(app, std::move(arguments));
+  if (inputs.empty() && a.stream.live_in.empty())
+    throw Error(Exit::usage, "nothing to play; name a mel or a recording");
+  const std::filesystem::path heard = a.device_out.substr(a.device_out.find(':') + 1);
+  std::error_code not_there;
+  const bool file = audio::is_clock_name(a.device_out) &&
+                    (!std::filesystem::exists(heard, not_there) || std::filesystem::is_regular_file(heard, not_there));
+  if (file && inputs.size() > 1) {
+    throw Error(Exit::usage, a.device_out + ": holds what is heard of one input, " + std::to_string(inputs.size()) +
+                                 " were named; play them one by one");
+  }
+  catch_signals();
+  // The device first: who has none should not wait for a voice.
+  if (!audio::is_clock_name(a.device_out) && audio::list_devices().empty()) {
+    throw Error(Exit::unavailable, "no sound device; melflow synth writes a file instead");
+  }
+  auto synthesizer = a.voice.open();
+  if (a.stream.asked(inputs)) {
+    const Speech speech{{}, a.stream.open(inputs, synthesizer.voice(), a.raw)};
+    const std::string name = a.stream.live_in.empty() ? "-" : a.stream.live_in;
+    return for_each_item({name}, a.json, [&](const std::string& input) { return play(a, synthesizer, input, speech); });
+  }
+  return for_each_item(inputs, a.json, [&](const std::string& input) {
+    return play(a, synthesizer, input, {read_spoken(input, synthesizer.voice(), a.raw), nullptr});
+  });
+}
+
+}  // namespace melflow::tools

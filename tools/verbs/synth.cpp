@@ -1,0 +1,268 @@
+#include <unistd.h>
+
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <iostream>
+
+#include <nlohmann/json.hpp>
+
+#include "audio/error.h"
+#include "engine/files/npy.h"
+#include "engine/kernels/thread_team.h"
+#include "engine/synth/synthesizer.h"
+#include "tools/cli/batch.h"
+#include "tools/cli/frames.h"
+#include "tools/cli/inputs.h"
+#include "tools/cli/options.h"
+#include "tools/cli/output.h"
+#include "tools/cli/progress.h"
+#include "tools/cli/signals.h"
+#include "tools/cli/verify_stream.h"
+#include "tools/cli/voice_options.h"
+#include "tools/verbs/verbs.h"
+
+namespace melflow::tools {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+struct SynthArguments {
+  Destination out;
+  RawFormat raw_input;
+  StreamOptions stream;
+  std::string z, dump_z, encoding = "pcm16", format = "wav";
+  bool raw = false, json = false, verify = false;
+  double start = 0;  // seconds
+  int chunkings = 10;
+
+  audio::Encoding pcm() const { return audio::encoding_from_name(encoding); }
+  bool json_to_stdout() const { return json && out.file != "-"; }
+};
+
+engine::Noise noise_of(const SynthArguments& a, const VoiceOptions& v) {
+  return a.z.empty() ? engine::Noise(v.seed) : engine::Noise(files::read_npy(a.z), a.z);
+}
+
+SoundOutput::Options output_options(const SynthArguments& a, const audio::MelOptions& recipe, int64_t samples) {
+  return {.sample_rate = recipe.sample_rate,
+          .encoding = a.pcm(),
+          .raw = a.raw,
+          .samples = samples,
+          .existing = existing(a.out.force)};
+}
+
+/// How far from exact a voice was that had to hurry.
+void tell_snr(nlohmann::json& item, const std::optional<double>& snr, const std::string& name) {
+  if (!snr) return;
+  item["snr_db"] = *snr;
+  std::fprintf(stderr, "%s: %.1f dB above its error against the exact sound\n", one_line(name).c_str(), *snr);
+}
+
+void tell_speed(const std::filesystem::path& path, double seconds, double took) {
+  std::fprintf(stderr, "%s: %.2f s of sound in %.2f s, %.1f times real time\n", one_line(path.string()).c_str(),
+               seconds, took, seconds / took);
+}
+
+/// Samples from `start` on that a mel gives, `whole` in all.
+int64_t samples_after(double start, int64_t whole, int sample_rate, const std::string& input) {
+  const int64_t samples = whole - std::llround(start * sample_rate);
+  if (samples > 0) return samples;
+  throw Error(Exit::usage, "--start " + std::to_string(start) + ": " + input + " ends after " +
+                               std::to_string(static_cast<double>(whole) / sample_rate) + " s");
+}
+
+nlohmann::json synthesize(const SynthArguments& a, const VoiceOptions& v, const engine::Synthesizer& synthesizer,
+                          const std::string& input) {
+  const auto spoken = read_spoken(input, synthesizer.voice(), a.raw_input);
+  const auto& recipe = synthesizer.voice().mel;
+  const auto noise = noise_of(a, v).noting();
+
+  const auto whole = static_cast<size_t>(spoken.mel.frames()) * static_cast<size_t>(recipe.hop_length);
+  const auto length = static_cast<int64_t>(std::min(whole, spoken.samples.value_or(whole)));
+  const int64_t samples = samples_after(a.start, length, recipe.sample_rate, input);
+  const auto path = a.out.path_for(input, "." + a.format);
+  require_apart("-o", path, "--dump-z", a.dump_z);
+  require_other(path, a.z);
+  for (const auto& read : {input, a.z}) require_other(a.dump_z, read);
+  SoundOutput out(path, output_options(a, recipe, samples));
+  std::optional<AtomicFile> dump;  // before the work, so that a name that is taken is told at once
+  if (!a.dump_z.empty()) dump.emplace(a.dump_z, existing(a.out.force));
+  ProgressLine line;
+  const auto begin = Clock::now();
+  const double seconds = static_cast<double>(samples) / recipe.sample_rate;
+  double done = 0;
+  const auto sink = [&](std::span<const float> piece) {
+    if (stop_requested()) throw Error(Exit::io_error, "stopped");
+    engine::require_finite(piece, input, synthesizer.voice().name);
+    out.write(piece);
+    done += static_cast<double>(piece.size()) / recipe.sample_rate;
+    line.show(clock_text(done) + " of " + clock_text(seconds));
+  };
+  const auto snr = synthesizer.run(spoken.mel, noise, sink, length - samples);
+  if (dump) {
+    const auto z = synthesizer.noise_for(spoken.mel, noise);
+    dump->write(files::npy_bytes(z.shape, z.values));
+    dump->commit();
+  }
+  out.finish();
+  const double took = std::chrono::duration<double>(Clock::now() - begin).count();
+  tell_speed(path, seconds, took);
+  nlohmann::json item{{"input", input},
+                      {"output", path.string()},
+                      {"seconds", seconds},
+                      {"samples", samples},
+                      {"sample_rate", recipe.sample_rate},
+                      {"real_time_factor", seconds / took},
+                      {"sigma", synthesizer.sigma()},
+                      {"draws", noise.best_of(synthesizer.draws()).draws()},
+                      {"refine", synthesizer.refining_passes()},
+                      {"seed", v.seed}};
+  tell_snr(item, snr, path.string());
+  return item;
+}
+
+/// Frames that arrive while sound leaves.
+nlohmann::json synthesize_stream(const SynthArguments& a, const VoiceOptions& v, const engine::Synthesizer& synthesizer,
+                                 const std::string& input, Frames& frames) {
+  const auto& recipe = synthesizer.voice().mel;
+  const auto path = a.out.path_for(input, "." + a.format);
+  require_other(path, a.z);
+  SoundOutput out(path, output_options(a, recipe, /*samples=*/-1));
+  ProgressLine line;
+  int64_t samples = 0;
+  const auto seconds = [&] { return static_cast<double>(samples) / recipe.sample_rate; };
+  const auto stream = synthesizer.open_stream(noise_of(a, v));
+  speak(frames, recipe.n_mels, *stream, [&](std::span<const float> piece) {
+    engine::require_finite(piece, input, synthesizer.voice().name);
+    out.write(piece);
+    samples += static_cast<int64_t>(piece.size());
+    line.show(clock_text(seconds()));
+  });
+  if (stop_requested() && !frames.endless()) throw Error(Exit::io_error, "stopped");
+  out.finish();
+  nlohmann::json item{{"input", input},     {"output", path.string()},           {"seconds", seconds()},
+                      {"samples", samples}, {"sample_rate", recipe.sample_rate}, {"sigma", synthesizer.sigma()},
+                      {"seed", v.seed}};
+  tell_snr(item, stream->snr_db(), path.string());
+  return item;
+}
+
+/// Prints the digests, and throws where one differs: the fault is the program's.
+nlohmann::json verify(const SynthArguments& a, const VoiceOptions& v, const engine::Synthesizer& synthesizer,
+                      const std::string& input) {
+  const auto spoken = read_spoken(input, synthesizer.voice(), a.raw_input);
+  const int threads = v.threads > 0 ? v.threads : engine::default_threads();
+  auto item = verify_stream(synthesizer, spoken.mel, noise_of(a, v), a.pcm(), a.chunkings, threads);
+  item["input"] = input;
+  if (!a.json) {
+    std::cout << item["digest"].get<std::string>() << "  " << input << ", " << spoken.mel.frames()
+              << " frames at once\n";
+    for (const auto& run : item["chunkings"]) {
+      std::cout << run["digest"].get<std::string>() << "  in " << run["pieces"] << " pieces of " << run["shortest"]
+                << " to " << run["longest"] << "\n";
+    }
+    std::cout << (item["equal"].get<bool>() ? "equal" : "different") << std::endl;
+  }
+  if (!item["equal"].get<bool>()) {
+    throw Error(Exit::internal,
+                input + ": a stream differs from the sound made at once, by up to " + item["max_difference"].dump());
+  }
+  return item;
+}
+
+/// A pipe in, a pipe out, where nothing else is said: melflow synth - --stream --raw.
+void default_to_stdout(const std::vector<std::string>& inputs, const SynthArguments& a, Destination& out) {
+  if (!a.stream.asked(inputs) || !out.file.empty() || !out.folder.empty()) return;
+  if (isatty(STDOUT_FILENO) == 1) throw Error(Exit::usage, "stdout is a terminal; give -o FILE, or pipe the sound on");
+  out.file = "-";
+}
+
+void add_options(CLI::App& app, std::vector<std::string>& inputs, SynthArguments& a, VoiceOptions& v) {
+  app.add_option("inputs", inputs, "mels (.npy, .safetensors) or recordings; - is a mel on stdin");
+  app.add_option("-o", a.out.file, "output: .wav, .flac, .raw, .npy (exact samples); - is stdout");
+  app.add_option("-d", a.out.folder, "folder of the outputs");
+  v.add_to(app);
+  app.add_option("--z", a.z, "noise from a file [n_group, groups], before sigma");
+  app.add_option("--dump-z", a.dump_z, "write the noise that was used");
+  app.add_option("--encoding", a.encoding, "pcm16, pcm24 or float32");
+  app.add_option("--as", a.format, "wav, flac, raw or npy, for -d")
+      ->check(CLI::IsMember({"wav", "flac", "raw", "npy"}));
+  app.add_flag("--raw", a.raw, "no WAV header on stdout");
+  app.add_option(
+         "--start", a.start,
+         "seconds at which to begin: the same samples as in the whole. WaveGlow computes only as much of what is "
+         "before as it sees; a BlockFlow all of it")
+      ->check(within(0.0, 1e6));
+  app.add_flag("--stream", a.stream.stream, "frames on stdin (raw float32 or .npy) are spoken as they arrive");
+  app.add_flag("--verify-stream", a.verify,
+               "write nothing; speak the mel at once and cut at random, print the digests of the PCM and whether they "
+               "are equal (exit code 70 where not)");
+  app.add_option("--chunkings", a.chunkings, "for --verify-stream: how many")->check(CLI::Range(1, 1000000));
+  app.add_option("--live-in", a.stream.live_in, "speak what a recording device hears; - is raw PCM on stdin");
+  app.add_option("--rate", a.raw_input.rate, "raw PCM on stdin instead of a mel: its rate, Hz")
+      ->check(CLI::Range(100, 10'000'000));
+  app.add_option("--format", a.raw_input.format, "raw PCM on stdin: pcm16, pcm24, float32");
+  app.add_flag("--force", a.out.force, "replace outputs that exist");
+  app.add_flag("--json", a.json, "one JSON object an item on stdout");
+}
+
+/// What was said and would not be heard.
+void refuse_unused(const CLI::App& app, const std::vector<std::string>& inputs, const SynthArguments& a) {
+  if (a.out.file != "-") refuse_options(app, {"--raw"}, "but on stdout (-o -); files are raw by their name (.raw)");
+  if (a.out.folder.empty()) refuse_options(app, {"--as"}, "but with -d");
+  if (!inputs.empty() && !reads_stdin(inputs)) refuse_options(app, {"--stream"}, "but for frames on stdin");
+  if (!a.verify) refuse_options(app, {"--chunkings"}, "but with --verify-stream");
+  if (a.stream.live_in.empty() && !reads_stdin(inputs)) {
+    refuse_options(app, {"--rate", "--format"}, "but for raw PCM on stdin");
+  }
+}
+
+void check(const std::vector<std::string>& inputs, SynthArguments& a) {
+  const auto refuse = [](const std::string& why) { throw Error(Exit::usage, why); };
+  const bool arriving = a.stream.asked(inputs);
+  if (inputs.empty() && a.stream.live_in.empty()) refuse("nothing to speak; name a mel or a recording");
+  a.pcm();
+  if (a.verify) {
+    if (arriving || a.start > 0 || !a.dump_z.empty() || !a.out.file.empty() || !a.out.folder.empty()) {
+      refuse("--verify-stream writes nothing; it goes without -o, -d, --start, --dump-z, --stream and --live-in");
+    }
+  } else {
+    default_to_stdout(inputs, a, a.out);
+    a.out.check(inputs);
+  }
+  if ((!a.z.empty() || !a.dump_z.empty()) && inputs.size() > 1) refuse("--z and --dump-z go with one input");
+  if (arriving && (!a.dump_z.empty() || a.start > 0)) {
+    refuse("--dump-z and --start need the whole mel; they do not go with --stream and --live-in");
+  }
+}
+
+}  // namespace
+
+int run_synth(CLI::App& app, std::vector<std::string> arguments) {
+  std::vector<std::string> inputs;
+  SynthArguments a;
+  VoiceOptions v;
+  add_options(app, inputs, a, v);
+  parse(app, std::move(arguments));
+  check(inputs, a);
+  refuse_unused(app, inputs, a);
+  catch_signals();
+  const auto synthesizer = v.open();
+  try {
+    if (a.stream.asked(inputs)) {
+      const auto frames = a.stream.open(inputs, synthesizer.voice(), a.raw_input);
+      const std::string name = a.stream.live_in.empty() ? "-" : a.stream.live_in;
+      return for_each_item({name}, a.json_to_stdout(), [&](const std::string& input) {
+        return synthesize_stream(a, v, synthesizer, input, *frames);
+      });
+    }
+    return for_each_item(inputs, a.json_to_stdout(), [&](const std::string& input) {
+      return a.verify ? verify(a, v, synthesizer, input) : synthesize(a, v, synthesizer, input);
+    });
+  } catch (const ClosedPipe&) {
+    return 0;  // | head has what it wanted
+  }
+}
+
+}  // namespace melflow::tools

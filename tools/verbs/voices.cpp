@@ -1,0 +1,37 @@
+#include <iostream>
+
+#include <nlohmann/json.hpp>
+
+#include "audio/error.h"
+#include "engine/files/safetensors.h"
+#include "tools/cli/inputs.h"
+#include "tools/cli/options.h"
+#include "tools/verbs/verbs.h"
+
+namespace melflow::tools {
+
+int run_voices(CLI::App& app, std::vector<std::string> arguments) {
+  bool json = false;
+  app.add_flag("--json", json, "one JSON object a voice");
+  parse(app, std::move(arguments));
+  for (const auto& path : shipped_voices()) {
+    const files::SafetensorsFile file(path);  // the header alone is read
+    const auto text = [&](const char* key) {
+      const auto found = file.metadata().find(key);
+      return found == file.metadata().end() ? std::string("not stated") : found->second;
+    };
+    if (json) {
+      std::cout << nlohmann::json{{"name", path.stem().string()},
+                                  {"path", path.string()},
+                                  {"licence", text("licence")},
+                                  {"training_data", text("training_data")}}
+                       .dump()
+                << "\n";
+    } else {
+      std::cout << path.stem().string() << "  " << text("licence") << "  " << text("training_data") << "\n";
+    }
+  }
+  return 0;
+}
+
+}  // namespace melflow::tools
