@@ -19,12 +19,21 @@ enum class Exit : int {
   config = 78,         ///< a configuration names something unknown or impossible
 };
 
-/// A message with question marks for line breaks and what else a terminal obeys, which names of files may hold.
-inline std::string one_line(std::string text) {
-  for (char& c : text) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+/// A message with question marks for line breaks and what else a terminal obeys, which names of files may hold:
+/// control characters of ASCII and of Unicode (UTF-8), and those that turn the direction of writing.
+inline std::string one_line(const std::string& text) {
+  const auto byte = [&](size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u; };
+  std::string line;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto a = byte(i), b = byte(i + 1), c = byte(i + 2);
+    const bool ascii = a < 0x20 || a == 0x7f;
+    const bool c1 = a == 0xc2 && b >= 0x80 && b <= 0x9f;
+    const bool marks = a == 0xe2 && b == 0x80 && ((c >= 0x8e && c <= 0x8f) || (c >= 0xa8 && c <= 0xae));
+    const bool isolates = a == 0xe2 && b == 0x81 && c >= 0xa6 && c <= 0xa9;
+    line += ascii || c1 || marks || isolates ? '?' : text[i];
+    i += marks || isolates ? 2 : c1 ? 1 : 0;
   }
-  return text;
+  return line;
 }
 
 /// The world failed: one line (one_line() sees to it) that names the file, what is wrong and what to do.

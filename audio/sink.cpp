@@ -19,10 +19,15 @@ bool is_clock_name(const std::string& name) {
          (name[kClock.size()] == ':' || name[kClock.size()] == '@');
 }
 
+std::string clock_file(const std::string& name) {
+  const size_t colon = name.find(':');
+  return colon == std::string::npos ? "" : name.substr(colon + 1);
+}
+
 std::unique_ptr<Sink> open_sink(const std::string& name, int rate, bool low_latency) {
   if (!is_clock_name(name)) return open_portaudio_sink(name, rate, low_latency);
   const size_t colon = name.find(':');
-  const std::string file = colon == std::string::npos ? "" : name.substr(colon + 1);
+  const std::string file = clock_file(name);
   if (name[kClock.size()] == '@') {
     const std::string digits = name.substr(kClock.size() + 1, std::min(colon, name.size()) - kClock.size() - 1);
     const bool number = !digits.empty() && digits.size() <= 6 &&

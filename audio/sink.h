@@ -44,4 +44,7 @@ std::unique_ptr<Sink> open_sink(const std::string& name, int rate, bool low_late
 /// True where `name` is not a sound device of this machine, so that none is needed.
 bool is_clock_name(const std::string& name);
 
+/// The FILE of a clock's name; empty where the name has none.
+std::string clock_file(const std::string& name);
+
 }  // namespace melflow::audio

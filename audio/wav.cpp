@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "audio/error.h"
+#include "audio/file_ending.h"
 #include "audio/flac_file.h"
 #include "audio/resample.h"
 
@@ -266,10 +267,9 @@ Waveform read_audio(std::span<const std::byte> bytes, const std::string& name, c
 
 void write_audio(const std::filesystem::path& path, const Waveform& waveform, Encoding encoding,
                  AtomicFile::Existing existing) {
-  std::string extension = path.extension().string();
-  std::ranges::transform(extension, extension.begin(), [](unsigned char c) { return std::tolower(c); });
-  const bool flac = extension == ".flac", raw = extension == ".raw" || extension == ".pcm";
-  if (!flac && !raw && extension != ".wav") {
+  const auto ends_in = [&](const char* ending) { return has_ending(path.native(), ending); };
+  const bool flac = ends_in(".flac"), raw = ends_in(".raw") || ends_in(".pcm");
+  if (!flac && !raw && !ends_in(".wav")) {
     throw Error(Exit::usage,
                 path.string() + ": the ending names no format that can be written; use .wav, .flac or .raw");
   }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Speed of melflow's flows beside zuko's and nflows' of the same size, interleaved in one run, one thread:
+"""Speed of melflow's flows beside those of zuko, nflows and normflows of the same size, interleaved in one run, one thread:
 
-  tools/bench_flows.py [--rounds 3] [--seconds 0.2] [--dimensions 2,43]
+  tools/bench_flows.py [--rounds 3] [--seconds 0.2] [--dimensions 2,43] [--only maf,iaf,real_nvp,planar,radial,glow]
 
 Prints items a second, and the ratio melflow / rival, for density and sampling at several batch sizes. All time is the
 processor's: what other work on the machine takes is nobody's. The first run installs the rivals from PyPI into .deps/rivals
@@ -9,6 +9,7 @@ where this Python has none (PyTorch among them: 3 GB).
 """
 import argparse
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -77,14 +78,53 @@ def zuko_iaf(d, layers):
     return zuko.flows.Flow(Inverted(flow.transform), flow.base)
 
 
-def rivals(system, d):
+def normflows_simple(kind, d, layers):
+    import normflows
+    import torch
+
+    layer = normflows.flows.Planar if kind == "planar" else normflows.flows.Radial
+    base = normflows.distributions.DiagGaussian(d, trainable=False)
+    return normflows.NormalizingFlow(base, [layer((d,)) for _ in range(layers)])
+
+
+def normflows_glow(side, blocks, levels, width):
+    import normflows
+    import torch
+
+    base, flows, merges = [], [], []
+    for i in range(levels):  # the deepest first
+        flows.append([normflows.flows.GlowBlock(2 ** (levels + 1 - i), width) for _ in range(blocks)] + [normflows.flows.Squeeze()])
+        if i > 0:
+            merges.append(normflows.flows.Merge())
+        channels, pixels = 2 ** (levels - i + (i == 0)), side // 2 ** (levels - i)
+        base.append(normflows.distributions.DiagGaussian((channels, pixels, pixels), trainable=False))
+    flow = normflows.MultiscaleFlow(base, flows, merges, class_cond=False)
+    flow.log_prob(torch.rand(64, 1, side, side), None)  # its ActNorm begins with the first batch
+    return flow
+
+
+class Case:
+    """A flow of ours with `sets`, and by name those of others, each made by a function of the dimension."""
+
+    def __init__(self, name, system, sets, rivals, side=0):
+        self.name, self.system, self.sets, self.rivals, self.side = name, system, sets.split(), rivals, side
+
+
+def cases():
     import zuko
 
-    if system == "maf":
-        return {"zuko": zuko.flows.MAF(d, transforms=5, hidden_features=(64, 64)), "nflows": nflows_maf(d, 5)}
-    if system == "iaf":
-        return {"zuko": zuko_iaf(d, 5), "nflows": nflows_maf(d, 5, inverse=True)}
-    return {"zuko": zuko.flows.RealNVP(d, transforms=8, hidden_features=(64, 64)), "nflows": nflows_real_nvp(d, 8)}
+    wide = dict(hidden_features=(64, 64))
+    return [
+        Case("MAF (5)", "maf", "model.layers=5",
+             {"zuko": lambda d: zuko.flows.MAF(d, transforms=5, **wide), "nflows": lambda d: nflows_maf(d, 5)}),
+        Case("IAF (5)", "iaf", "model.layers=5", {"zuko": lambda d: zuko_iaf(d, 5), "nflows": lambda d: nflows_maf(d, 5, inverse=True)}),
+        Case("Real NVP (8)", "real_nvp", "model.layers=8",
+             {"zuko": lambda d: zuko.flows.RealNVP(d, transforms=8, **wide), "nflows": lambda d: nflows_real_nvp(d, 8)}),
+        Case("planar (16)", "planar", "model.layers=16 model.closed=sampling", {"normflows": lambda d: normflows_simple("planar", d, 16)}),
+        Case("radial (16)", "radial", "model.layers=16 model.closed=sampling", {"normflows": lambda d: normflows_simple("radial", d, 16)}),
+        Case("Glow, K = 8, L = 2, width 64", "glow", "model.steps=8 model.levels=2 model.hidden=64",
+             {"normflows": lambda _: normflows_glow(8, 8, 2, 64)}, side=8),
+    ]
 
 
 def median_seconds(work, about):
@@ -97,34 +137,46 @@ def median_seconds(work, about):
     return statistics.median(times)
 
 
-def time_rival(name, flow, d, batch, about):
+def time_rival(name, flow, shape, about):
+    """Items a second of density (None where the flow has no inverse) and of sampling."""
     import torch
 
     flow.eval()
+    batch = shape[0]
+    density = {"zuko": lambda x: flow().log_prob(x), "nflows": lambda x: flow.log_prob(x),
+               "normflows": lambda x: flow.log_prob(x, None) if len(shape) > 2 else flow.log_prob(x)}[name]
+    sampling = (lambda: flow().sample((batch,))) if name == "zuko" else (lambda: flow.sample(batch))
     with torch.inference_mode():
-        x = torch.randn(batch, d)
-        if name == "zuko":
-            return (batch / median_seconds(lambda: flow().log_prob(x), about),
-                    batch / median_seconds(lambda: flow().sample((batch,)), about))
-        return (batch / median_seconds(lambda: flow.log_prob(x), about), batch / median_seconds(lambda: flow.sample(batch), about))
+        x = torch.rand(shape) if len(shape) > 2 else torch.randn(shape)
+        try:
+            of_density = batch / median_seconds(lambda: density(x), about)
+        except NotImplementedError:
+            of_density = None
+        return of_density, batch / median_seconds(sampling, about)
 
 
 def time_ours(path, batch, about):
-    out = subprocess.run([MELFLOW, "flow", "bench", "--flow", path, "--batch", str(batch), "--seconds", str(about), "--threads", "1", "--processor-time"],
+    out = subprocess.run([MELFLOW, "flow", "bench", "--flow", path, "--batch", str(batch), "--seconds", str(about), "--threads", "1", "--processor-time", "--json"],
                          check=True, capture_output=True, text=True).stdout
     value = json.loads(out)
     return value["density_items_per_second"], value["sampling_items_per_second"], value["largest_difference_in_log_density"]
 
 
-def our_flow(folder, system, d, layers):
-    import torch
+def our_flow(folder, case, d):
+    """As it is after two steps from random weights, on noise."""
+    import numpy
 
-    data, run = f"{folder}/{d}.csv", f"{folder}/{system}{d}"
-    with open(data, "w") as f:
-        for row in torch.randn(300, d).tolist():
-            f.write(",".join(map(str, row)) + "\n")
-    subprocess.run([MELFLOW, "flow", "train", "--flow", system, "--data", data, "--out", run, "--set", "steps=2", "--set",
-                    f"model.layers={layers}", "--set", "model.preprocess=none"], check=True, stderr=subprocess.DEVNULL)
+    data, run = f"{folder}/{d}.npy", f"{folder}/{case.system}{d}"
+    random = numpy.random.default_rng(0)
+    if case.side:
+        items = random.integers(0, 17, (300, case.side, case.side)).astype(numpy.float32)
+        sets = case.sets + ["model.pixel_levels=17"]
+    else:
+        items = random.standard_normal((300, d)).astype(numpy.float32)
+        sets = case.sets + ["model.preprocess=none"]
+    numpy.save(data, items)
+    subprocess.run([MELFLOW, "flow", "train", "--flow", case.system, "--data", data, "--out", run, "--set", "steps=2", *sets],
+                   check=True, stderr=subprocess.DEVNULL)
     return f"{run}/flow.safetensors"
 
 
@@ -133,8 +185,9 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=0.2)
     parser.add_argument("--dimensions", default="2,43")
+    parser.add_argument("--only", help="systems, apart by commas")
     a = parser.parse_args()
-    need(["matplotlib", "nflows", "torch", "zuko"], ["torch==2.11.0", "zuko", "nflows", "matplotlib"])
+    need(["matplotlib", "nflows", "normflows", "torch", "zuko"], ["torch==2.11.0", "zuko", "nflows", "normflows", "matplotlib"])
     compare(a)
 
 
@@ -143,24 +196,35 @@ def compare(a):
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    print("| flow | D | batch | ours density/s | ours sampling/s | density: zuko, nflows | sampling: zuko, nflows | error |\n|---|---|---|---|---|---|---|---|")
+    print("| flow | D | batch | density | sampling | density, times | sampling, times | error |\n|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
-        for d in map(int, a.dimensions.split(",")):
-            for system, layers in (("maf", 5), ("iaf", 5), ("real_nvp", 8)):
-                path = our_flow(folder, system, d, layers)
-                theirs = rivals(system, d)
+        for case in cases():
+            if a.only and case.system not in a.only.split(","):
+                continue
+            for d in [case.side ** 2] if case.side else map(int, a.dimensions.split(",")):
+                path = our_flow(folder, case, d)
+                theirs = {name: make(d) for name, make in case.rivals.items()}
                 for batch in (1, 64, 4096):
-                    ours, ratios = [], {name: [] for name in theirs}
-                    for _ in range(a.rounds):
-                        mine = time_ours(path, batch, a.seconds)
-                        ours.append(mine)
-                        for name, flow in theirs.items():
-                            other = time_rival(name, flow, d, batch, a.seconds)
-                            ratios[name].append((mine[0] / other[0], mine[1] / other[1]))
-                    middle = lambda values: statistics.median(values)
-                    show = lambda i: ", ".join(f"{middle([r[i] for r in ratios[n]]):.1f}x" for n in ratios)
-                    print(f"| {system} ({layers}) | {d} | {batch} | {middle([o[0] for o in ours]):.3g} | {middle([o[1] for o in ours]):.3g} | "
-                          f"{show(0)} | {show(1)} | {max(o[2] for o in ours):.1e} |", flush=True)
+                    shape = (batch, 1, case.side, case.side) if case.side else (batch, d)
+                    print(row(a, case.name, path, theirs, shape), flush=True)
+
+
+def row(a, name, path, theirs, shape):
+    """One of ours and all of theirs in turn, round after round; medians."""
+    ours, others = [], {rival: [] for rival in theirs}
+    for _ in range(a.rounds):
+        ours.append(time_ours(path, shape[0], a.seconds))
+        for rival, flow in theirs.items():
+            others[rival].append(time_rival(rival, flow, shape, a.seconds))
+
+    def times(i):
+        ratios = [[mine[i] / other[i] if other[i] else None for mine, other in zip(ours, others[rival])] for rival in theirs]
+        return ", ".join("it has none" if None in each else f"{statistics.median(each):.1f}" for each in ratios) + \
+            f" ({', '.join(theirs)})"
+
+    dimensions = math.prod(shape[1:])
+    return (f"| {name} | {dimensions} | {shape[0]} | {statistics.median(o[0] for o in ours):.2g} | "
+            f"{statistics.median(o[1] for o in ours):.2g} | {times(0)} | {times(1)} | {max(o[2] for o in ours):.1e} |")
 
 
 if __name__ == "__main__":

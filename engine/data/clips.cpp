@@ -13,6 +13,7 @@
 #include <unordered_set>
 
 #include "audio/error.h"
+#include "audio/file_ending.h"
 #include "engine/data/parallel.h"
 #include "engine/files/mapped_file.h"
 #include "engine/files/shown_name.h"
@@ -98,7 +99,7 @@ std::vector<std::string> read_headers(Clips& clips, const audio::MelOptions& rec
 struct Walk {
   std::vector<fs::path> files;  ///< sorted
   std::unordered_set<std::string> mels;
-  std::vector<std::string> refused;  ///< folders that cannot be read, one line each
+  std::vector<std::string> refused;  ///< folders that cannot be read and links to nothing, one line each
 };
 
 /// The folder in which a training lays what its voice says: no recordings, and more with each time it goes on.
@@ -120,9 +121,14 @@ Walk walk(const fs::path& folder, bool with_shards) {
       it.disable_recursion_pending();
     }
     const auto& name = it->path().native();
-    const bool wanted = files::has_audio_ending(name) || (with_shards && name.ends_with(".tar"));
-    const bool mel = with_shards && name.ends_with(".npy");
-    if ((!wanted && !mel) || !it->is_regular_file(error)) continue;
+    const bool wanted = files::has_audio_ending(name) || (with_shards && has_ending(name, ".tar"));
+    const bool mel = with_shards && has_ending(name, ".npy");
+    if (!wanted && !mel) continue;
+    std::error_code gone;
+    if (wanted && it->is_symlink(gone) && !it->exists(gone)) {
+      found.refused.push_back(it->path().string() + ": is a link to nothing");
+    }
+    if (!it->is_regular_file(gone)) continue;
     if (mel) {
       found.mels.emplace(files::sample_key(name));
     } else {
@@ -155,7 +161,7 @@ files::ShardListing listing_of(const std::string& path) {
 void open_shards(Clips& clips, int workers) {
   std::vector<size_t> shards;
   for (size_t i = 0; i < clips.places.size(); ++i) {
-    if (clips.places[i].path.ends_with(".tar")) shards.push_back(i);
+    if (has_ending(clips.places[i].path, ".tar")) shards.push_back(i);
   }
   std::vector<files::ShardListing> listings(shards.size());
   parallel_for(shards.size(), workers, [&](size_t i) {

@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <cmath>
 #include <exception>
+#include <filesystem>
+#include <span>
 
 #include "audio/error.h"
 #include "engine/data/parallel.h"
 #include "engine/files/npy.h"
+#include "engine/files/tfevents.h"
 
 namespace melflow::engine {
 namespace {
@@ -105,6 +108,15 @@ double Corpus::seconds() const {
   double samples = 0;
   for (const auto place : training_) samples += static_cast<double>(clips_.places[static_cast<size_t>(place)].samples);
   return samples / options_.mel.sample_rate;
+}
+
+int64_t Corpus::digest() const {
+  std::string all;
+  for (const auto number : training_) {
+    const auto& place = clips_.places[static_cast<size_t>(number)];
+    all += std::filesystem::path(place.path).filename().string() + " " + std::to_string(place.samples) + "\n";
+  }
+  return files::crc32c(std::as_bytes(std::span(all)));
 }
 
 std::shared_ptr<const Sound> Corpus::decode(const ClipPlace& place) const {

@@ -49,6 +49,7 @@ class Corpus {
   int64_t held_out_clips() const { return held_out_clips_; }
   int64_t mels_beside() const { return mels_beside_; }  ///< recordings that have a mel, used or not
   double seconds() const;                               ///< of the training part, as the headers say
+  int64_t digest() const;                               ///< of what is trained on: names and lengths, in order
   double gain() const { return gain_; }                 ///< brings the corpus to the configured level
 
   /// Recordings for validation, evenly chosen among those kept out, decoded.

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "audio/error.h"
+#include "audio/file_ending.h"
 #include "engine/files/mapped_file.h"
 #include "engine/files/npy.h"
 #include "engine/files/pytorch_file.h"
@@ -233,8 +234,8 @@ void write_mel(const std::filesystem::path& path, const audio::Mel& mel, AtomicF
   if (mel.values.size() != static_cast<size_t>(mel.n_mels) * static_cast<size_t>(mel.frames)) {
     throw Error(Exit::internal, path.string() + ": the mel's sizes do not agree with its values");
   }
-  if (path.extension() == ".npy") return write_npy(path, shape, mel.values, existing);
-  if (path.extension() != ".safetensors") {
+  if (has_ending(path.native(), ".npy")) return write_npy(path, shape, mel.values, existing);
+  if (!has_ending(path.native(), ".safetensors")) {
     throw Error(
         Exit::usage,
         path.string() +

@@ -2,32 +2,23 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <unordered_map>
 
+#include "audio/file_ending.h"
 #include "engine/files/shown_name.h"
 #include "engine/files/tar_reader.h"
 
 namespace melflow::files {
-namespace {
-
-bool ends_with(std::string_view name, std::string_view ending) {
-  if (name.size() <= ending.size()) return false;
-  return std::ranges::equal(name.substr(name.size() - ending.size()), ending,
-                            [](unsigned char a, unsigned char b) { return std::tolower(a) == b; });
-}
-
-}  // namespace
 
 bool has_audio_ending(std::string_view name) {
   static constexpr std::array<std::string_view, 10> kEndings{".wav",  ".flac", ".ogg", ".mp3", ".aif",
                                                              ".aiff", ".au",   ".caf", ".w64", ".opus"};
-  return std::ranges::any_of(kEndings, [&](std::string_view ending) { return ends_with(name, ending); });
+  return std::ranges::any_of(kEndings, [&](std::string_view ending) { return has_ending(name, ending); });
 }
 
 std::string_view sample_key(std::string_view name) {
   for (const std::string_view ending : {".mel.npy", ".npy"}) {
-    if (ends_with(name, ending)) return name.substr(0, name.size() - ending.size());
+    if (has_ending(name, ending)) return name.substr(0, name.size() - ending.size());
   }
   const auto dot = name.rfind('.');
   const auto slash = name.rfind('/');
@@ -53,7 +44,7 @@ ShardListing list_shard(std::span<const std::byte> bytes, const std::string& nam
   }
   // A name sorts ".mel.npy" before ".npy": the first one found stays.
   for (const auto& [member, content] : members) {
-    if (!ends_with(member, ".npy")) continue;
+    if (!has_ending(member, ".npy")) continue;
     const auto found = by_key.find(sample_key(member));
     if (found == by_key.end()) continue;
     auto& mel = listing.samples[found->second].mel;

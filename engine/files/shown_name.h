@@ -6,16 +6,16 @@
 #include <string>
 #include <string_view>
 
+#include "audio/error.h"
+
 namespace melflow::files {
 
 /// A name that a file brought along, fit for a message: in quotes, at most 60 characters, and nothing in it that
 /// a terminal would obey.
 inline std::string shown_name(std::string_view name) {
   constexpr size_t kMaxShown = 60;
-  std::string shown = "'";
-  for (const char c : name.substr(0, kMaxShown)) {
-    shown += (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) ? '?' : c;
-  }
+  std::string shown = "'";  // += for GCC 12, which takes "'" + … for memory that overlaps
+  shown += one_line(std::string(name.substr(0, kMaxShown)));
   return shown + (name.size() > kMaxShown ? "…'" : "'");
 }
 

@@ -74,6 +74,7 @@ std::map<std::string, std::span<const std::byte>> parse_tar(std::span<const std:
                                                             const std::function<void(size_t)>& passed) {
   std::map<std::string, std::span<const std::byte>> members;
   std::string long_name;
+  if (bytes.size() < kBlock) refuse(name, "it is shorter than one header");
   for (size_t at = 0, count = 0; at + kBlock <= bytes.size(); ++count) {
     if (passed) passed(at);
     if (count > kMaxMembers) refuse(name, "it has more than 65,536 members");

@@ -10,6 +10,7 @@
 #include "audio/atomic_file.h"
 #include "audio/error.h"
 #include "engine/build_info.h"
+#include "engine/files/tfevents.h"
 #include "engine/flow/registry.h"
 
 namespace melflow::engine {
@@ -116,6 +117,12 @@ torch::Tensor FlowTrainer::mean_loss(const FlowBatch& batch, uint64_t seed) {
 torch::Tensor FlowTrainer::divergence(int64_t count, double energy_weight) {
   const auto drawn = flow_->draw(torch::randn(flow_->shape().sizes(count)).to(device_));
   return (drawn.log_prob + data_.energy->energy(drawn.x) * energy_weight).mean();
+}
+
+int64_t FlowTrainer::data_digest() const {
+  if (!data_.x.defined()) return files::crc32c(std::as_bytes(std::span(data_.name)));
+  const auto x = data_.x.contiguous();
+  return files::crc32c({static_cast<const std::byte*>(x.data_ptr()), x.nbytes()});
 }
 
 std::string FlowTrainer::unit() const {

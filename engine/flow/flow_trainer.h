@@ -35,6 +35,7 @@ class FlowTrainer : private Objective {
   torch::Tensor loss(int64_t batch) override;
   double items_per_batch() const override { return static_cast<double>(config_.batch_size); }
   std::string item_unit() const override { return "items"; }
+  int64_t data_digest() const override;
   double validate(const Weights& average) override;
   std::string validation_tag() const override { return "validation"; }
   void write_result(const TrainState& state, const Weights& average) override;

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <cstdio>
 #include <limits>
 #include <numbers>
 #include <optional>
@@ -52,6 +53,12 @@ TrainingLoop::TrainingLoop(const LoopOptions& options, Objective& objective, fs:
   if (options_.ema > 0) average_ = snapshot(objective_.model());
   auto buffers = objective_.changing_buffers();
   if (const auto state = load_checkpoint(run_, objective_.model(), buffers, average_, adam_)) state_ = *state;
+  const auto data = objective_.data_digest();
+  if (state_.data != 0 && data != state_.data && writes()) {
+    std::fprintf(stderr, "%s: has learned from other data than these; it goes on with these\n",
+                 one_line(run_.string()).c_str());
+  }
+  state_.data = data;
   if (processes_ == nullptr) return;
   processes_->require_same(
       state_.step,

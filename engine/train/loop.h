@@ -30,8 +30,10 @@ class Objective {
   /// The loss of batch n: a pure function of the weights and n. LibTorch's generator has been seeded for it. Step s has
   /// the batches from s·accumulate on.
   virtual torch::Tensor loss(int64_t batch) = 0;
-  virtual double items_per_batch() const = 0;             ///< what a batch holds, in the unit named
-  virtual std::string item_unit() const = 0;              ///< "samples", "rows"
+  virtual double items_per_batch() const = 0;  ///< what a batch holds, in the unit named
+  virtual std::string item_unit() const = 0;   ///< "samples", "rows"
+  /// Tells data from other data; 0 where nobody can say.
+  virtual int64_t data_digest() const { return 0; }
   virtual double data_wait_seconds() const { return 0; }  ///< that loss() has waited for data, over all batches
 
   /// The loss of data that training does not see, under the averaged weights, or the model's own where there are none;

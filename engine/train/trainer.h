@@ -52,6 +52,7 @@ class Trainer : private Objective {
   std::string validation_tag() const override { return "validation_nats_per_sample"; }
   std::vector<std::pair<std::string, double>> curves() override;
   void write_samples(RunLog& log, int64_t step, const Weights& average) override;
+  int64_t data_digest() const override { return corpus_->digest(); }
   void write_result(const TrainState& state, const Weights& average) override;
   ModelVoice averaged_voice(const Weights& average, const TrainState& state);
 

@@ -33,6 +33,9 @@ TEST_F(Cli, WithoutAVerbOrWithAWrongOneSaysHow) {
     EXPECT_EQ(run({verb, "--help"}).code, 0) << verb;
     EXPECT_EQ(run({verb, "--no-such-option"}).code, 64) << verb;
   }
+  EXPECT_EQ(run({"help", "synth"}).out, run({"synth", "--help"}).out);
+  EXPECT_EQ(run({"help", "data", "check"}).out, run({"data", "check", "--help"}).out);
+  EXPECT_EQ(run({"help", "sinth"}).code, 64);
 }
 
 TEST_F(Cli, MelWritesWhatTheReferenceHas) {
@@ -105,6 +108,44 @@ TEST_F(Cli, SynthSpeaksAMelInEveryFormat) {
   EXPECT_EQ(audio::read_audio(path("x.flac")).samples, wav.samples);
 }
 
+TEST_F(Cli, EndingsInCapitalsAreEndings) {
+  ASSERT_EQ(run({"mel", clip_, "-o", path("M.NPY")}).code, 0);
+  EXPECT_EQ(text_of(path("M.NPY")).substr(1, 5), "NUMPY");
+  ASSERT_EQ(run({"mel", clip_, "-o", path("M.PNG")}).code, 0);
+  EXPECT_EQ(text_of(path("M.PNG")).substr(1, 3), "PNG");
+  ASSERT_EQ(run({"synth", short_mel(), "-o", path("S.WAV")}).code, 0);
+  ASSERT_EQ(run({"synth", short_mel(), "-o", path("s.wav")}).code, 0);
+  EXPECT_EQ(text_of(path("S.WAV")), text_of(path("s.wav")));
+}
+
+TEST_F(Cli, SettingsEndWhereARecordingIsNamed) {
+  ASSERT_EQ(run({"mel", "-o", path("m.npy"), "--set", "n_fft=512", "win_length=512", clip_}).code, 0);
+  ASSERT_EQ(run({"mel", clip_, "-o", path("n.npy"), "--set", "n_fft=512", "--set", "win_length=512"}).code, 0);
+  EXPECT_EQ(text_of(path("m.npy")), text_of(path("n.npy")));
+  EXPECT_EQ(run({"mel", "-o", path("o.npy")}).code, 64);
+}
+
+TEST_F(Cli, LoudSoundIsClippedWithAWord) {
+  const std::vector<std::string> loud{"synth", short_mel(), "--sigma", "10", "--refine", "0", "--draws", "1"};
+  const auto speak = [&](const std::vector<std::string>& more) {
+    auto words = loud;
+    words.insert(words.end(), more.begin(), more.end());
+    return run(words);
+  };
+  const auto clipped = speak({"-o", path("s.wav"), "--json"});
+  ASSERT_EQ(clipped.code, 0) << clipped.err;
+  ASSERT_EQ(speak({"-o", path("s.npy")}).code, 0);
+  const auto exact = files::read_npy(path("s.npy")).values;
+  const auto beyond = std::count_if(exact.begin(), exact.end(), [](float s) { return std::abs(s) > 1; });
+  ASSERT_GT(beyond, 0);
+  EXPECT_EQ(json::parse(clipped.out)["clipped_samples"], beyond);
+  EXPECT_NE(clipped.err.find(std::to_string(beyond) + " samples are louder than full scale"), std::string::npos)
+      << clipped.err;
+  const auto kept = speak({"-o", path("f.wav"), "--encoding", "float32", "--json"});
+  EXPECT_EQ(json::parse(kept.out)["clipped_samples"], 0);
+  EXPECT_EQ(kept.err.find("full scale"), std::string::npos) << kept.err;
+}
+
 TEST_F(Cli, AMelOfAnotherScaleIsSpokenWithAWord) {
   auto mel = part_of_sample(12);
   files::write_mel(path("ln.npy"), mel, AtomicFile::Existing::refuse);
@@ -139,6 +180,9 @@ TEST_F(Cli, StdinAndStdoutAreFilesToo) {
   EXPECT_EQ(piped.out, text_of(path("a.wav")));
   const auto raw = run({"synth", "-", "-o", "-", "--raw"}, text_of(mel));
   EXPECT_EQ(raw.out, piped.out.substr(44));
+  const auto told = run({"synth", "-", "-o", "-", "--json"}, text_of(mel));
+  EXPECT_EQ(told.out, piped.out);
+  EXPECT_NE(told.err.find("{\"clipped_samples\""), std::string::npos) << told.err;
   const auto pcm = text_of(path("a.wav")).substr(44);
   EXPECT_EQ(run({"mel", "-", "-o", path("m.npy"), "--rate", "22050", "--format", "pcm16"}, pcm).code, 0);
   EXPECT_EQ(run({"mel", "-", "-o", path("m2.npy")}, pcm).code, 64);
@@ -253,6 +297,12 @@ TEST_F(Cli, TrainStopsOnASignalAndGoesOn) {
       {"train", "--data", path("data"), "--out", path("run"), "--resume", "--threads", "1", "--set", "steps=" + step});
   EXPECT_EQ(resumed.code, 0) << resumed.err;
   EXPECT_NE(resumed.err.find("going on at step " + step), std::string::npos) << resumed.err;
+  EXPECT_EQ(resumed.err.find("other data"), std::string::npos) << resumed.err;
+  std::filesystem::copy_file(clip_, folder_ / "data" / "d.wav");
+  const auto with_more = run(
+      {"train", "--data", path("data"), "--out", path("run"), "--resume", "--threads", "1", "--set", "steps=" + step});
+  EXPECT_EQ(with_more.code, 0) << with_more.err;
+  EXPECT_NE(with_more.err.find("has learned from other data"), std::string::npos) << with_more.err;
 }
 
 TEST_F(Cli, AVoiceRoundedToBytesSpeaksAndIsRoundedOnce) {

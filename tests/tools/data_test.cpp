@@ -54,6 +54,20 @@ TEST_F(Data, CheckSaysByExitCodeTableLinesAndPageWhatIsWrong) {
   EXPECT_EQ(objects[3]["summary"]["with_findings"], 2);
 }
 
+TEST_F(Data, CheckTellsOfWhatItCannotHear) {
+  fs::create_symlink(path("gone.wav"), path("data/d.wav"));
+  put("data/stump.tar", "nothing");
+  const auto part = run({"data", "check", path("data")});
+  EXPECT_EQ(part.code, 1);
+  EXPECT_NE(part.err.find(path("data/d.wav") + ": is a link to nothing"), std::string::npos) << part.err;
+  EXPECT_NE(part.err.find(path("data/stump.tar") + ": not a readable tar archive"), std::string::npos) << part.err;
+  fs::create_directory(path("bad"));
+  put("bad/c.wav", "RIFF nothing");
+  const auto none = run({"data", "check", path("bad")});
+  EXPECT_EQ(none.code, 1);
+  EXPECT_EQ(none.out.find("nan"), std::string::npos) << none.out;
+}
+
 TEST_F(Data, PackWritesShardsThatCheckReads) {
   const auto packed = run({"data", "pack", path("data"), "-o", path("s"), "--shard-size", "100MB", "--json"});
   ASSERT_EQ(packed.code, 0) << packed.err;

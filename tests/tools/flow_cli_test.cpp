@@ -51,6 +51,14 @@ TEST_F(FlowCli, TrainEvalSamplePlot) {
   EXPECT_EQ(piped.out, text_of(path("x.npy")));
   EXPECT_EQ(run({"sample", "--flow", flow(), "-o", path("x.npy")}).code, 73);  // nothing is overwritten
 
+  const std::vector<std::string> bench{"bench", "--flow", flow(), "--batch", "2", "--seconds", "0.01"};
+  const auto table = run(bench);
+  EXPECT_EQ(table.code, 0) << table.err;
+  EXPECT_NE(table.out.find("     2 at once: density "), std::string::npos) << table.out;
+  auto as_json = bench;
+  as_json.push_back("--json");
+  EXPECT_GT(json::parse(run(as_json).out)["density_items_per_second"].get<double>(), 0);
+
   for (const std::string kind : {"samples", "density", "grid"}) {
     ASSERT_EQ(run({"plot", "--kind", kind, "--flow", flow(), "--data", "two_moons", "-o", path(kind + ".png")}).code,
               0);
@@ -96,6 +104,10 @@ TEST_F(FlowCli, ARunStopsAndGoesOn) {
   const auto more = run({"train", "--out", path("run"), "--resume", "--set", "steps=20"});
   EXPECT_EQ(more.code, 0) << more.err;
   EXPECT_NE(more.err.find("going on at step 10"), std::string::npos) << more.err;
+  EXPECT_EQ(more.err.find("other data"), std::string::npos) << more.err;
+  const auto other = run(training("two_moons", {"--resume", "--set", "steps=30"}));
+  EXPECT_EQ(other.code, 0) << other.err;
+  EXPECT_NE(other.err.find("has learned from other data"), std::string::npos) << other.err;
 }
 
 TEST_F(FlowCli, EvalOfAVocoderIsItsScore) {

@@ -22,6 +22,18 @@ TEST_F(Refusals, NothingIsOverwrittenWithoutForce) {
   EXPECT_NE(text_of(path("m.npy")), "precious");
 }
 
+TEST_F(Refusals, NamesInMessagesSayNothingToATerminal) {
+  for (const std::string sign : {"\x1b[2J", "\n", "\xc2\x9b", "\xe2\x80\xae", "\xe2\x80\xa8", "\xe2\x81\xa6"}) {
+    const auto missing = run({"synth", path("a" + sign + "b.npy"), "-o", path("o.wav")});
+    EXPECT_EQ(missing.code, 66);
+    EXPECT_EQ(missing.err.find(sign + "b"), std::string::npos) << missing.err;
+    EXPECT_NE(missing.err.find("a?"), std::string::npos) << missing.err;
+  }
+  EXPECT_NE(run({"synth", path("s\xc3\xbc\xc3\x9f \xe2\x82\xac.npy"), "-o", path("o.wav")})
+                .err.find("s\xc3\xbc\xc3\x9f \xe2\x82\xac.npy"),
+            std::string::npos);
+}
+
 TEST_F(Refusals, OutputThatIsLostIsAnError) {
   for (const std::string& words :
        std::vector<std::string>{"voices", "voices --json", "version", "--help", "inspect " + short_mel()}) {

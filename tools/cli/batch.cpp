@@ -12,7 +12,7 @@
 
 namespace melflow::tools {
 
-int for_each_item(const std::vector<std::string>& inputs, bool json,
+int for_each_item(const std::vector<std::string>& inputs, std::ostream* json,
                   const std::function<nlohmann::json(const std::string&)>& work) {
   int failed = 0;
   Exit code = Exit::ok;
@@ -29,12 +29,16 @@ int for_each_item(const std::vector<std::string>& inputs, bool json,
       // A pipe or a disk that is gone is gone for the others too.
       if (e.code() == Exit::io_error) break;
     }
-    if (json) std::cout << item.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << std::endl;
+    if (json != nullptr) *json << item.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << std::endl;
     if (stop_requested()) break;
   }
   if (stop_requested()) return signal_exit_code();
   if (failed == 0) return 0;
   return static_cast<int>(inputs.size() == 1 || code == Exit::io_error ? code : Exit::some_failed);
+}
+
+std::ostream* json_stream(bool asked, const std::string& output) {
+  return !asked ? nullptr : output == "-" ? &std::cerr : &std::cout;
 }
 
 bool reads_stdin(const std::vector<std::string>& inputs) {

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <iosfwd>
 #include <string>
 #include <vector>
 
@@ -10,10 +11,13 @@
 namespace melflow::tools {
 
 /// Works through the inputs of a verb. `work` answers the item's JSON; what it throws is one line on stderr, and the
-/// others go on. Prints one JSON object an item where `json` is set. The exit code: that of the failure where there
-/// was one input, 1 where some of several failed.
-int for_each_item(const std::vector<std::string>& inputs, bool json,
+/// others go on. Prints one JSON object an item to `json`, where there is one. The exit code: that of the failure where
+/// there was one input, 1 where some of several failed.
+int for_each_item(const std::vector<std::string>& inputs, std::ostream* json,
                   const std::function<nlohmann::json(const std::string&)>& work);
+
+/// Where JSON goes that is asked for: stdout, or stderr where `output` is "-" and there already. None where it is not.
+std::ostream* json_stream(bool asked, const std::string& output = "");
 
 /// Whether "-" is among them.
 bool reads_stdin(const std::vector<std::string>& inputs);

@@ -12,6 +12,7 @@
 #include <fstream>
 
 #include "audio/error.h"
+#include "audio/file_ending.h"
 #include "audio/nearest.h"
 #include "audio/resample.h"
 #include "audio/wav.h"
@@ -33,11 +34,12 @@ Kind kind_of(const std::string& path) {
   file.read(head, sizeof head);
   if (std::memcmp(head, "\x93NUMPY", 6) == 0) return Kind::mel;
   const bool small_header = head[4] == 0 && head[5] == 0 && head[6] == 0 && head[7] == 0;
-  if (file.gcount() >= 9 && small_header && head[8] == '{') return Kind::mel;  // safetensors
-  const auto extension = fs::path(path).extension();
+  if (file.gcount() >= 9 && small_header && head[8] == '{') return Kind::mel;                          // safetensors
   if (std::memcmp(head, "PK\3\4", 4) == 0 || std::memcmp(head, "\x80\x02", 2) == 0) return Kind::mel;  // .pt, .npz
-  const bool mel = extension == ".npy" || extension == ".npz" || extension == ".pt" || extension == ".safetensors";
-  return mel ? Kind::mel : Kind::sound;
+  for (const char* ending : {".npy", ".npz", ".pt", ".safetensors"}) {
+    if (has_ending(path, ending)) return Kind::mel;
+  }
+  return Kind::sound;
 }
 
 }  // namespace

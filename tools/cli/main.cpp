@@ -50,11 +50,17 @@ void print_usage(std::ostream& out) {
 int code(Exit exit) { return static_cast<int>(exit); }
 
 int run(int argc, char** argv) {
-  const std::string name = argc > 1 ? argv[1] : "";
-  if (name == "--help" || name == "-h" || name == "help") {
+  std::vector<std::string> arguments(argv + 1, argv + argc);
+  const bool help = !arguments.empty() && (arguments[0] == "--help" || arguments[0] == "-h" || arguments[0] == "help");
+  if (help && arguments.size() == 1) {
     print_usage(std::cout);
     return 0;
   }
+  if (help) {  // help VERB is VERB --help
+    arguments.erase(arguments.begin());
+    arguments.emplace_back("--help");
+  }
+  const std::string name = arguments.empty() ? "" : arguments.front();
   if (name.empty()) {
     print_usage(std::cerr);
     return code(Exit::usage);
@@ -63,9 +69,10 @@ int run(int argc, char** argv) {
   for (const auto& verb : kVerbs) {
     names.emplace_back(verb.name);
     if (name != (verb.name) && !(name == "--version" && names.back() == "version")) continue;
-    return run_verb(verb, "melflow", {argv + 2, argv + argc});
+    arguments.erase(arguments.begin());
+    return run_verb(verb, "melflow", std::move(arguments));
   }
-  std::cerr << "melflow: no verb '" << melflow::one_line(name) << "'; did you mean '" << nearest(name, names) << "'?\n";
+  std::cerr << "melflow: no verb '" << one_line(name) << "'; did you mean '" << nearest(name, names) << "'?\n";
   return code(Exit::usage);
 }
 

@@ -3,9 +3,11 @@
 #include <unistd.h>
 #include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <cstring>
 
 #include "audio/error.h"
+#include "audio/file_ending.h"
 #include "engine/files/npy.h"
 
 namespace melflow::tools {
@@ -36,22 +38,27 @@ void require_apart(const char* option, const std::filesystem::path& output, cons
 
 SoundOutput::SoundOutput(std::filesystem::path path, const Options& options)
     : path_(std::move(path)), options_(options) {
-  const auto kind = path_.extension().string();
-  const bool to_stdout = path_ == "-";
-  if (!to_stdout && kind != ".wav" && kind != ".flac" && kind != ".raw" && kind != ".pcm" && kind != ".npy") {
-    throw Error(Exit::usage, path_.string() + ": outputs end in .wav, .flac, .raw, .pcm or .npy");
-  }
-  if (!to_stdout) file_.emplace(path_, options_.existing);
-  if (kind == ".flac" && !to_stdout) flac_.emplace(*file_, options_.sample_rate, options_.encoding);
+  kind_ = path_ == "-" ? (options_.raw ? Kind::raw : Kind::wav) : kind_of(path_);
+  if (path_ != "-") file_.emplace(path_, options_.existing);
+  if (kind_ == Kind::flac) flac_.emplace(*file_, options_.sample_rate, options_.encoding);
   put(header(options_.samples));
 }
 
-bool SoundOutput::is_wav() const { return path_ == "-" ? !options_.raw : path_.extension() == ".wav"; }
+SoundOutput::Kind SoundOutput::kind_of(const std::filesystem::path& path) {
+  for (const auto& [ending, kind] : {std::pair{".wav", Kind::wav},
+                                     {".flac", Kind::flac},
+                                     {".raw", Kind::raw},
+                                     {".pcm", Kind::raw},
+                                     {".npy", Kind::npy}}) {
+    if (has_ending(path.native(), ending)) return kind;
+  }
+  throw Error(Exit::usage, path.string() + ": outputs end in .wav, .flac, .raw, .pcm or .npy");
+}
 
 /// What a file of so many samples begins with, of the same length for any number; -1: nobody knows yet.
 std::vector<std::byte> SoundOutput::header(int64_t samples) const {
-  if (is_wav()) return audio::wav_header(options_.sample_rate, options_.encoding, samples);
-  if (!is_npy()) return {};
+  if (kind_ == Kind::wav) return audio::wav_header(options_.sample_rate, options_.encoding, samples);
+  if (kind_ != Kind::npy) return {};
   const int64_t shape[] = {std::max<int64_t>(samples, 0)};
   return files::npy_header(shape);
 }
@@ -70,9 +77,12 @@ void SoundOutput::write(std::span<const float> samples) {
     samples = samples.first(std::min(samples.size(), room));
   }
   written_ += static_cast<int64_t>(samples.size());
+  if (kind_ != Kind::npy && options_.encoding != audio::Encoding::float32) {
+    clipped_ += std::ranges::count_if(samples, [](float s) { return std::abs(s) > 1; });
+  }
   if (flac_) {
     flac_->write(samples);
-  } else if (is_npy()) {
+  } else if (kind_ == Kind::npy) {
     put(std::as_bytes(samples));
   } else {
     put(audio::encode_pcm(samples, options_.encoding));
@@ -81,7 +91,7 @@ void SoundOutput::write(std::span<const float> samples) {
 
 void SoundOutput::finish() {
   if (flac_) flac_->finish();
-  if (is_wav() && options_.encoding == audio::Encoding::pcm24 && written_ % 2 == 1) {
+  if (kind_ == Kind::wav && options_.encoding == audio::Encoding::pcm24 && written_ % 2 == 1) {
     put(std::vector<std::byte>(1));  // RIFF chunks have an even length
   }
   if (!file_) return;
@@ -92,7 +102,7 @@ void SoundOutput::finish() {
 /// The header of a file can be put right at the end; one that is too long for WAV's numbers stays endless.
 void SoundOutput::put_length() {
   constexpr int64_t kMost = int64_t{1} << 29;  // samples, at most 4 bytes each
-  if (is_wav() && written_ >= kMost) return;
+  if (kind_ == Kind::wav && written_ >= kMost) return;
   const auto bytes = header(written_);
   if (::pwrite(file_->descriptor(), bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
     throw Error(Exit::io_error, path_.string() + ": cannot be written (" + std::strerror(errno) + ")");

@@ -51,19 +51,22 @@ class SoundOutput {
   void write(std::span<const float> samples);
   /// Throws as write() does; without it the file is not there.
   void finish();
+  /// Samples so far that are louder than the encoding can say.
+  int64_t clipped() const { return clipped_; }
 
  private:
   void put(std::span<const std::byte> bytes);
-  bool is_wav() const;
-  bool is_npy() const { return path_.extension() == ".npy"; }
+  enum class Kind { wav, flac, raw, npy };
+  static Kind kind_of(const std::filesystem::path& path);
   std::vector<std::byte> header(int64_t samples) const;
   void put_length();
 
   std::filesystem::path path_;
   Options options_;
+  Kind kind_ = Kind::wav;
   std::optional<AtomicFile> file_;       // none: stdout
   std::optional<audio::FlacFile> flac_;  // into file_
-  int64_t written_ = 0;
+  int64_t written_ = 0, clipped_ = 0;
 };
 
 }  // namespace melflow::tools

@@ -1,5 +1,6 @@
 #include <time.h>
 #include <algorithm>
+#include <cstdio>
 #include <iostream>
 
 #include <torch/torch.h>
@@ -39,11 +40,12 @@ int run_flow_bench(CLI::App& app, std::vector<std::string> arguments) {
   FlowUse use;
   std::vector<int64_t> batches{1, 64, 4096};
   double about = 0.3;
-  bool processor_time = false;
+  bool processor_time = false, as_json = false;
   app.add_option("--flow", use.flow, "a flow's file: RUN/flow.safetensors")->required();
   app.add_option("--batch", batches, "items at once")->check(CLI::Range(1, 1000000));
   app.add_option("--seconds", about, "that each number takes")->check(within(0.01, 60.0));
   app.add_flag("--processor-time", processor_time, "leave out what other work on the machine takes; one thread only");
+  app.add_flag("--json", as_json, "one JSON object a batch size");
   use.add_to(app);
   parse(app, std::move(arguments));
   const auto model = use.load();
@@ -62,12 +64,21 @@ int run_flow_bench(CLI::App& app, std::vector<std::string> arguments) {
     const double sampling = seconds_of(clock, about, [&] { model.flow->draw(z, context).x.cpu(); });
     // The error of what was timed: a sample's density by either way.
     const auto error = (model.flow->log_prob(drawn.x, context) - drawn.log_prob).abs().max().item<double>();
-    std::cout << nlohmann::json{{"batch", batch},
-                                {"density_items_per_second", static_cast<double>(batch) / density},
-                                {"sampling_items_per_second", static_cast<double>(batch) / sampling},
-                                {"largest_difference_in_log_density", error}}
-                     .dump()
-              << std::endl;
+    const auto items = static_cast<double>(batch);
+    if (as_json) {
+      std::cout << nlohmann::json{{"batch", batch},
+                                  {"density_items_per_second", items / density},
+                                  {"sampling_items_per_second", items / sampling},
+                                  {"largest_difference_in_log_density", error}}
+                       .dump()
+                << std::endl;
+    } else {
+      std::printf(
+          "%6ld at once: density %.4g items/s, sampling %.4g items/s, log-density of samples by either way %.1e "
+          "apart\n",
+          static_cast<long>(batch), items / density, items / sampling, error);
+      std::fflush(stdout);
+    }
   }
   return 0;
 }

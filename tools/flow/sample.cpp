@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include "audio/error.h"
+#include "audio/file_ending.h"
 #include "engine/files/npy.h"
 #include "engine/flow/flow_pictures.h"
 #include "engine/tensors.h"
@@ -22,7 +23,7 @@ void deliver(const std::string& output, std::span<const std::byte> bytes, bool f
 }
 
 void require_png(const std::string& output) {
-  if (output != "-" && !output.ends_with(".png")) {
+  if (output != "-" && !has_ending(output, ".png")) {
     throw Error(Exit::usage, output + ": pictures are written as .png; choose a name that ends so");
   }
 }
@@ -51,8 +52,8 @@ int run_flow_sample(CLI::App& app, std::vector<std::string> arguments) {
   const auto model = use.load();
   engine::FlowSampling sampling{.temperature = temperature, .seed = use.seed};
   if (label >= 0) sampling.label = label;
-  const bool picture = output.ends_with(".png");
-  if (output != "-" && !picture && !output.ends_with(".npy")) {
+  const bool picture = has_ending(output, ".png");
+  if (output != "-" && !picture && !has_ending(output, ".npy")) {
     throw Error(Exit::usage, output + ": samples are written as .npy, images also as .png");
   }
   require_apart("-o", output, "--labels-output", labels_output);
@@ -122,7 +123,7 @@ int run_flow_plot(CLI::App& app, std::vector<std::string> arguments) {
                  "the training curve, images, images between two of --data")
       ->check(CLI::IsMember({"samples", "density", "grid", "training", "images", "interpolation"}));
   app.add_option("-o,--output", output, ".png")->required();
-  app.add_option("-n,--count", count, "how many samples")->check(CLI::Range(1, 10000000));
+  app.add_option("-n,--count", count, "how many samples; left out, ten rows of images")->check(CLI::Range(1, 10000000));
   app.add_option("--columns", columns, "of images")->check(CLI::Range(1, 1000));
   app.add_option("--temperature", temperature, "of images")->check(within(0.0, 100.0));
   app.add_option("--between", between, "two item numbers of --data, from 0")
@@ -143,10 +144,9 @@ int run_flow_plot(CLI::App& app, std::vector<std::string> arguments) {
   const auto model = use.load();
   files::Image image;
   if (kind == "images") {
-    image = engine::picture_images(model,
-                                   engine::sample_flow(model, 0, std::min<int64_t>(count, 10L * columns),
-                                                       {.temperature = temperature, .seed = use.seed}),
-                                   columns);
+    const auto shown = app.count("--count") > 0 ? count : 10L * columns;
+    const auto x = engine::sample_flow(model, 0, shown, {.temperature = temperature, .seed = use.seed});
+    image = engine::picture_images(model, x, columns);
   } else if (kind == "interpolation") {
     image = interpolation(use, model, between, columns);
   } else {

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "audio/error.h"
+#include "audio/file_ending.h"
 #include "engine/files/float_tensors.h"
 #include "engine/files/published_waveglow.h"
 #include "engine/files/pytorch_writer.h"
@@ -125,7 +126,7 @@ int run_convert(CLI::App& app, std::vector<std::string> arguments) {
     throw Error(Exit::usage,
                 std::string(a.int8 ? "--int8" : "--half") + ": is for voices; leave it out, or take --to voice");
   }
-  if (!a.to_nvidia() && fs::path(a.output).extension() != ".safetensors") {
+  if (!a.to_nvidia() && !has_ending(a.output, ".safetensors")) {
     throw Error(Exit::usage, a.output + ": a voice is a .safetensors file; choose such a name");
   }
   const files::CheckpointFile file(a.input);

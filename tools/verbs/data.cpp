@@ -32,9 +32,11 @@ void print_table(const engine::CorpusLint& lint) {
     std::printf("%-9s  %10ld  %s\n", kind.name, static_cast<long>(summary["findings"][kind.name].get<int64_t>()),
                 kind.meaning);
   }
-  std::printf("%zu recordings, %s, %d Hz; level %.1f dB (5 %%: %.1f, 95 %%: %.1f); something found in %ld\n",
-              lint.clips.size(), clock_text(lint.seconds).c_str(), lint.usual_rate, lint.median_db, lint.low_db,
-              lint.high_db, static_cast<long>(lint.with_findings()));
+  std::printf("%zu recordings, %s", lint.clips.size(), clock_text(lint.seconds).c_str());
+  if (lint.usual_rate > 0) std::printf(", %d Hz", lint.usual_rate);
+  if (std::isfinite(lint.median_db))
+    std::printf("; level %.1f dB (5 %%: %.1f, 95 %%: %.1f)", lint.median_db, lint.low_db, lint.high_db);
+  std::printf("; something found in %ld\n", static_cast<long>(lint.with_findings()));
 }
 
 int run_check(CLI::App& app, std::vector<std::string> arguments) {

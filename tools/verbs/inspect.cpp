@@ -170,7 +170,7 @@ int run_inspect(CLI::App& app, std::vector<std::string> arguments) {
   app.add_flag("--sha256", sums, "the SHA-256 of each tensor's numbers, little-endian in C order");
   parse(app, std::move(arguments));
   size_t refused = 0;
-  const int result = for_each_item(inputs, as_json, [&](const std::string& input) {
+  const int result = for_each_item(inputs, json_stream(as_json), [&](const std::string& input) {
     auto out = inspect(input, sums);
     if (!as_json) print(out);
     if (out.contains("refused")) {

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "audio/error.h"
+#include "audio/file_ending.h"
 #include "audio/mel.h"
 #include "engine/files/mel_file.h"
 #include "engine/files/npy.h"
@@ -28,7 +29,7 @@ struct MelArguments {
 
 MelArguments mel_arguments(CLI::App& app, std::vector<std::string> arguments) {
   MelArguments a;
-  app.add_option("inputs", a.inputs, "recordings; - is raw PCM on stdin")->required();
+  app.add_option("inputs", a.inputs, "recordings; - is raw PCM on stdin");
   app.add_option(
       "-o", a.out.file,
       "output: .npy [n_mels, frames] or .safetensors, which carries its recipe, or .png, a picture; - is stdout");
@@ -44,8 +45,14 @@ MelArguments mel_arguments(CLI::App& app, std::vector<std::string> arguments) {
   app.add_option("--rate", a.raw.rate, "of raw PCM on stdin, Hz")->check(CLI::Range(100, 10'000'000));
   app.add_option("--format", a.raw.format, "of raw PCM on stdin: pcm16, pcm24, float32");
   app.add_flag("--force", a.out.force, "replace outputs that exist");
-  app.add_flag("--json", a.as_json, "one JSON object an item on stdout");
+  app.add_flag("--json", a.as_json, "one JSON object an item on stdout; on stderr with -o -");
   parse(app, std::move(arguments));
+  // --set takes all words up to the next option: what is no setting is a recording.
+  const auto is_setting = [](const std::string& word) { return word.find('=') != std::string::npos; };
+  const auto others = std::stable_partition(a.sets.begin(), a.sets.end(), is_setting);
+  a.inputs.insert(a.inputs.end(), others, a.sets.end());
+  a.sets.erase(others, a.sets.end());
+  if (a.inputs.empty()) throw Error(Exit::usage, "no recording; name one, or - for raw PCM on stdin");
   a.out.check(a.inputs);
   if (a.out.folder.empty()) refuse_options(app, {"--as"}, "but with -d");
   if (!reads_stdin(a.inputs)) refuse_options(app, {"--rate", "--format"}, "but for raw PCM on stdin");
@@ -63,7 +70,6 @@ audio::MelOptions recipe_of(const MelArguments& a) {
   auto options = recipe_named(a.recipe);
   for (const auto& set : a.sets) {
     const auto equals = set.find('=');
-    if (equals == std::string::npos) throw Error(Exit::usage, "--set " + set + ": write it as key=value");
     audio::set_mel_option(options, set.substr(0, equals), set.substr(equals + 1));
   }
   options.validate();
@@ -80,13 +86,11 @@ nlohmann::json make_mel(const MelArguments& a, audio::MelExtractor& extractor, c
     throw Error(e.code(), input + ": " + e.what());
   }
   mel.recipe = recipe;
+  const auto path = a.out.path_for(input, "." + a.format);
   if (a.out.file == "-") {
     const int64_t shape[] = {mel.n_mels, mel.frames};
     write_stdout(files::npy_bytes(shape, mel.values));
-    return {};
-  }
-  const auto path = a.out.path_for(input, "." + a.format);
-  if (path.extension() == ".png") {
+  } else if (has_ending(path.native(), ".png")) {
     files::write_png(path, files::spectrogram_picture(mel), existing(a.out.force));
   } else {
     files::write_mel(path, mel, existing(a.out.force));
@@ -104,7 +108,7 @@ int run_mel(CLI::App& app, std::vector<std::string> arguments) {
   const auto a = mel_arguments(app, std::move(arguments));
   const auto recipe = recipe_of(a);
   audio::MelExtractor extractor(recipe);
-  return for_each_item(a.inputs, a.as_json && a.out.file != "-",
+  return for_each_item(a.inputs, json_stream(a.as_json, a.out.file),
                        [&](const std::string& input) { return make_mel(a, extractor, recipe, input); });
 }
 

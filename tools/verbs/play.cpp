@@ -250,6 +250,16 @@ nlohmann::json play(const PlayArguments& a, engine::Synthesizer& synthesizer, co
   return item;
 }
 
+/// A clock's file holds what is heard of one input; a pipe takes all.
+void require_one_for_a_file(const std::string& device, size_t inputs) {
+  const std::filesystem::path heard = audio::clock_file(device);
+  std::error_code not_there;
+  const bool pipe = std::filesystem::exists(heard, not_there) && !std::filesystem::is_regular_file(heard, not_there);
+  if (!audio::is_clock_name(device) || pipe || inputs <= 1) return;
+  throw Error(Exit::usage, device + ": holds what is heard of one input, " + std::to_string(inputs) +
+                               " were named; play them one by one");
+}
+
 }  // namespace
 
 int run_play(CLI::App& app, std::vector<std::string> arguments) {
@@ -271,14 +281,7 @@ int run_play(CLI::App& app, std::vector<std::string> arguments) {
   parse(app, std::move(arguments));
   if (inputs.empty() && a.stream.live_in.empty())
     throw Error(Exit::usage, "nothing to play; name a mel or a recording");
-  const std::filesystem::path heard = a.device_out.substr(a.device_out.find(':') + 1);
-  std::error_code not_there;
-  const bool file = audio::is_clock_name(a.device_out) &&
-                    (!std::filesystem::exists(heard, not_there) || std::filesystem::is_regular_file(heard, not_there));
-  if (file && inputs.size() > 1) {
-    throw Error(Exit::usage, a.device_out + ": holds what is heard of one input, " + std::to_string(inputs.size()) +
-                                 " were named; play them one by one");
-  }
+  require_one_for_a_file(a.device_out, inputs.size());
   catch_signals();
   // The device first: who has none should not wait for a voice.
   if (!audio::is_clock_name(a.device_out) && audio::list_devices().empty()) {
@@ -288,9 +291,10 @@ int run_play(CLI::App& app, std::vector<std::string> arguments) {
   if (a.stream.asked(inputs)) {
     const Speech speech{{}, a.stream.open(inputs, synthesizer.voice(), a.raw)};
     const std::string name = a.stream.live_in.empty() ? "-" : a.stream.live_in;
-    return for_each_item({name}, a.json, [&](const std::string& input) { return play(a, synthesizer, input, speech); });
+    return for_each_item({name}, json_stream(a.json),
+                         [&](const std::string& input) { return play(a, synthesizer, input, speech); });
   }
-  return for_each_item(inputs, a.json, [&](const std::string& input) {
+  return for_each_item(inputs, json_stream(a.json), [&](const std::string& input) {
     return play(a, synthesizer, input, {read_spoken(input, synthesizer.voice(), a.raw), nullptr});
   });
 }

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "audio/error.h"
+#include "audio/file_ending.h"
 #include "engine/device.h"
 #include "engine/eval/score.h"
 #include "engine/files/npy.h"
@@ -54,10 +55,10 @@ ScoreArguments score_arguments(CLI::App& app, std::vector<std::string> arguments
                   std::string(option) + ": takes one recording, " + std::to_string(a.inputs.size()) + " were named");
     }
   }
-  if (!a.dump_z.empty() && !a.dump_z.ends_with(".npy")) {
+  if (!a.dump_z.empty() && !has_ending(a.dump_z, ".npy")) {
     throw Error(Exit::usage, a.dump_z + ": noise is written as .npy; choose a name that ends so");
   }
-  if (!a.plot.empty() && !a.plot.ends_with(".png")) {
+  if (!a.plot.empty() && !has_ending(a.plot, ".png")) {
     throw Error(Exit::usage, a.plot + ": pictures are written as .png; choose a name that ends so");
   }
   return a;
@@ -122,7 +123,8 @@ int run_score(CLI::App& app, std::vector<std::string> arguments) {
   const auto voice = engine::load_voice(find_voice(a.voice));
   voice.model->to(device);
   catch_signals();
-  return for_each_item(a.inputs, a.as_json, [&](const std::string& input) { return score_one(input, a, voice); });
+  return for_each_item(a.inputs, json_stream(a.as_json),
+                       [&](const std::string& input) { return score_one(input, a, voice); });
 }
 
 }  // namespace melflow::tools

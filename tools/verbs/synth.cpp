@@ -37,7 +37,6 @@ struct SynthArguments {
   int chunkings = 10;
 
   audio::Encoding pcm() const { return audio::encoding_from_name(encoding); }
-  bool json_to_stdout() const { return json && out.file != "-"; }
 };
 
 engine::Noise noise_of(const SynthArguments& a, const VoiceOptions& v) {
@@ -57,6 +56,16 @@ void tell_snr(nlohmann::json& item, const std::optional<double>& snr, const std:
   if (!snr) return;
   item["snr_db"] = *snr;
   std::fprintf(stderr, "%s: %.1f dB above its error against the exact sound\n", one_line(name).c_str(), *snr);
+}
+
+/// What of the sound is not in the output.
+void tell_clipped(nlohmann::json& item, const SoundOutput& out, const std::string& name) {
+  item["clipped_samples"] = out.clipped();
+  if (out.clipped() == 0) return;
+  std::fprintf(stderr,
+               "%s: %lld samples are louder than full scale and were clipped; .npy, or .wav with --encoding float32, "
+               "keeps them\n",
+               one_line(name).c_str(), static_cast<long long>(out.clipped()));
 }
 
 void tell_speed(const std::filesystem::path& path, double seconds, double took) {
@@ -119,6 +128,7 @@ nlohmann::json synthesize(const SynthArguments& a, const VoiceOptions& v, const 
                       {"refine", synthesizer.refining_passes()},
                       {"seed", v.seed}};
   tell_snr(item, snr, path.string());
+  tell_clipped(item, out, path.string());
   return item;
 }
 
@@ -145,6 +155,7 @@ nlohmann::json synthesize_stream(const SynthArguments& a, const VoiceOptions& v,
                       {"samples", samples}, {"sample_rate", recipe.sample_rate}, {"sigma", synthesizer.sigma()},
                       {"seed", v.seed}};
   tell_snr(item, stream->snr_db(), path.string());
+  tell_clipped(item, out, path.string());
   return item;
 }
 
@@ -204,7 +215,7 @@ void add_options(CLI::App& app, std::vector<std::string>& inputs, SynthArguments
       ->check(CLI::Range(100, 10'000'000));
   app.add_option("--format", a.raw_input.format, "raw PCM on stdin: pcm16, pcm24, float32");
   app.add_flag("--force", a.out.force, "replace outputs that exist");
-  app.add_flag("--json", a.json, "one JSON object an item on stdout");
+  app.add_flag("--json", a.json, "one JSON object an item on stdout; on stderr with -o -");
 }
 
 /// What was said and would not be heard.
@@ -253,11 +264,11 @@ int run_synth(CLI::App& app, std::vector<std::string> arguments) {
     if (a.stream.asked(inputs)) {
       const auto frames = a.stream.open(inputs, synthesizer.voice(), a.raw_input);
       const std::string name = a.stream.live_in.empty() ? "-" : a.stream.live_in;
-      return for_each_item({name}, a.json_to_stdout(), [&](const std::string& input) {
+      return for_each_item({name}, json_stream(a.json, a.out.file), [&](const std::string& input) {
         return synthesize_stream(a, v, synthesizer, input, *frames);
       });
     }
-    return for_each_item(inputs, a.json_to_stdout(), [&](const std::string& input) {
+    return for_each_item(inputs, json_stream(a.json, a.out.file), [&](const std::string& input) {
       return a.verify ? verify(a, v, synthesizer, input) : synthesize(a, v, synthesizer, input);
     });
   } catch (const ClosedPipe&) {
