@@ -87,63 +87,11 @@ TEST_F(Cli, ExitCodesSayWhatWentWrong) {
   EXPECT_FALSE(std::filesystem::exists(out));
 }
 
-TEST_F(Cli, SynthSpeaksAMelInEveryFormat) {
-  const auto mel = short_mel();
-  for (const std::string kind : {"wav", "flac", "raw", "npy"}) {
-    const auto result = run({"synth", mel, "-o", path("x." + kind)});
-    EXPECT_EQ(result.code, 0) << kind << result.err;
-    EXPECT_NE(result.err.find("times real time"), std::string::npos) << result.err;
-  }
-  const auto exact = files::read_npy(path("x.npy"));
-  EXPECT_EQ(exact.shape, std::vector<int64_t>{24 * 256});
-  const auto wav = audio::read_audio(path("x.wav"));
-  ASSERT_EQ(wav.samples.size(), exact.values.size());
-  EXPECT_EQ(wav.sample_rate, 22050);
-  double energy = 0;
-  for (size_t i = 0; i < exact.values.size(); ++i) {
-    EXPECT_NEAR(wav.samples[i], std::clamp(exact.values[i], -1.0f, 1.0f), 1.0 / 32768);
-    energy += exact.values[i] * exact.values[i];
-  }
-  EXPECT_GT(energy, 0);
-  EXPECT_EQ(audio::read_audio(path("x.flac")).samples, wav.samples);
-}
-
-TEST_F(Cli, EndingsInCapitalsAreEndings) {
-  ASSERT_EQ(run({"mel", clip_, "-o", path("M.NPY")}).code, 0);
-  EXPECT_EQ(text_of(path("M.NPY")).substr(1, 5), "NUMPY");
-  ASSERT_EQ(run({"mel", clip_, "-o", path("M.PNG")}).code, 0);
-  EXPECT_EQ(text_of(path("M.PNG")).substr(1, 3), "PNG");
-  ASSERT_EQ(run({"synth", short_mel(), "-o", path("S.WAV")}).code, 0);
-  ASSERT_EQ(run({"synth", short_mel(), "-o", path("s.wav")}).code, 0);
-  EXPECT_EQ(text_of(path("S.WAV")), text_of(path("s.wav")));
-}
-
 TEST_F(Cli, SettingsEndWhereARecordingIsNamed) {
   ASSERT_EQ(run({"mel", "-o", path("m.npy"), "--set", "n_fft=512", "win_length=512", clip_}).code, 0);
   ASSERT_EQ(run({"mel", clip_, "-o", path("n.npy"), "--set", "n_fft=512", "--set", "win_length=512"}).code, 0);
   EXPECT_EQ(text_of(path("m.npy")), text_of(path("n.npy")));
   EXPECT_EQ(run({"mel", "-o", path("o.npy")}).code, 64);
-}
-
-TEST_F(Cli, LoudSoundIsClippedWithAWord) {
-  const std::vector<std::string> loud{"synth", short_mel(), "--sigma", "10", "--refine", "0", "--draws", "1"};
-  const auto speak = [&](const std::vector<std::string>& more) {
-    auto words = loud;
-    words.insert(words.end(), more.begin(), more.end());
-    return run(words);
-  };
-  const auto clipped = speak({"-o", path("s.wav"), "--json"});
-  ASSERT_EQ(clipped.code, 0) << clipped.err;
-  ASSERT_EQ(speak({"-o", path("s.npy")}).code, 0);
-  const auto exact = files::read_npy(path("s.npy")).values;
-  const auto beyond = std::count_if(exact.begin(), exact.end(), [](float s) { return std::abs(s) > 1; });
-  ASSERT_GT(beyond, 0);
-  EXPECT_EQ(json::parse(clipped.out)["clipped_samples"], beyond);
-  EXPECT_NE(clipped.err.find(std::to_string(beyond) + " samples are louder than full scale"), std::string::npos)
-      << clipped.err;
-  const auto kept = speak({"-o", path("f.wav"), "--encoding", "float32", "--json"});
-  EXPECT_EQ(json::parse(kept.out)["clipped_samples"], 0);
-  EXPECT_EQ(kept.err.find("full scale"), std::string::npos) << kept.err;
 }
 
 TEST_F(Cli, AMelOfAnotherScaleIsSpokenWithAWord) {
@@ -170,30 +118,6 @@ TEST_F(Cli, SameSeedSameSoundAndNoiseCanBeDumpedAndGivenBack) {
   EXPECT_EQ(text_of(path("a.npy")), text_of(path("b.npy")));
   EXPECT_NE(text_of(path("a.npy")), text_of(path("c.npy")));
   EXPECT_EQ(run({"synth", path("short.npy"), "-o", path("d.npy"), "--z", path("a.npy")}).code, 65);
-}
-
-TEST_F(Cli, StdinAndStdoutAreFilesToo) {
-  const auto mel = short_mel();
-  ASSERT_EQ(run({"synth", mel, "-o", path("a.wav")}).code, 0);
-  const auto piped = run({"synth", "-", "-o", "-"}, text_of(mel));
-  ASSERT_EQ(piped.code, 0) << piped.err;
-  EXPECT_EQ(piped.out, text_of(path("a.wav")));
-  const auto raw = run({"synth", "-", "-o", "-", "--raw"}, text_of(mel));
-  EXPECT_EQ(raw.out, piped.out.substr(44));
-  const auto told = run({"synth", "-", "-o", "-", "--json"}, text_of(mel));
-  EXPECT_EQ(told.out, piped.out);
-  EXPECT_NE(told.err.find("{\"clipped_samples\""), std::string::npos) << told.err;
-  const auto pcm = text_of(path("a.wav")).substr(44);
-  EXPECT_EQ(run({"mel", "-", "-o", path("m.npy"), "--rate", "22050", "--format", "pcm16"}, pcm).code, 0);
-  EXPECT_EQ(run({"mel", "-", "-o", path("m2.npy")}, pcm).code, 64);
-}
-
-TEST_F(Cli, AReaderThatLeavesEarlyIsNoError) {
-  const std::string command = std::string(MELFLOW_PROGRAM) + " synth " + short_mel() + " -o - --raw 2>" + path("err") +
-                              " | head -c 100 | wc -c; exit ${PIPESTATUS[0]}";
-  const auto status = std::system(("bash -c '" + command + "' >" + path("n")).c_str());
-  EXPECT_EQ(WEXITSTATUS(status), 0) << text_of(path("err"));
-  EXPECT_EQ(std::stoi(text_of(path("n"))), 100);
 }
 
 TEST_F(Cli, OneBadInputDoesNotStopTheRest) {

@@ -1,19 +1,22 @@
-#include <chrono>
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
+#include <functional>
 #include <iostream>
+#include <memory>
+#include <optional>
 #include <thread>
 
 #include <nlohmann/json.hpp>
 
 #include "audio/error.h"
-#include "audio/player.h"
 #include "audio/portaudio_io.h"
 #include "tools/cli/batch.h"
 #include "tools/cli/frames.h"
 #include "tools/cli/inputs.h"
 #include "tools/cli/options.h"
-#include "tools/cli/progress.h"
+#include "tools/cli/playback.h"
 #include "tools/cli/signals.h"
 #include "tools/cli/sound_ahead.h"
 #include "tools/cli/terminal_keys.h"
@@ -22,8 +25,6 @@
 
 namespace melflow::tools {
 namespace {
-
-using namespace std::chrono_literals;
 
 struct PlayArguments {
   VoiceOptions voice;
@@ -35,122 +36,6 @@ struct PlayArguments {
 
   bool live() const { return !stream.live_in.empty() || (stream.stream && !raw.format.empty()); }
   double prebuffer_seconds() const { return prebuffer >= 0 ? prebuffer : live() ? 0.02 : 0.2; }
-};
-
-/// Between the sound that is being computed and the device: feeds, listens to the keys, shows where it is.
-class Playback {
- public:
-  /// `length` in samples, 0 where nobody knows; `live` where sound that comes late is to be skipped.
-  Playback(const PlayArguments& a, int rate, size_t length, SoundAhead& sound)
-      : rate_(rate),
-        length_(length),
-        live_(a.live()),
-        prebuffer_(a.prebuffer_seconds()),
-        sound_(sound),
-        player_({.device = a.device_out, .sample_rate = rate, .prebuffer_seconds = prebuffer_, .low_latency = live_}) {}
-
-  /// Until everything has been heard, somebody presses q, or a signal comes (then it has fallen silent). `heard` is
-  /// called now and then, with the place in seconds that is being heard. Throws as Player::check does.
-  void run(const std::function<void(double)>& heard) {
-    const auto tick = live_ ? 2ms : 10ms;
-    while (!stop_requested() && !quit_) {
-      feed();
-      player_.check();
-      if (player_.done()) {
-        player_.finish();
-        return;
-      }
-      if (const auto key = keys_.wait(tick)) press(*key);
-      heard(place());
-      show();
-    }
-    player_.stop();
-  }
-
-  nlohmann::json report(const std::string& input) const {
-    nlohmann::json item = {{"input", input},
-                           {"seconds", static_cast<double>(player_.position()) / rate_},
-                           {"underruns", player_.underruns()},
-                           {"gap_seconds", player_.gap_seconds()},
-                           {"late_calls", player_.late_calls()},
-                           {"device_rate", player_.device_rate()},
-                           {"device_latency", player_.latency_seconds()}};
-    if (live_) item["skips"] = skips_;
-    return item;
-  }
-  uint64_t underruns() const { return player_.underruns(); }
-  uint64_t late_calls() const { return player_.late_calls(); }
-  double gap_seconds() const { return player_.gap_seconds(); }
-
- private:
-  /// Seconds into the sound that are being heard.
-  double place() const { return static_cast<double>(sound_.place()) / rate_ - player_.queued_seconds(); }
-
-  void feed() {
-    // Live sound that queues up is heard late for ever: jump to what is new.
-    if (constexpr double kSlack = 0.15; live_ && player_.queued_seconds() > prebuffer_ + kSlack) {
-      player_.drop();
-      ++skips_;
-    }
-    for (;;) {
-      const size_t count = sound_.read(block_);
-      if (count == 0) break;
-      const size_t taken = player_.offer(std::span(block_).first(count));
-      sound_.unread(count - taken);
-      if (taken < count) return;
-    }
-    if (sound_.at_end()) player_.end();
-  }
-
-  void press(Key key) {
-    constexpr double kStep = 5.0;  // seconds
-    switch (key) {
-      case Key::space:
-        paused_ = !paused_;
-        player_.pause(paused_);
-        break;
-      case Key::left:
-        seek(place() - kStep);
-        break;
-      case Key::right:
-        seek(place() + kStep);
-        break;
-      case Key::quit:
-        quit_ = true;
-        break;
-    }
-  }
-
-  void seek(double seconds) {
-    if (live_) return;
-    auto place = static_cast<size_t>(std::max(0.0, seconds) * rate_);
-    if (length_ > 0) place = std::min(place, length_);
-    player_.drop();
-    sound_.seek(place);
-  }
-
-  void show() {
-    if (!line_.on_terminal()) return;
-    std::string text = clock_text(place());
-    if (length_ > 0) text += " of " + clock_text(static_cast<double>(length_) / rate_);
-    if (paused_) text += ", paused";
-    if (player_.underruns() > 0) text += ", " + std::to_string(player_.underruns()) + " gaps";
-    if (text != shown_) line_.show(text);
-    shown_ = text;
-  }
-
-  int rate_;
-  size_t length_;
-  bool live_;
-  double prebuffer_;
-  SoundAhead& sound_;
-  audio::Player player_;
-  TerminalKeys keys_;
-  ProgressLine line_;
-  std::string shown_;
-  std::vector<float> block_ = std::vector<float>(2048);
-  bool paused_ = false, quit_ = false;
-  uint64_t skips_ = 0;
 };
 
 /// The thread that computes. What it fails with arrives at the reader of `sound`.
@@ -188,17 +73,6 @@ class Computing {
   std::_Exit(signal_exit_code());
 }
 
-void warn(const std::string& input, const Playback& playback) {
-  if (playback.underruns() > 0) {
-    std::fprintf(stderr, "%s: %llu gaps, %.2f s in all; this machine is too slow for the voice\n", input.c_str(),
-                 static_cast<unsigned long long>(playback.underruns()), playback.gap_seconds());
-  }
-  if (playback.late_calls() > 0) {
-    std::fprintf(stderr, "%s: the device was served too late %llu times\n", input.c_str(),
-                 static_cast<unsigned long long>(playback.late_calls()));
-  }
-}
-
 /// Where the sound comes from: a whole mel, or frames that arrive.
 struct Speech {
   std::optional<Spoken> whole;
@@ -225,7 +99,12 @@ nlohmann::json play(const PlayArguments& a, engine::Synthesizer& synthesizer, co
     sound.append(piece);
   };
   // The device first: who has none should not wait for the voice.
-  Playback playback(a, voice.mel.sample_rate, length, sound);
+  Playback playback({.device = a.device_out,
+                     .sample_rate = voice.mel.sample_rate,
+                     .length = length,
+                     .prebuffer = a.prebuffer_seconds(),
+                     .live = a.live()},
+                    sound);
   const engine::Noise noise(a.voice.seed);
   const Computing computing(sound, [&] {
     if (speech.whole) {
@@ -239,13 +118,14 @@ nlohmann::json play(const PlayArguments& a, engine::Synthesizer& synthesizer, co
     if (a.live() && place > 0) delays.push_back(speech.frames->seconds_in() - place);
   });
   if (stop_requested()) leave_at_once();
-  warn(input, playback);
+  playback.warn(input);
   auto item = playback.report(input);
   if (!delays.empty()) {
     const auto middle = delays.begin() + static_cast<ptrdiff_t>(delays.size() / 2);
     std::nth_element(delays.begin(), middle, delays.end());
     item["latency"] = *middle + item["device_latency"].get<double>();
-    std::fprintf(stderr, "%s: from sound to sound in %.0f ms\n", input.c_str(), 1000 * item["latency"].get<double>());
+    std::fprintf(stderr, "%s: from sound to sound in %.0f ms\n", one_line(input).c_str(),
+                 1000 * item["latency"].get<double>());
   }
   return item;
 }
