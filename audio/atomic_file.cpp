@@ -42,6 +42,9 @@ void check_target(const std::filesystem::path& target, AtomicFile::Existing exis
   }
   struct stat status {};
   if (::stat(target.c_str(), &status) != 0) {
+    if (errno == ENAMETOOLONG || errno == ELOOP || errno == ENOTDIR) {  // the rename would find out, after the work
+      throw Error(Exit::cannot_create, target.string() + ": cannot be created: " + std::strerror(errno));
+    }
     // A link that points nowhere is a name in use, too.
     if (existing == AtomicFile::Existing::refuse && ::lstat(target.c_str(), &status) == 0) fail_exists(target);
     return;
@@ -85,6 +88,8 @@ AtomicFile::AtomicFile(std::filesystem::path target, Existing existing)
         folder_of(target_) / (".melflow-" + std::to_string(::getpid()) + "-" + std::to_string(count++) + ".tmp");
     descriptor_ = ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   } while (descriptor_ < 0 && (errno == EEXIST || errno == EINTR));
+  struct stat replaced {};  // whose permissions stay: a private file is not made readable by being replaced
+  if (descriptor_ >= 0 && ::stat(target_.c_str(), &replaced) == 0) ::fchmod(descriptor_, replaced.st_mode & 07777);
   if (descriptor_ < 0) {
     const int code = errno;
     throw Error(Exit::cannot_create, target_.string() + ": cannot be created: " + std::strerror(code) +

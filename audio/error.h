@@ -2,6 +2,7 @@
 
 #include <stdexcept>
 #include <string>
+#include <string_view>
 
 namespace melflow {
 
@@ -19,19 +20,25 @@ enum class Exit : int {
   config = 78,         ///< a configuration names something unknown or impossible
 };
 
-/// A message with question marks for line breaks and what else a terminal obeys, which names of files may hold:
-/// control characters of ASCII and of Unicode (UTF-8), and those that turn the direction of writing.
+/// A message with a question mark for each character that a terminal obeys, which names of files may hold: line breaks
+/// and other control characters, marks and overrides of the direction of writing (UTF-8).
 inline std::string one_line(const std::string& text) {
-  const auto byte = [&](size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u; };
+  static constexpr std::string_view kMarks[] = {"\u061c", "\u200e", "\u200f", "\u2028", "\u2029", "\u202a", "\u202b",
+                                                "\u202c", "\u202d", "\u202e", "\u2066", "\u2067", "\u2068", "\u2069"};
+  const auto obeyed = [](std::string_view rest) -> size_t {  // bytes of the character there, or 0
+    const auto first = static_cast<unsigned char>(rest[0]);
+    if (first < 0x20 || first == 0x7f) return 1;
+    if (first == 0xc2 && rest.size() > 1 && static_cast<unsigned char>(rest[1]) < 0xa0) return 2;  // C1
+    for (const auto mark : kMarks) {
+      if (rest.starts_with(mark)) return mark.size();
+    }
+    return 0;
+  };
   std::string line;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const auto a = byte(i), b = byte(i + 1), c = byte(i + 2);
-    const bool ascii = a < 0x20 || a == 0x7f;
-    const bool c1 = a == 0xc2 && b >= 0x80 && b <= 0x9f;
-    const bool marks = a == 0xe2 && b == 0x80 && ((c >= 0x8e && c <= 0x8f) || (c >= 0xa8 && c <= 0xae));
-    const bool isolates = a == 0xe2 && b == 0x81 && c >= 0xa6 && c <= 0xa9;
-    line += ascii || c1 || marks || isolates ? '?' : text[i];
-    i += marks || isolates ? 2 : c1 ? 1 : 0;
+  for (size_t i = 0; i < text.size();) {
+    const size_t bytes = obeyed(std::string_view(text).substr(i));
+    line += bytes > 0 ? '?' : text[i];
+    i += bytes > 0 ? bytes : 1;
   }
   return line;
 }

@@ -6,10 +6,10 @@
 
 namespace melflow {
 
-/// Whether a file's name ends in `ending` (".wav", in small letters), which names of cameras and of Windows write in
-/// capitals. The ending alone is no name.
+/// Whether a file's name ends in `ending` (".wav", in small letters), whatever the case: cameras and Windows write
+/// .WAV. The ending alone (".wav", "folder/.wav") is a hidden file without one.
 inline bool has_ending(std::string_view name, std::string_view ending) {
-  if (name.size() <= ending.size()) return false;
+  if (name.size() <= ending.size() || name[name.size() - ending.size() - 1] == '/') return false;
   return std::ranges::equal(name.substr(name.size() - ending.size()), ending,
                             [](unsigned char a, unsigned char b) { return std::tolower(a) == b; });
 }

@@ -120,7 +120,7 @@ OpenAudio checked(OpenAudio audio, const std::string& path) {
   }
   if (audio.info.samplerate < 1 || audio.info.samplerate > kHighestRate) {
     fail_bad(path, "claims a sample rate of " + std::to_string(audio.info.samplerate) +
-                       " Hz; convert it to a usual one or say --assume-rate");
+                       " Hz; convert it to a usual one, or melflow mel --assume-rate HZ");
   }
   return audio;
 }
@@ -211,7 +211,7 @@ std::vector<float> to_rate(const std::string& path, std::vector<float> samples, 
   constexpr int64_t kLargestRatio = 256;
   if (from > kLargestRatio * to || to > kLargestRatio * from) {
     fail_bad(path, "has " + std::to_string(from) + " Hz, too far from the " + std::to_string(to) +
-                       " Hz that are wanted; say --assume-rate if the file is wrong");
+                       " Hz that are wanted; where the file is wrong, melflow mel --assume-rate HZ reads it");
   }
   if (static_cast<double>(samples.size()) * to / from > static_cast<double>(most)) fail_long(path, most);
   return resample(samples, from, to);

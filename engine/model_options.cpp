@@ -6,7 +6,6 @@
 #include <nlohmann/json.hpp>
 
 #include "audio/error.h"
-#include "audio/nearest.h"
 #include "engine/files/float_tensors.h"
 #include "engine/files/shown_name.h"
 #include "engine/options_json.h"
@@ -100,15 +99,8 @@ bool all_finite(const files::TensorView& tensor, const std::string& name) {
 }  // namespace
 
 ModelOptions parse_model_options(const json& config, const std::string& name) {
-  if (!config.is_object()) throw Error(Exit::config, name + ": the model's configuration is no JSON object");
-  const auto wanted = config.value("system", json("waveglow"));
-  std::vector<std::string> names;
-  for (const auto& system : systems(static_cast<const ModelOptions*>(nullptr))) {
-    if (wanted == system.name) return system.read(config, name);
-    names.push_back(system.name);
-  }
-  throw Error(Exit::config, name + ": model.system is " + wanted.dump() + "; the nearest that exists is '" +
-                                nearest(wanted.is_string() ? wanted.get<std::string>() : "", names) + "'");
+  const auto all = systems(static_cast<const ModelOptions*>(nullptr));
+  return system_named_by(config, "waveglow", all, name).read(config, name);
 }
 
 json model_config(const ModelOptions& options) {

@@ -80,6 +80,22 @@ struct OptionReader {
   }
 };
 
+/// The entry of `all` whose `name` is the one that config's "system" says, or `otherwise` where it says none. Throws
+/// Error{config} for no object, or a name that none has, with the nearest one.
+template <typename System>
+const System& system_named_by(const nlohmann::json& config, const char* otherwise, const std::vector<System>& all,
+                              const std::string& name) {
+  if (!config.is_object()) throw Error(Exit::config, name + ": the model's configuration is no JSON object");
+  const auto wanted = config.value("system", nlohmann::json(otherwise));
+  std::vector<std::string> names;
+  for (const auto& system : all) {
+    if (wanted == system.name) return system;
+    names.push_back(system.name);
+  }
+  throw Error(Exit::config, name + ": model.system is " + wanted.dump() + "; the nearest that exists is '" +
+                                nearest(wanted.is_string() ? wanted.get<std::string>() : "", names) + "'");
+}
+
 struct OptionWriter {
   nlohmann::json out = nlohmann::json::object();
 

@@ -14,9 +14,9 @@
 
 #include "audio/error.h"
 #include "audio/file_ending.h"
-#include "engine/data/parallel.h"
 #include "engine/files/mapped_file.h"
 #include "engine/files/shown_name.h"
+#include "engine/parallel.h"
 
 namespace melflow::engine {
 namespace {
@@ -126,7 +126,8 @@ Walk walk(const fs::path& folder, bool with_shards) {
     if (!wanted && !mel) continue;
     std::error_code gone;
     if (wanted && it->is_symlink(gone) && !it->exists(gone)) {
-      found.refused.push_back(it->path().string() + ": is a link to nothing");
+      found.refused.push_back(it->path().string() + ": is a link to nothing that can be read" +
+                              (gone ? " (" + gone.message() + ")" : ""));
     }
     if (!it->is_regular_file(gone)) continue;
     if (mel) {
@@ -208,10 +209,9 @@ std::string Clips::name(const ClipPlace& place) const {
   return shards[static_cast<size_t>(place.shard)] + ": " + files::shown_name(place.path);
 }
 
-std::vector<fs::path> audio_files(const fs::path& folder) {
+AudioFiles audio_files(const fs::path& folder) {
   auto found = walk(folder, false);
-  if (!found.refused.empty()) throw Error(Exit::no_input, found.refused.front());
-  return std::move(found.files);
+  return {std::move(found.files), std::move(found.refused)};
 }
 
 int64_t usable_samples(const fs::path& path, const audio::MelOptions& recipe) {

@@ -7,9 +7,9 @@
 #include <span>
 
 #include "audio/error.h"
-#include "engine/data/parallel.h"
+#include "engine/files/crc32c.h"
 #include "engine/files/npy.h"
-#include "engine/files/tfevents.h"
+#include "engine/parallel.h"
 
 namespace melflow::engine {
 namespace {
@@ -64,30 +64,47 @@ class Corpus::Slot {
 Corpus::Corpus(Clips clips, const CorpusOptions& options, std::function<void(const std::string&)> refused)
     : clips_(std::move(clips)), options_(options), refused_(std::move(refused)), slots_(clips_.places.size()) {
   for (const auto& line : clips_.refused) refused_(line);
-  std::vector<int32_t> kept_out;
-  int64_t total = 0;
-  for (size_t i = 0; i < clips_.places.size(); ++i) {
-    const bool out = options.hold_out_every > 0 && i % static_cast<size_t>(options.hold_out_every) == 0;
-    (out ? kept_out : training_).push_back(static_cast<int32_t>(i));
-    total += clips_.places[i].samples;
-    mels_beside_ += clips_.places[i].has_mel();
-  }
+  auto kept_out = split();
   const int64_t window = std::max<int64_t>(options.shuffle_mb, 1) * (int64_t{1} << 20) / int64_t{sizeof(int16_t)};
+  int64_t total = 0;
+  for (const auto& place : clips_.places) total += place.samples;
   if (total <= window) {
     decode_all(training_);
     decode_all(kept_out);
   }
-  if (training_.empty()) {
-    if (clips_.refused.empty() && unusable_.empty()) {
-      throw Error(Exit::no_input, "every recording (" + std::to_string(kept_out.size()) +
-                                      ") is kept out for validation; add more, or train on all with --set "
-                                      "hold_out_every=0");
-    }
-    const auto& first = clips_.refused.empty() ? unusable_.begin()->second : clips_.refused[0];
-    throw Error(Exit::no_input, "no usable recording is left to train on; the first that was refused: " + first);
-  }
+  require_training(kept_out.size());
   held_out_clips_ = static_cast<int64_t>(kept_out.size());
+  order_training(window);
+  auto all = training_;
+  all.insert(all.end(), kept_out.begin(), kept_out.end());
+  if (options.level > 0) measure_level(all);
+  choose_held_out(kept_out);
+  // What is kept out is heard only in validations, which hold on to what they chose.
+  std::erase_if(kept_, [&](const auto& slot) { return std::ranges::binary_search(kept_out, slot->place); });
+}
 
+std::vector<int32_t> Corpus::split() {
+  std::vector<int32_t> kept_out;
+  for (size_t i = 0; i < clips_.places.size(); ++i) {
+    const bool out = options_.hold_out_every > 0 && i % static_cast<size_t>(options_.hold_out_every) == 0;
+    (out ? kept_out : training_).push_back(static_cast<int32_t>(i));
+    mels_beside_ += clips_.places[i].has_mel();
+  }
+  return kept_out;
+}
+
+void Corpus::require_training(size_t kept_out) const {
+  if (!training_.empty()) return;
+  if (clips_.refused.empty() && unusable_.empty()) {
+    throw Error(Exit::no_input, "every recording (" + std::to_string(kept_out) +
+                                    ") is kept out for validation; add more, or train on all with --set "
+                                    "hold_out_every=0");
+  }
+  const auto& first = clips_.refused.empty() ? unusable_.begin()->second : clips_.refused[0];
+  throw Error(Exit::no_input, "no usable recording is left to train on; the first that was refused: " + first);
+}
+
+void Corpus::order_training(int64_t window) {
   std::vector<int64_t> samples;
   std::vector<bool> follows;
   for (size_t i = 0; i < training_.size(); ++i) {
@@ -95,13 +112,8 @@ Corpus::Corpus(Clips clips, const CorpusOptions& options, std::function<void(con
     samples.push_back(place.samples);
     follows.push_back(i > 0 && place.shard == clips_.places[static_cast<size_t>(training_[i - 1])].shard);
   }
-  order_ = std::make_unique<SampleOrder>(
-      samples, follows, SampleOrder::Options{options.seed, options.segment_frames * options.mel.hop_length, window});
-  auto all = training_;
-  all.insert(all.end(), kept_out.begin(), kept_out.end());
-  if (options.level > 0) measure_level(all);
-  choose_held_out(kept_out);
-  std::erase_if(kept_, [&](const auto& slot) { return std::ranges::binary_search(kept_out, slot->place); });
+  const SampleOrder::Options options{options_.seed, options_.segment_frames * options_.mel.hop_length, window};
+  order_ = std::make_unique<SampleOrder>(samples, follows, options);
 }
 
 double Corpus::seconds() const {
@@ -111,9 +123,9 @@ double Corpus::seconds() const {
 }
 
 int64_t Corpus::digest() const {
-  std::string all;
-  for (const auto number : training_) {
-    const auto& place = clips_.places[static_cast<size_t>(number)];
+  // Of all that the headers say: what turns out to be no sound is found before the first step, or later.
+  std::string all = std::to_string(options_.hold_out_every) + "\n";
+  for (const auto& place : clips_.places) {
     all += std::filesystem::path(place.path).filename().string() + " " + std::to_string(place.samples) + "\n";
   }
   return files::crc32c(std::as_bytes(std::span(all)));

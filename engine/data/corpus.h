@@ -49,7 +49,7 @@ class Corpus {
   int64_t held_out_clips() const { return held_out_clips_; }
   int64_t mels_beside() const { return mels_beside_; }  ///< recordings that have a mel, used or not
   double seconds() const;                               ///< of the training part, as the headers say
-  int64_t digest() const;                               ///< of what is trained on: names and lengths, in order
+  int64_t digest() const;                               ///< of names and lengths in order, and of what is kept out
   double gain() const { return gain_; }                 ///< brings the corpus to the configured level
 
   /// Recordings for validation, evenly chosen among those kept out, decoded.
@@ -71,6 +71,12 @@ class Corpus {
   std::shared_ptr<const Sound> decode(const ClipPlace& place) const;
   std::shared_ptr<Slot> slot_of(int32_t place);
   void refuse(int32_t place, const std::string& line);
+  /// Fills training_; answers the places that are kept out.
+  std::vector<int32_t> split();
+  /// Throws Error{no_input} that says why nothing is left.
+  void require_training(size_t kept_out) const;
+  /// `window` in samples.
+  void order_training(int64_t window);
   /// Decodes all of `places`; those that can be used remain.
   void decode_all(std::vector<int32_t>& places);
   void measure_level(const std::vector<int32_t>& places);

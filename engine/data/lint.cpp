@@ -9,8 +9,8 @@
 #include <unordered_map>
 
 #include "audio/error.h"
-#include "engine/data/parallel.h"
 #include "engine/files/sha256.h"
+#include "engine/parallel.h"
 
 namespace melflow::engine {
 namespace {

@@ -10,7 +10,9 @@ ChosenRecordings choose_recordings(const fs::path& folder, const audio::MelOptio
                                    const RecordingChoice& choice) {
   ChosenRecordings out;
   int64_t usable = 0;
-  for (const auto& path : audio_files(folder)) {
+  const auto found = audio_files(folder);
+  for (const auto& line : found.refused) out.refused.push_back({line, Exit::no_input});
+  for (const auto& path : found.files) {
     if (choice.limit > 0 && static_cast<int64_t>(out.paths.size()) == choice.limit) break;
     if (choice.hold_out_every <= 1) {  // all of them: what is wrong with one shows when it is evaluated
       out.paths.push_back(path);

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <cstdio>
 
+#include <nlohmann/json.hpp>
+
 namespace melflow::files {
 namespace {
 
@@ -31,13 +33,19 @@ text { font: 12px sans-serif; fill: currentColor; }
 </style></head><body>
 )html";
 
+/// A page is UTF-8; names of files need not be.
+std::string valid_utf8(const std::string& text) {
+  using nlohmann::json;
+  return json::parse(json(text).dump(-1, ' ', false, json::error_handler_t::replace)).get<std::string>();
+}
+
 }  // namespace
 
 std::string html_head(const std::string& title) { return kHead + html_escaped(title) + kStyle; }
 
 std::string html_escaped(const std::string& text) {
   std::string out;
-  for (const char c : text) {
+  for (const char c : valid_utf8(text)) {
     switch (c) {
       case '&':
         out += "&amp;";

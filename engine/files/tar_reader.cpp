@@ -74,8 +74,8 @@ std::map<std::string, std::span<const std::byte>> parse_tar(std::span<const std:
                                                             const std::function<void(size_t)>& passed) {
   std::map<std::string, std::span<const std::byte>> members;
   std::string long_name;
-  if (bytes.size() < kBlock) refuse(name, "it is shorter than one header");
-  for (size_t at = 0, count = 0; at + kBlock <= bytes.size(); ++count) {
+  size_t at = 0;
+  for (size_t count = 0; at + kBlock <= bytes.size(); ++count) {
     if (passed) passed(at);
     if (count > kMaxMembers) refuse(name, "it has more than 65,536 members");
     const std::string_view header(reinterpret_cast<const char*>(bytes.data()) + at, kBlock);
@@ -100,6 +100,7 @@ std::map<std::string, std::span<const std::byte>> parse_tar(std::span<const std:
       if (!members.emplace(path, content).second) refuse(name, "it holds " + shown_name(path) + " twice");
     }
   }
+  if (at != bytes.size() || at == 0) refuse(name, "it ends within a header (was it cut off?)");
   return members;
 }
 

@@ -13,9 +13,6 @@
 
 namespace melflow::files {
 
-/// CRC-32C (Castagnoli, reflected), the checksum of TensorBoard's records.
-uint32_t crc32c(std::span<const std::byte> bytes);
-
 /// One record of an event file: length, masked checksum of the length, payload, masked checksum of the payload.
 std::vector<std::byte> event_record(std::string_view payload);
 

@@ -1,6 +1,9 @@
 #include "engine/flow/flow_data.h"
 
+#include <cmath>
 #include <filesystem>
+#include <limits>
+#include <sstream>
 
 #include <torch/torch.h>
 
@@ -140,6 +143,32 @@ torch::Tensor dequantise(const torch::Tensor& pixels, int64_t levels, uint64_t s
   }
   auto random = generator(seed);
   return pixels + torch::rand(pixels.sizes(), random, torch::TensorOptions());
+}
+
+std::vector<std::string> doubtful_columns(const FlowData& data) {
+  constexpr double kFewSteps = 1000;
+  std::vector<std::string> lines;
+  if (!data.x.defined() || data.x.dim() != 2) return lines;
+  const auto low = std::get<0>(data.x.min(0)), high = std::get<0>(data.x.max(0));
+  for (int64_t column = 0; column < data.x.size(1); ++column) {
+    const auto least = low[column].item<float>(), most = high[column].item<float>();
+    const float size = std::max(std::abs(least), std::abs(most));
+    const double step = static_cast<double>(std::nextafter(size, std::numeric_limits<float>::infinity())) - size;
+    const double spread = static_cast<double>(most) - least;
+    if (spread >= kFewSteps * step) continue;
+    std::ostringstream line;
+    line << data.name << ": column " << column + 1;
+    if (spread > 0) {
+      line << " varies by " << spread << " around " << most << ", which single precision rounds to steps of " << step
+           << "; take its mean off first";
+    } else {
+      line << " is " << most
+           << " in every row, as single precision has it, and its density says nothing; leave it out, or "
+           << "take its mean off";
+    }
+    lines.push_back(line.str());
+  }
+  return lines;
 }
 
 }  // namespace melflow::engine

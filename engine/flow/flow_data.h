@@ -43,6 +43,10 @@ struct FlowData {
 /// cannot be read as numbers, or as labels.
 FlowData load_flow_data(const FlowDataOptions& options);
 
+/// A line for each column of a table whose density says nothing, or little: one that is the same in every row, and one
+/// whose spread single precision rounds to few steps, as a time of day in seconds since 1970.
+std::vector<std::string> doubtful_columns(const FlowData& data);
+
 /// Some items, as FlowData has them.
 struct FlowBatch {
   torch::Tensor x;       ///< [n, channels] or [n, channels, height, width] float32

@@ -10,7 +10,7 @@
 #include "audio/atomic_file.h"
 #include "audio/error.h"
 #include "engine/build_info.h"
-#include "engine/files/tfevents.h"
+#include "engine/files/crc32c.h"
 #include "engine/flow/registry.h"
 
 namespace melflow::engine {
@@ -120,9 +120,15 @@ torch::Tensor FlowTrainer::divergence(int64_t count, double energy_weight) {
 }
 
 int64_t FlowTrainer::data_digest() const {
-  if (!data_.x.defined()) return files::crc32c(std::as_bytes(std::span(data_.name)));
-  const auto x = data_.x.contiguous();
-  return files::crc32c({static_cast<const std::byte*>(x.data_ptr()), x.nbytes()});
+  std::string all = data_.name;
+  if (data_.x.defined()) all.clear();  // whatever the file is called
+  for (const auto& tensor : {data_.x, data_.labels}) {
+    if (!tensor.defined()) continue;
+    const auto values = tensor.contiguous();
+    for (const auto size : values.sizes()) all += std::to_string(size) + " ";
+    all += std::to_string(files::crc32c({static_cast<const std::byte*>(values.data_ptr()), values.nbytes()})) + "\n";
+  }
+  return files::crc32c(std::as_bytes(std::span(all)));
 }
 
 std::string FlowTrainer::unit() const {

@@ -26,6 +26,7 @@ class FlowTrainer : private Objective {
 
   double validate() { return validate(loop_->average()); }
   const TrainState& state() const { return loop_->state(); }
+  bool data_changed() const { return loop_->data_changed(); }  ///< as TrainingLoop has it
   bool out_of_patience() const { return loop_->out_of_patience(); }
   std::string unit() const;  ///< of the loss
 

@@ -84,23 +84,13 @@ const std::vector<System>& systems() {
   return all;
 }
 
-const System& system_named_by(const json& config, const std::string& name) {
-  if (!config.is_object()) throw Error(Exit::config, name + ": the model's configuration is no JSON object");
-  const auto wanted = config.value("system", json("glow"));
-  for (const auto& system : systems()) {
-    if (wanted == system.name) return system;
-  }
-  throw Error(Exit::config, name + ": model.system is " + wanted.dump() + "; the nearest that exists is '" +
-                                nearest(wanted.is_string() ? wanted.get<std::string>() : "", flow_systems()) + "'");
-}
-
 struct Parsed {
   Common common;
   Read system;
 };
 
 Parsed parse(const json& config, const std::string& name) {
-  const auto& system = system_named_by(config, name);
+  const auto& system = system_named_by(config, "glow", systems(), name);
   OptionReader reader{config, name, "model", kLargestField, {"system"}};
   Parsed parsed;
   fields(parsed.common, reader);

@@ -14,8 +14,8 @@
 #include <nlohmann/json.hpp>
 
 #include "audio/error.h"
+#include "engine/files/crc32c.h"
 #include "engine/files/safetensors.h"
-#include "engine/files/tfevents.h"
 #include "engine/tensors.h"
 
 namespace melflow::engine {

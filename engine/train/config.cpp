@@ -1,6 +1,9 @@
 #include "engine/train/config.h"
 
 #include <algorithm>
+#include <cmath>
+#include <initializer_list>
+#include <limits>
 
 #include "audio/error.h"
 #include "audio/nearest.h"
@@ -125,6 +128,33 @@ void read_mel(audio::MelOptions& mel, const json& object, const std::string& nam
   }
 }
 
+/// Throws Error{config} for a number that no training can have.
+void require_ranges(const TrainConfig& c, const std::string& name) {
+  struct Range {
+    const char* key;
+    double value, least, most;
+    const char* why = "";
+  };
+  const bool chooses = chooses_draws(parse_model_options(c.model, name));
+  const auto number = [](int64_t value) { return static_cast<double>(value); };
+  for (const auto& r : std::initializer_list<Range>{
+           {"batch_size", number(c.batch_size), 1, number(kMostBatch), "; train.accumulate makes larger ones"},
+           {"segment_frames", number(c.segment_frames), 1, std::numeric_limits<double>::infinity()},
+           {"sigma", c.sigma, 0, kMostScale},
+           {"level", c.level, 0, kMostScale},
+           {"data_workers", number(c.data_workers), 0, 256},
+           {"shuffle_mb", number(c.shuffle_mb), 0, number(int64_t{1} << 30)},
+           {"draws", number(c.draws), 1, chooses ? number(kMostDraws) : 1,
+            chooses ? "" : "; a model of the system block_flow chooses among several"},
+           {"refine", number(c.refine), 0, number(audio::RefineOptions::kMostPasses)}}) {
+    if (r.value >= r.least && r.value <= r.most) continue;
+    const auto shown = [](double x) { return (x == std::floor(x) ? json(std::llround(x)) : json(x)).dump(); };
+    const auto wanted =
+        std::isinf(r.most) ? shown(r.least) + " or more" : "from " + shown(r.least) + " to " + shown(r.most);
+    throw Error(Exit::config, name + ": train." + r.key + " is " + shown(r.value) + "; it must be " + wanted + r.why);
+  }
+}
+
 }  // namespace
 
 std::span<const char* const> enum_names(TrainPrecision) {
@@ -151,27 +181,7 @@ TrainConfig parse_train_config(const json& input, const std::vector<std::string>
   if (config.model.at("n_mels") != config.mel.n_mels || config.model.at("hop_length") != config.mel.hop_length) {
     throw Error(Exit::config, name + ": model.n_mels and model.hop_length must be those of the mel recipe");
   }
-  if (config.batch_size == 0 || config.segment_frames == 0) {
-    throw Error(Exit::config, name + ": train.batch_size and segment_frames must not be 0");
-  }
-  if (config.batch_size > kMostBatch) {
-    throw Error(Exit::config, name + ": train.batch_size must be " + std::to_string(kMostBatch) +
-                                  " or fewer; train.accumulate makes larger ones");
-  }
-  if (config.sigma > kMostScale || config.level > kMostScale) {
-    throw Error(Exit::config, name + ": train.sigma and level must be 100 or less");
-  }
-  if (config.data_workers > 256) throw Error(Exit::config, name + ": train.data_workers must be 256 or fewer");
-  if (config.shuffle_mb > int64_t{1} << 30) throw Error(Exit::config, name + ": train.shuffle_mb must be 2^30 or less");
-  const bool chooses = chooses_draws(parse_model_options(config.model, name));
-  if (config.draws < 1 || config.draws > (chooses ? kMostDraws : 1)) {
-    throw Error(Exit::config, name + ": train.draws must be 1, or up to " + std::to_string(kMostDraws) +
-                                  " for a model of the system block_flow");
-  }
-  if (config.refine < 0 || config.refine > audio::RefineOptions::kMostPasses) {
-    throw Error(Exit::config,
-                name + ": train.refine must be from 0 to " + std::to_string(audio::RefineOptions::kMostPasses));
-  }
+  require_ranges(config, name);
   config.validate(name);
   return config;
 }

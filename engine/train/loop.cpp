@@ -2,7 +2,6 @@
 
 #include <chrono>
 #include <cmath>
-#include <cstdio>
 #include <limits>
 #include <numbers>
 #include <optional>
@@ -54,10 +53,7 @@ TrainingLoop::TrainingLoop(const LoopOptions& options, Objective& objective, fs:
   auto buffers = objective_.changing_buffers();
   if (const auto state = load_checkpoint(run_, objective_.model(), buffers, average_, adam_)) state_ = *state;
   const auto data = objective_.data_digest();
-  if (state_.data != 0 && data != state_.data && writes()) {
-    std::fprintf(stderr, "%s: has learned from other data than these; it goes on with these\n",
-                 one_line(run_.string()).c_str());
-  }
+  data_changed_ = state_.data != 0 && data != state_.data;
   state_.data = data;
   if (processes_ == nullptr) return;
   processes_->require_same(

@@ -75,6 +75,8 @@ class TrainingLoop {
 
   const TrainState& state() const { return state_; }
   const Weights& average() const { return average_; }
+  /// Whether the run has learned from other data than those that it goes on with.
+  bool data_changed() const { return data_changed_; }
   bool out_of_patience() const { return options_.patience > 0 && state_.since_best >= options_.patience; }
 
  private:
@@ -99,6 +101,7 @@ class TrainingLoop {
   Adam adam_;
   Weights average_;
   TrainState state_;
+  bool data_changed_ = false;
 };
 
 }  // namespace melflow::engine

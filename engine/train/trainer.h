@@ -39,6 +39,7 @@ class Trainer : private Objective {
   /// Mean nats per sample, ½ln(2π) included, of the held-out recordings, each whole, under the averaged weights.
   double validate();
 
+  bool data_changed() const { return loop_->data_changed(); }  ///< as TrainingLoop has it
   int64_t step() const { return loop_->state().step; }
   int64_t skipped_steps() const { return loop_->state().skipped_steps; }
   models::Vocoder& model() override { return *model_; }

@@ -42,6 +42,9 @@ TEST(Shard, RefusesASecondRecordingOfAKeyByName) {
 TEST(Shard, RefusesDamageAsATarDoes) {
   const std::string archive = tar({{"a.wav", std::string(600, 'a')}, {"a.npy", std::string(600, 'm')}});
   expect_refused([&] { list_shard(bytes_of(archive.substr(0, 1000)), "x.tar"); }, Exit::bad_data, "x.tar", "cut off");
+  // The second header begins at 512 + 1024.
+  expect_refused([&] { list_shard(bytes_of(archive.substr(0, 1836)), "x.tar"); }, Exit::bad_data, "x.tar",
+                 "within a header");
   EXPECT_GT(refused_mutants(archive.substr(0, 2000), 5000,
                             [](const std::string& text) {
                               for (const auto& sample : list_shard(bytes_of(text), "mutant").samples) {

@@ -1,4 +1,5 @@
 #include "engine/files/tfevents.h"
+#include "engine/files/crc32c.h"
 
 #include <gtest/gtest.h>
 

@@ -46,6 +46,7 @@ TEST_F(Outputs, EndingsInCapitalsAreEndings) {
   ASSERT_EQ(run({"synth", short_mel(), "-o", path("S.WAV")}).code, 0);
   ASSERT_EQ(run({"synth", short_mel(), "-o", path("s.wav")}).code, 0);
   EXPECT_EQ(text_of(path("S.WAV")), text_of(path("s.wav")));
+  EXPECT_EQ(run({"synth", short_mel(), "-o", path(".wav")}).code, 64);  // a hidden file without an ending
 }
 
 TEST_F(Outputs, LoudSoundIsClippedWithAWord) {

@@ -23,7 +23,8 @@ TEST_F(Refusals, NothingIsOverwrittenWithoutForce) {
 }
 
 TEST_F(Refusals, NamesInMessagesSayNothingToATerminal) {
-  for (const std::string sign : {"\x1b[2J", "\n", "\xc2\x9b", "\xe2\x80\xae", "\xe2\x80\xa8", "\xe2\x81\xa6"}) {
+  for (const std::string sign :
+       {"\x1b[2J", "\n", "\xc2\x9b", "\xe2\x80\xae", "\xe2\x80\xa8", "\xe2\x81\xa6", "\xd8\x9c"}) {
     const auto missing = run({"synth", path("a" + sign + "b.npy"), "-o", path("o.wav")});
     EXPECT_EQ(missing.code, 66);
     EXPECT_EQ(missing.err.find(sign + "b"), std::string::npos) << missing.err;
@@ -32,6 +33,35 @@ TEST_F(Refusals, NamesInMessagesSayNothingToATerminal) {
   EXPECT_NE(run({"synth", path("s\xc3\xbc\xc3\x9f \xe2\x82\xac.npy"), "-o", path("o.wav")})
                 .err.find("s\xc3\xbc\xc3\x9f \xe2\x82\xac.npy"),
             std::string::npos);
+}
+
+TEST_F(Refusals, ANameThatIsTooLongIsToldBeforeTheWork) {
+  EXPECT_EQ(run({"synth", short_mel(), "-o", path(std::string(255, 'x') + ".wav")}).code, 73);
+}
+
+TEST_F(Refusals, WhatIsReplacedKeepsItsPermissions) {
+  put("m.npy", "private");
+  std::filesystem::permissions(path("m.npy"), std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+  ASSERT_EQ(run({"mel", clip_, "-o", path("m.npy"), "--force"}).code, 0);
+  EXPECT_EQ(std::filesystem::status(path("m.npy")).permissions(),
+            std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+}
+
+TEST_F(Refusals, WhereVoicesAreLookedForIsTold) {
+  const auto in_folder = [&](const std::string& folder, const std::string& words) {
+    const auto command =
+        "MELFLOW_VOICES='" + folder + "' " + MELFLOW_PROGRAM + " " + words + " >" + path("out") + " 2>" + path("err");
+    return WEXITSTATUS(std::system(command.c_str()));
+  };
+  for (const auto& words : {std::string("voices"), "synth " + short_mel() + " -o " + path("x.wav")}) {
+    EXPECT_EQ(in_folder(path("none"), words), 66) << words;
+    EXPECT_NE(text_of(path("err")).find("MELFLOW_VOICES=" + path("none")), std::string::npos) << text_of(path("err"));
+    EXPECT_EQ(in_folder("", words), 0) << text_of(path("err"));
+  }
+  std::filesystem::create_directory(path("odd"));
+  std::filesystem::copy_file(testing::in_tree("data/voices/kathleen.safetensors"), path("odd/a\xff.safetensors"));
+  EXPECT_EQ(in_folder(path("odd"), "voices --json"), 0) << text_of(path("err"));
+  EXPECT_NE(text_of(path("out")).find("\"name\":\"a\xef\xbf\xbd\""), std::string::npos) << text_of(path("out"));
 }
 
 TEST_F(Refusals, OutputThatIsLostIsAnError) {

@@ -15,7 +15,7 @@
 #include "models/autocast.h"
 #include "tools/bench/benches.h"
 #include "tools/bench/measurement.h"
-#include "tools/cli/inputs.h"
+#include "tools/cli/shipped_voices.h"
 
 namespace melflow::tools {
 namespace {
@@ -58,34 +58,39 @@ engine::TrainConfig config_of(const Subject& subject, const TrainBench& o) {
       "melflow bench train");
 }
 
-/// Operations of a step, forward and twice that backward: WaveGlow's as published, BlockFlow's layers.
-double operations(const engine::ModelOptions& options, const engine::TrainConfig& config, int64_t warmup_frames) {
-  const auto crops = static_cast<double>(config.batch_size), hop = static_cast<double>(config.mel.hop_length);
-  if (const auto* w = std::get_if<models::WaveGlowOptions>(&options)) {
-    const auto n = [](int64_t size) { return static_cast<int>(size); };
-    const gpu::PlainWaveGlow::Sizes sizes{.n_mels = n(w->n_mels),
-                                          .hop_length = n(w->hop_length),
-                                          .n_flows = n(w->n_flows),
-                                          .group_size = n(w->group_size),
-                                          .early_every = n(w->early_every),
-                                          .early_size = n(w->early_size),
-                                          .upsample_kernel = n(w->upsample_kernel),
-                                          .layers = n(w->wavenet_layers),
-                                          .channels = n(w->wavenet_channels)};
-    const double groups = static_cast<double>(config.segment_frames) * hop / static_cast<double>(w->group_size);
-    return 3 * crops * groups * sizes.flops_per_group();
-  }
-  const auto& b = std::get<models::BlockFlowOptions>(options);
-  const double frames = static_cast<double>(config.segment_frames + warmup_frames);
-  double sum = 0;
-  for (const auto& [name, shape] : b.tensors()) {
+/// Operations of a crop forward: WaveGlow's as published; it needs no frames to warm up.
+double crop_operations(const models::WaveGlowOptions& o, int64_t frames, int64_t /*warmup_frames*/) {
+  const auto n = [](int64_t size) { return static_cast<int>(size); };
+  const gpu::PlainWaveGlow::Sizes sizes{.n_mels = n(o.n_mels),
+                                        .hop_length = n(o.hop_length),
+                                        .n_flows = n(o.n_flows),
+                                        .group_size = n(o.group_size),
+                                        .early_every = n(o.early_every),
+                                        .early_size = n(o.early_size),
+                                        .upsample_kernel = n(o.upsample_kernel),
+                                        .layers = n(o.wavenet_layers),
+                                        .channels = n(o.wavenet_channels)};
+  return static_cast<double>(frames * o.hop_length) / static_cast<double>(o.group_size) * sizes.flops_per_group();
+}
+
+/// The same of a BlockFlow: its layers, with the frames that warm it up.
+double crop_operations(const models::BlockFlowOptions& o, int64_t frames, int64_t warmup_frames) {
+  double a_frame = 0;
+  for (const auto& [name, shape] : o.tensors()) {
     if (shape.sizes.size() < 2 || !shape.trained) continue;
     double numbers = 2;
     for (const auto size : shape.sizes) numbers *= static_cast<double>(size);
     const bool by_block = name.starts_with("past") || name.starts_with("layer_") || name.starts_with("out");
-    sum += numbers * frames * (by_block ? hop / static_cast<double>(b.group_size) : 1);
+    a_frame += numbers * (by_block ? static_cast<double>(o.hop_length) / static_cast<double>(o.group_size) : 1);
   }
-  return 3 * crops * sum;
+  return a_frame * static_cast<double>(frames + warmup_frames);
+}
+
+/// Operations of a step, forward and twice that backward.
+double operations(const engine::ModelOptions& options, const engine::TrainConfig& config, int64_t warmup_frames) {
+  const double forward =
+      std::visit([&](const auto& o) { return crop_operations(o, config.segment_frames, warmup_frames); }, options);
+  return 3 * static_cast<double>(config.batch_size) * forward;
 }
 
 std::shared_ptr<engine::Corpus> corpus_of(const TrainBench& o, const engine::TrainConfig& config) {

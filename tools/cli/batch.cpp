@@ -12,6 +12,10 @@
 
 namespace melflow::tools {
 
+std::string json_text(const nlohmann::json& value) {
+  return value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
 int for_each_item(const std::vector<std::string>& inputs, std::ostream* json,
                   const std::function<nlohmann::json(const std::string&)>& work) {
   int failed = 0;
@@ -29,7 +33,7 @@ int for_each_item(const std::vector<std::string>& inputs, std::ostream* json,
       // A pipe or a disk that is gone is gone for the others too.
       if (e.code() == Exit::io_error) break;
     }
-    if (json != nullptr) *json << item.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << std::endl;
+    if (json != nullptr) *json << json_text(item) << std::endl;
     if (stop_requested()) break;
   }
   if (stop_requested()) return signal_exit_code();

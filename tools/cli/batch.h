@@ -10,6 +10,9 @@
 
 namespace melflow::tools {
 
+/// On one line; names of files need not be UTF-8, JSON must be.
+std::string json_text(const nlohmann::json& value);
+
 /// Works through the inputs of a verb. `work` answers the item's JSON; what it throws is one line on stderr, and the
 /// others go on. Prints one JSON object an item to `json`, where there is one. The exit code: that of the failure where
 /// there was one input, 1 where some of several failed.

@@ -2,7 +2,6 @@
 
 #include <poll.h>
 #include <unistd.h>
-#include <cmath>
 
 #include <algorithm>
 #include <cerrno>
@@ -13,7 +12,6 @@
 
 #include "audio/error.h"
 #include "audio/file_ending.h"
-#include "audio/nearest.h"
 #include "audio/resample.h"
 #include "audio/wav.h"
 #include "engine/files/mapped_file.h"
@@ -132,30 +130,6 @@ Spoken read_spoken(const std::string& input, const engine::Voice& voice, const R
   } catch (const Error& e) {
     throw Error(e.code(), input + ": " + e.what());
   }
-}
-
-std::vector<fs::path> shipped_voices() {
-  const char* folder = std::getenv("MELFLOW_VOICES");
-  std::error_code error;
-  std::vector<fs::path> voices;
-  for (const auto& entry : fs::directory_iterator(folder != nullptr ? folder : MELFLOW_DATA_DIR "/voices", error)) {
-    if (entry.path().extension() == ".safetensors") voices.push_back(entry.path());
-  }
-  std::sort(voices.begin(), voices.end());
-  return voices;
-}
-
-fs::path find_voice(const std::string& name) {
-  if (name.find('/') != std::string::npos || fs::exists(name)) return name;
-  const auto voices = shipped_voices();
-  std::vector<std::string> names;
-  for (const auto& voice : voices) {
-    if (name.empty() || voice.stem() == name) return voice;
-    names.push_back(voice.stem().string());
-  }
-  if (names.empty()) throw Error(Exit::no_input, "no voice is shipped here; give --voice FILE");
-  throw Error(Exit::no_input,
-              name + ": no such file, and no shipped voice of that name; did you mean '" + nearest(name, names) + "'?");
 }
 
 nlohmann::json read_json(const std::string& path) {

@@ -42,10 +42,4 @@ std::vector<float> sample_frames(const audio::MelOptions& recipe, double seconds
 /// A configuration. Throws Error{no_input, config}.
 nlohmann::json read_json(const std::string& path);
 
-/// A voice by its file or, for a bare name, among the shipped ones. Empty: the shipped default.
-std::filesystem::path find_voice(const std::string& name);
-
-/// The shipped voices: $MELFLOW_VOICES, or data/voices of the source tree.
-std::vector<std::filesystem::path> shipped_voices();
-
 }  // namespace melflow::tools

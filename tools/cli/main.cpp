@@ -12,8 +12,7 @@
 #include <iostream>
 
 #include "audio/error.h"
-#include "audio/nearest.h"
-#include "tools/cli/sub_verbs.h"
+#include "tools/cli/verb_family.h"
 #include "tools/cli/with_torch.h"
 #include "tools/verbs/verbs.h"
 
@@ -29,7 +28,7 @@ constexpr Verb kVerbs[] = {
     {"score", "how well recordings fit a voice, in nats per sample", run_score},
     {"convert", "any published WaveGlow to our file, and back", run_convert},
     {"data", "recordings for a training: check, pack", run_data},
-    {"flow", "the six classical flows: train, eval, sample, plot", run_flow},
+    {"flow", "the classical flows: train, eval, sample, plot", run_flow},
     {"inspect", "what is in a file, without executing anything", run_inspect},
     {"voices", "the voices at hand", run_voices},
     {"devices", "the sound devices", run_devices},
@@ -38,42 +37,15 @@ constexpr Verb kVerbs[] = {
     {"version", "version and build", run_version},
 };
 
-void print_usage(std::ostream& out) {
-  out << "melflow: speech and audio synthesis on normalizing flows\n\n"
-         "  melflow synth sentence.npy -o sentence.wav\n"
-         "  melflow train --data recordings/ --out run/\n\nverbs:\n";
-  for (const auto& verb : kVerbs)
-    out << "  " << std::string(verb.name).append(10 - std::string(verb.name).size(), ' ') << verb.summary << "\n";
-  out << "\nmelflow VERB --help tells more.\n";
-}
-
-int code(Exit exit) { return static_cast<int>(exit); }
-
 int run(int argc, char** argv) {
   std::vector<std::string> arguments(argv + 1, argv + argc);
-  const bool help = !arguments.empty() && (arguments[0] == "--help" || arguments[0] == "-h" || arguments[0] == "help");
-  if (help && arguments.size() == 1) {
-    print_usage(std::cout);
-    return 0;
-  }
-  if (help) {  // help VERB is VERB --help
-    arguments.erase(arguments.begin());
-    arguments.emplace_back("--help");
-  }
-  const std::string name = arguments.empty() ? "" : arguments.front();
-  if (name.empty()) {
-    print_usage(std::cerr);
-    return code(Exit::usage);
-  }
-  std::vector<std::string> names;
-  for (const auto& verb : kVerbs) {
-    names.emplace_back(verb.name);
-    if (name != (verb.name) && !(name == "--version" && names.back() == "version")) continue;
-    arguments.erase(arguments.begin());
-    return run_verb(verb, "melflow", std::move(arguments));
-  }
-  std::cerr << "melflow: no verb '" << one_line(name) << "'; did you mean '" << nearest(name, names) << "'?\n";
-  return code(Exit::usage);
+  if (!arguments.empty() && arguments[0] == "--version") arguments[0] = "version";
+  return run_family({.program = "melflow",
+                     .verbs = kVerbs,
+                     .about = "speech and audio synthesis on normalizing flows\n\n"
+                              "  melflow synth sentence.npy -o sentence.wav\n"
+                              "  melflow train --data recordings/ --out run/\n"},
+                    std::move(arguments));
 }
 
 /// Goes on as melflow-torch.
@@ -83,7 +55,7 @@ int become_torch_program(char** argv) {
   ::execv(program.c_str(), argv);
   std::cerr << "melflow: this needs LibTorch, which is in " << program.string()
             << ", and that cannot be started; tools/build release makes it\n";
-  return code(Exit::unavailable);
+  return static_cast<int>(Exit::unavailable);
 }
 
 /// As LibTorch's allocators say it.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -62,6 +63,21 @@ inline void refuse_unused(const CLI::App& app, std::initializer_list<OptionTaker
     });
     if (!used) refuse_options(app, {option}, where);
   }
+}
+
+/// An option of "key=value" words takes all words up to the next option. Those that are none, but - or a file, are
+/// moved behind `inputs`. Throws Error{usage} for other words.
+inline void take_settings(std::vector<std::string>& sets, std::vector<std::string>& inputs) {
+  std::vector<std::string> settings;
+  for (auto& word : sets) {
+    const bool setting = word.find('=') != std::string::npos;
+    std::error_code error;
+    if (!setting && word != "-" && !std::filesystem::exists(word, error)) {
+      throw Error(Exit::usage, "--set " + word + ": write it as key=value");
+    }
+    (setting ? settings : inputs).push_back(std::move(word));
+  }
+  sets = std::move(settings);
 }
 
 /// CLI11 takes its arguments last first.

@@ -51,7 +51,7 @@ class SoundOutput {
   void write(std::span<const float> samples);
   /// Throws as write() does; without it the file is not there.
   void finish();
-  /// Samples so far that are louder than the encoding can say.
+  /// Samples so far beyond full scale, in an encoding that clips them.
   int64_t clipped() const { return clipped_; }
 
  private:

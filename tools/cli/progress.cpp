@@ -16,6 +16,12 @@ void require_learned(int64_t steps, int64_t left_out, const std::string& run) {
                   "smaller train.learning_rate");
 }
 
+void tell_going_on(int64_t step, bool data_changed, const std::string& more) {
+  if (step == 0) return;
+  std::fprintf(stderr, "going on at step %lld%s%s\n", static_cast<long long>(step),
+               data_changed ? ", on other data than before" : "", more.c_str());
+}
+
 ProgressLine::ProgressLine() : on_terminal_(isatty(STDERR_FILENO) == 1) {}
 
 ProgressLine::~ProgressLine() {

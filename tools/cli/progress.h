@@ -8,6 +8,10 @@ namespace melflow::tools {
 /// Throws Error{bad_data} where a training left out every step that it took, since none had finite numbers.
 void require_learned(int64_t steps, int64_t left_out, const std::string& run);
 
+/// Says where a run goes on: at which step, and whether with other data than before; `more` behind it. Nothing at step
+/// 0.
+void tell_going_on(int64_t step, bool data_changed, const std::string& more = "");
+
 /// One line on stderr that is written over as work goes on; silent where stderr is no terminal, so that logs stay
 /// readable.
 class ProgressLine {

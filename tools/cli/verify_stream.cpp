@@ -1,18 +1,16 @@
 #include "tools/cli/verify_stream.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
-#include <exception>
 #include <limits>
 #include <mutex>
 #include <random>
-#include <thread>
 #include <vector>
 
 #include <nlohmann/json.hpp>
 
 #include "engine/files/sha256.h"
+#include "engine/parallel.h"
 #include "tools/cli/progress.h"
 #include "tools/cli/signals.h"
 
@@ -96,28 +94,6 @@ class Certificate {
   double difference_ = 0;
 };
 
-/// Calls work(0), …, work(count - 1) on several threads, until a signal. Throws what one of them threw.
-template <typename Work>
-void for_each_number(int count, int threads, const Work& work) {
-  std::atomic<int> next{0};
-  std::exception_ptr failure;
-  std::mutex mutex;
-  const auto help = [&] {
-    try {
-      for (int i; !stop_requested() && (i = next++) < count;) work(i);
-    } catch (...) {
-      const std::lock_guard lock(mutex);
-      failure = std::current_exception();
-      next = count;
-    }
-  };
-  std::vector<std::thread> helpers;
-  for (int i = 1; i < threads; ++i) helpers.emplace_back(help);
-  help();
-  for (auto& helper : helpers) helper.join();
-  if (failure) std::rethrow_exception(failure);
-}
-
 }  // namespace
 
 json verify_stream(const engine::Synthesizer& synthesizer, const files::MelFrames& mel, const engine::Noise& noise,
@@ -140,7 +116,8 @@ json verify_stream(const engine::Synthesizer& synthesizer, const files::MelFrame
   ProgressLine line;
   std::mutex mutex;
   int done = 0;
-  for_each_number(chunkings, threads, [&](int i) {
+  engine::parallel_for(static_cast<size_t>(chunkings), threads, [&](size_t i) {
+    if (stop_requested()) return;
     certificate.add(random_cutting(frames, static_cast<unsigned>(i)));
     const std::lock_guard lock(mutex);
     line.show(std::to_string(++done) + " of " + std::to_string(chunkings) + " chunkings");

@@ -3,8 +3,8 @@
 #include "audio/error.h"
 #include "audio/refine.h"
 #include "engine/synth/gpu_stream.h"
-#include "tools/cli/inputs.h"
 #include "tools/cli/options.h"
+#include "tools/cli/shipped_voices.h"
 #include "tools/cli/with_torch.h"
 
 namespace melflow::tools {

@@ -3,6 +3,11 @@
 
 #include <malloc.h>
 
+#include <latch>
+#include <system_error>
+#include <thread>
+#include <vector>
+
 #include <torch/torch.h>
 #include <torch/version.h>
 
@@ -24,6 +29,28 @@ engine::Synthesizer open_on_gpu(const std::filesystem::path& voice, const engine
   const auto opened = engine::load_voice(voice);
   opened.model->to(device);
   return engine::synthesizer_of(opened, options);
+}
+
+namespace {
+
+/// How many threads can be started beside this one, up to `wanted`.
+int startable(int wanted) {
+  std::latch counted(1);
+  std::vector<std::jthread> threads;
+  try {
+    while (static_cast<int>(threads.size()) < wanted) threads.emplace_back([&] { counted.wait(); });
+  } catch (const std::system_error&) {
+  }
+  counted.count_down();
+  return static_cast<int>(threads.size());
+}
+
+}  // namespace
+
+void use_threads(int threads) {
+  const int wanted = threads > 0 ? threads : torch::get_num_threads();
+  const int some = wanted > 1 ? 1 + startable(wanted - 1) : 1;
+  if (threads > 0 || some < wanted) torch::set_num_threads(some);
 }
 
 void require_torch() {}

@@ -9,8 +9,8 @@ namespace melflow::tools {
 
 /// LibTorch takes a third of a second to load, which who only wants to hear something need not wait for. So there are
 /// two programs of one table of verbs: melflow, without LibTorch, and melflow-torch beside it, with. What needs
-/// LibTorch is declared here and in verbs.h, and defined twice: in without_torch.cpp it throws NeedsTorch, upon which
-/// main() becomes the other program, with the same arguments.
+/// LibTorch is declared here, in verbs/verbs.h and bench/benches.h, and defined twice: in without_torch.cpp it throws
+/// NeedsTorch, upon which main() becomes the other program, with the same arguments.
 struct NeedsTorch {};
 
 /// To be called first: in melflow-torch, the memory that LibTorch gives back stays with the program (up to 256 MiB at
@@ -23,6 +23,10 @@ engine::Synthesizer open_on_gpu(const std::filesystem::path& voice, const engine
 
 /// What stands against --device cuda; empty: nothing.
 std::string gpu_problem();
+
+/// So many threads of the CPU for LibTorch; 0: as many as there are. Fewer where the system gives no more (a
+/// container's limit), which OpenMP would end the program for, or wait for ever. Nothing in melflow.
+void use_threads(int threads);
 
 /// Throws NeedsTorch in melflow: for a verb that would find out late.
 void require_torch();

@@ -6,6 +6,7 @@
 #include <torch/torch.h>
 #include <nlohmann/json.hpp>
 
+#include "tools/cli/batch.h"
 #include "tools/cli/options.h"
 #include "tools/flow/verbs.h"
 
@@ -66,11 +67,10 @@ int run_flow_bench(CLI::App& app, std::vector<std::string> arguments) {
     const auto error = (model.flow->log_prob(drawn.x, context) - drawn.log_prob).abs().max().item<double>();
     const auto items = static_cast<double>(batch);
     if (as_json) {
-      std::cout << nlohmann::json{{"batch", batch},
-                                  {"density_items_per_second", items / density},
-                                  {"sampling_items_per_second", items / sampling},
-                                  {"largest_difference_in_log_density", error}}
-                       .dump()
+      std::cout << json_text({{"batch", batch},
+                              {"density_items_per_second", items / density},
+                              {"sampling_items_per_second", items / sampling},
+                              {"largest_difference_in_log_density", error}})
                 << std::endl;
     } else {
       std::printf(

@@ -8,6 +8,7 @@
 #include "engine/flow/flow_score.h"
 #include "engine/model_voice.h"
 #include "engine/tensors.h"
+#include "tools/cli/batch.h"
 #include "tools/cli/options.h"
 #include "tools/flow/verbs.h"
 
@@ -81,7 +82,7 @@ int run_flow_eval(CLI::App& app, std::vector<std::string> arguments) {
   if (!is_flow(use.flow)) {
     const auto item = eval_voice(use);
     if (as_one_object) {
-      std::cout << item.dump() << std::endl;
+      std::cout << json_text(item) << std::endl;
     } else {
       std::printf("%s: %.4f nats per sample\n", use.data.c_str(), item.at("nats_per_sample").get<double>());
     }
@@ -104,7 +105,7 @@ int run_flow_eval(CLI::App& app, std::vector<std::string> arguments) {
     item.update(as_json(score));
     if (!as_one_object) print(use.data, score);
   }
-  if (as_one_object) std::cout << item.dump() << std::endl;
+  if (as_one_object) std::cout << json_text(item) << std::endl;
   return 0;
 }
 

@@ -123,7 +123,8 @@ int run_flow_plot(CLI::App& app, std::vector<std::string> arguments) {
                  "the training curve, images, images between two of --data")
       ->check(CLI::IsMember({"samples", "density", "grid", "training", "images", "interpolation"}));
   app.add_option("-o,--output", output, ".png")->required();
-  app.add_option("-n,--count", count, "how many samples; left out, ten rows of images")->check(CLI::Range(1, 10000000));
+  app.add_option("-n,--count", count, "how many samples, or images; left out, 5000 and ten rows")
+      ->check(CLI::Range(1, 10000000));
   app.add_option("--columns", columns, "of images")->check(CLI::Range(1, 1000));
   app.add_option("--temperature", temperature, "of images")->check(within(0.0, 100.0));
   app.add_option("--between", between, "two item numbers of --data, from 0")

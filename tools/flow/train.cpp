@@ -3,6 +3,7 @@
 
 #include <torch/torch.h>
 
+#include "audio/error.h"
 #include "engine/device.h"
 #include "engine/flow/flow_trainer.h"
 #include "engine/flow/registry.h"
@@ -10,6 +11,7 @@
 #include "tools/cli/options.h"
 #include "tools/cli/progress.h"
 #include "tools/cli/signals.h"
+#include "tools/cli/with_torch.h"
 #include "tools/flow/verbs.h"
 
 namespace melflow::tools {
@@ -58,15 +60,16 @@ TrainArguments train_arguments(CLI::App& app, std::vector<std::string> arguments
 
 int run_flow_train(CLI::App& app, std::vector<std::string> arguments) {
   const auto a = train_arguments(app, std::move(arguments));
-  if (a.threads > 0) torch::set_num_threads(a.threads);
+  use_threads(a.threads);
   const auto device = engine::open_device(a.device);
   const auto json = a.config.empty() ? nlohmann::json::object() : read_json(a.config);
   const auto name = a.config.empty() ? "--set" : a.config;
   auto data = engine::load_flow_data(engine::parse_flow_data(json, a.sets, name));
+  for (const auto& line : engine::doubtful_columns(data)) std::fprintf(stderr, "%s\n", one_line(line).c_str());
   const auto config = engine::parse_flow_config(json, a.sets, data, name);
   catch_signals();
   engine::FlowTrainer trainer(config, std::move(data), a.out, a.resume, device);
-  if (trainer.state().step > 0) std::fprintf(stderr, "going on at step %ld\n", static_cast<long>(trainer.state().step));
+  tell_going_on(trainer.state().step, trainer.data_changed());
   const auto unit = trainer.unit();
   {
     ProgressLine line;
@@ -83,7 +86,7 @@ int run_flow_train(CLI::App& app, std::vector<std::string> arguments) {
   std::fprintf(stderr, "%s at step %ld, %ld steps left out, %s", how, static_cast<long>(state.step),
                static_cast<long>(state.skipped_steps), clock_text(state.seconds).c_str());
   if (std::isfinite(state.best)) std::fprintf(stderr, ", best validation loss %.4f %s", state.best, unit.c_str());
-  std::fprintf(stderr, "; flow in %s/flow.safetensors\n", a.out.c_str());
+  std::fprintf(stderr, "; flow in %s/flow.safetensors\n", one_line(a.out).c_str());
   if (!stop_requested()) require_learned(state.step, state.skipped_steps, a.out);
   return signal_exit_code();
 }

@@ -6,6 +6,7 @@
 #include "audio/error.h"
 #include "engine/kernels/thread_team.h"
 #include "tools/bench/benches.h"
+#include "tools/cli/batch.h"
 #include "tools/cli/options.h"
 #include "tools/cli/with_torch.h"
 #include "tools/verbs/verbs.h"
@@ -23,7 +24,7 @@ void print_lines(const json& object, int depth) {
       std::cout << "\n";
       print_lines(value, depth + 1);
     } else {
-      std::cout << " " << value.dump() << "\n";
+      std::cout << " " << json_text(value) << "\n";
     }
   }
 }
@@ -93,7 +94,7 @@ int run_bench(CLI::App& app, std::vector<std::string> arguments) {
   require_what_trains(app, subjects, v);
   const Print print = [&](const json& line) {
     if (as_json) {
-      std::cout << line.dump() << std::endl;
+      std::cout << json_text(line) << std::endl;
     } else {
       print_lines(line, 0);
       std::cout << std::endl;

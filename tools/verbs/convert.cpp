@@ -12,6 +12,7 @@
 #include "tools/cli/batch.h"
 #include "tools/cli/options.h"
 #include "tools/cli/output.h"
+#include "tools/cli/shipped_voices.h"
 #include "tools/verbs/verbs.h"
 
 namespace melflow::tools {
@@ -68,7 +69,7 @@ engine::Voice write_own(const Arguments& a, int64_t& numbers) {
     auto voice = file.voice();
     if (!a.name.empty()) voice.card["name"] = a.name;
     numbers = file.parameters();
-    if (a.int8 && voice.model_config.value("system", "") != "block_flow") {
+    if (a.int8 && !std::holds_alternative<models::BlockFlowOptions>(voice.options())) {
       throw Error(Exit::usage, a.input +
                                    ": --int8 is for voices of the block_flow kind; a WaveGlow has --half, and "
                                    "synth --precision int8");
@@ -88,7 +89,6 @@ engine::Voice write_published(const Arguments& a, const files::Checkpoint& check
   auto published = files::read_published_waveglow(checkpoint, a.input);
   for (const auto& set : a.sets) {
     const auto equals = set.find('=');
-    if (equals == std::string::npos) throw Error(Exit::usage, "--set " + set + ": wants key=value");
     published.recipe[set.substr(0, equals)] = set.substr(equals + 1);
   }
   auto voice = engine::published_voice(published, checkpoint.container, a.input);
@@ -109,8 +109,8 @@ engine::Voice write_published(const Arguments& a, const files::Checkpoint& check
 
 int run_convert(CLI::App& app, std::vector<std::string> arguments) {
   Arguments a;
-  app.add_option("input", a.input, "a published WaveGlow (.pt, .nemo, .safetensors), or a voice with --half or --to")
-      ->required();
+  std::vector<std::string> inputs;
+  app.add_option("input", inputs, "a published WaveGlow (.pt, .nemo, .safetensors), or a voice with --half or --to");
   app.add_option("-o,--out", a.output, "the file to write")->required();
   app.add_option("--to", a.to, "voice: our .safetensors; nvidia-state-dict: a .pt for torch.load(weights_only=True)")
       ->check(CLI::IsMember({"voice", "nvidia-state-dict"}));
@@ -122,6 +122,9 @@ int run_convert(CLI::App& app, std::vector<std::string> arguments) {
   app.add_flag("--force", a.force, "replace an existing output");
   app.add_flag("--json", a.as_json, "one JSON object on stdout");
   parse(app, std::move(arguments));
+  take_settings(a.sets, inputs);
+  if (inputs.size() != 1) throw Error(Exit::usage, "name one file to convert, not " + std::to_string(inputs.size()));
+  a.input = named_input(inputs.front());
   if ((a.half || a.int8) && a.to_nvidia()) {
     throw Error(Exit::usage,
                 std::string(a.int8 ? "--int8" : "--half") + ": is for voices; leave it out, or take --to voice");
@@ -140,10 +143,11 @@ int run_convert(CLI::App& app, std::vector<std::string> arguments) {
   if (a.as_json) {
     nlohmann::json out{{"input", a.input},      {"output", a.output},          {"to", a.to},
                        {"parameters", numbers}, {"model", voice.model_config}, {"card", voice.card}};
-    std::cout << out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << std::endl;
+    std::cout << json_text(out) << std::endl;
   } else {
-    std::fprintf(stderr, "%s: %lld parameters, %s\n", a.output.c_str(), static_cast<long long>(numbers),
-                 voice.card.contains("origin") ? voice.card.at("origin").c_str() : a.input.c_str());
+    const auto origin = voice.card.contains("origin") ? voice.card.at("origin") : a.input;
+    std::fprintf(stderr, "%s: %lld parameters, %s\n", one_line(a.output).c_str(), static_cast<long long>(numbers),
+                 one_line(origin).c_str());
   }
   return 0;
 }

@@ -9,17 +9,14 @@
 #include "audio/error.h"
 #include "engine/data/lint.h"
 #include "engine/data/pack.h"
+#include "tools/cli/batch.h"
 #include "tools/cli/output.h"
 #include "tools/cli/progress.h"
 #include "tools/cli/signals.h"
-#include "tools/cli/sub_verbs.h"
+#include "tools/cli/verb_family.h"
 
 namespace melflow::tools {
 namespace {
-
-std::string dump(const nlohmann::json& object) {
-  return object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
-}
 
 void print_table(const engine::CorpusLint& lint) {
   const auto summary = engine::summary_json(lint);
@@ -65,8 +62,8 @@ int run_check(CLI::App& app, std::vector<std::string> arguments) {
   if (const int code = signal_exit_code(); code != 0) return code;  // half a check is none
   for (const auto& refused : lint.refused) std::cerr << "melflow data check: " << refused << "\n";
   if (as_json) {
-    for (const auto& clip : lint.clips) std::cout << dump(engine::to_json(clip));
-    std::cout << dump({{"summary", engine::summary_json(lint)}});
+    for (const auto& clip : lint.clips) std::cout << json_text(engine::to_json(clip)) << "\n";
+    std::cout << json_text({{"summary", engine::summary_json(lint)}}) << "\n";
   } else {
     print_table(lint);
   }
@@ -101,11 +98,12 @@ int run_pack(CLI::App& app, std::vector<std::string> arguments) {
   for (const auto& refused : packed.refused) std::cerr << "left out: " << refused << "\n";
   if (const int code = signal_exit_code(); code != 0) return code;
   if (as_json) {
-    std::cout << dump({{"shards", packed.shards},
-                       {"recordings", packed.recordings},
-                       {"mels", packed.mels},
-                       {"bytes", packed.bytes},
-                       {"left_out", packed.refused}});
+    std::cout << json_text({{"shards", packed.shards},
+                            {"recordings", packed.recordings},
+                            {"mels", packed.mels},
+                            {"bytes", packed.bytes},
+                            {"left_out", packed.refused}})
+              << "\n";
   }
   std::fprintf(stderr, "%ld recordings, %ld mels, %zu shards, %.1f MB\n", static_cast<long>(packed.recordings),
                static_cast<long>(packed.mels), packed.shards.size(), static_cast<double>(packed.bytes) * 1e-6);
@@ -120,12 +118,12 @@ constexpr Verb kVerbs[] = {
 }  // namespace
 
 int run_data(CLI::App&, std::vector<std::string> arguments) {
-  return run_sub_verbs({.name = "data",
-                        .verbs = kVerbs,
-                        .about = "recordings for a training\n\n"
-                                 "  melflow data check recordings/ --html check.html\n"
-                                 "  melflow data pack recordings/ -o shards/speech --shard-size 500MB\n"},
-                       std::move(arguments));
+  return run_family({.program = "melflow data",
+                     .verbs = kVerbs,
+                     .about = "recordings for a training\n\n"
+                              "  melflow data check recordings/ --html check.html\n"
+                              "  melflow data pack recordings/ -o shards/speech --shard-size 500MB\n"},
+                    std::move(arguments));
 }
 
 }  // namespace melflow::tools

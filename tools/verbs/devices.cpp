@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "audio/portaudio_io.h"
+#include "tools/cli/batch.h"
 #include "tools/cli/options.h"
 #include "tools/verbs/verbs.h"
 
@@ -12,9 +13,12 @@ namespace {
 void print(const std::vector<audio::SoundDevice>& devices, const char* direction, bool as_json) {
   for (const auto& d : devices) {
     if (as_json) {
-      std::cout << nlohmann::json{{"name", d.name},         {"direction", direction},       {"host_api", d.host_api},
-                                  {"channels", d.channels}, {"sample_rate", d.sample_rate}, {"default", d.is_default}}
-                       .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)
+      std::cout << json_text({{"name", d.name},
+                              {"direction", direction},
+                              {"host_api", d.host_api},
+                              {"channels", d.channels},
+                              {"sample_rate", d.sample_rate},
+                              {"default", d.is_default}})
                 << "\n";
     } else {
       std::cout << (d.is_default ? "* " : "  ") << direction << (direction[0] == 'i' ? "   " : "  ") << d.name << "  ("

@@ -8,8 +8,8 @@
 #include "engine/kernels/thread_team.h"
 #include "engine/kernels/tile_kernels.h"
 #include "engine/voice.h"
-#include "tools/cli/inputs.h"
 #include "tools/cli/options.h"
+#include "tools/cli/shipped_voices.h"
 #include "tools/cli/with_torch.h"
 #include "tools/verbs/verbs.h"
 

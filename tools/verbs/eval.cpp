@@ -11,11 +11,12 @@
 #include "engine/device.h"
 #include "engine/eval/evaluator.h"
 #include "engine/eval/html_report.h"
-#include "tools/cli/inputs.h"
 #include "tools/cli/options.h"
 #include "tools/cli/output.h"
 #include "tools/cli/progress.h"
+#include "tools/cli/shipped_voices.h"
 #include "tools/cli/signals.h"
+#include "tools/cli/with_torch.h"
 #include "tools/verbs/verbs.h"
 
 namespace melflow::tools {
@@ -108,7 +109,7 @@ engine::Evaluation run_evaluation(const EvalArguments& a, const engine::ChosenRe
 
 int run_eval(CLI::App& app, std::vector<std::string> arguments) {
   auto a = eval_arguments(app, std::move(arguments));
-  if (a.threads > 0) torch::set_num_threads(a.threads);
+  use_threads(a.threads);
   require_apart("--html", a.html, "--json", a.json);
   auto html = open_output(a.html, a.force), json = open_output(a.json == "-" ? "" : a.json, a.force);
   a.options.device = engine::open_device(a.device);

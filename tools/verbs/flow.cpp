@@ -3,7 +3,8 @@
 #include "audio/error.h"
 #include "engine/device.h"
 #include "engine/flow/flow_score.h"
-#include "tools/cli/sub_verbs.h"
+#include "tools/cli/verb_family.h"
+#include "tools/cli/with_torch.h"
 #include "tools/flow/verbs.h"
 
 namespace melflow::tools {
@@ -31,7 +32,7 @@ void FlowUse::add_to(CLI::App& app) {
 }
 
 engine::FlowModel FlowUse::load() const {
-  if (threads > 0) torch::set_num_threads(threads);
+  use_threads(threads);
   const auto where = engine::open_device(device);
   auto model = engine::load_flow(flow);
   model.flow->to(where);
@@ -50,13 +51,13 @@ int run_flow(CLI::App&, std::vector<std::string> arguments) {
   std::string data = "\nnamed data: ";
   for (const auto& toy : engine::toys()) data += toy.name + std::string(" ");
   for (const auto& energy : engine::energies()) data += energy.name + std::string(" ");
-  return run_sub_verbs({.name = "flow",
-                        .verbs = kVerbs,
-                        .about = "the six classical normalizing flows\n\n"
-                                 "  melflow flow train --flow maf --data two_moons --out run/\n"
-                                 "  melflow flow plot --flow run/flow.safetensors --data two_moons -o moons.png\n",
-                        .more = data},
-                       std::move(arguments));
+  return run_family({.program = "melflow flow",
+                     .verbs = kVerbs,
+                     .about = "the classical normalizing flows\n\n"
+                              "  melflow flow train --flow maf --data two_moons --out run/\n"
+                              "  melflow flow plot --flow run/flow.safetensors --data two_moons -o moons.png\n",
+                     .more = data},
+                    std::move(arguments));
 }
 
 }  // namespace melflow::tools

@@ -15,16 +15,13 @@
 #include "engine/voice.h"
 #include "tools/cli/batch.h"
 #include "tools/cli/options.h"
+#include "tools/cli/shipped_voices.h"
 #include "tools/verbs/verbs.h"
 
 namespace melflow::tools {
 namespace {
 
 using nlohmann::json;
-
-std::string as_text(const json& value) {
-  return value.dump(-1, ' ', false, json::error_handler_t::replace);  // names in foreign files need not be UTF-8
-}
 
 json tensor_table(const files::Checkpoint& checkpoint) {
   json table = json::array();
@@ -144,7 +141,7 @@ void print(const json& out) {
   std::cout << "\n";
   if (out.contains("shape")) std::cout << "  shape " << out["shape"].dump() << "\n";
   if (out.contains("voice")) {
-    for (const auto& [key, value] : out["voice"].items()) std::cout << "  " << key << ": " << as_text(value) << "\n";
+    for (const auto& [key, value] : out["voice"].items()) std::cout << "  " << key << ": " << json_text(value) << "\n";
   }
   for (const std::string group : {"metadata", "facts"}) {
     const auto entries = out.value(group, json::object());
@@ -171,7 +168,7 @@ int run_inspect(CLI::App& app, std::vector<std::string> arguments) {
   parse(app, std::move(arguments));
   size_t refused = 0;
   const int result = for_each_item(inputs, json_stream(as_json), [&](const std::string& input) {
-    auto out = inspect(input, sums);
+    auto out = inspect(named_input(input).string(), sums);
     if (!as_json) print(out);
     if (out.contains("refused")) {
       std::cout.flush();

@@ -13,6 +13,7 @@
 #include "tools/cli/inputs.h"
 #include "tools/cli/options.h"
 #include "tools/cli/output.h"
+#include "tools/cli/shipped_voices.h"
 #include "tools/verbs/verbs.h"
 
 namespace melflow::tools {
@@ -47,11 +48,7 @@ MelArguments mel_arguments(CLI::App& app, std::vector<std::string> arguments) {
   app.add_flag("--force", a.out.force, "replace outputs that exist");
   app.add_flag("--json", a.as_json, "one JSON object an item on stdout; on stderr with -o -");
   parse(app, std::move(arguments));
-  // --set takes all words up to the next option: what is no setting is a recording.
-  const auto is_setting = [](const std::string& word) { return word.find('=') != std::string::npos; };
-  const auto others = std::stable_partition(a.sets.begin(), a.sets.end(), is_setting);
-  a.inputs.insert(a.inputs.end(), others, a.sets.end());
-  a.sets.erase(others, a.sets.end());
+  take_settings(a.sets, a.inputs);
   if (a.inputs.empty()) throw Error(Exit::usage, "no recording; name one, or - for raw PCM on stdin");
   a.out.check(a.inputs);
   if (a.out.folder.empty()) refuse_options(app, {"--as"}, "but with -d");

@@ -132,10 +132,10 @@ nlohmann::json play(const PlayArguments& a, engine::Synthesizer& synthesizer, co
 
 /// A clock's file holds what is heard of one input; a pipe takes all.
 void require_one_for_a_file(const std::string& device, size_t inputs) {
+  if (inputs <= 1 || !audio::is_clock_name(device)) return;
   const std::filesystem::path heard = audio::clock_file(device);
   std::error_code not_there;
-  const bool pipe = std::filesystem::exists(heard, not_there) && !std::filesystem::is_regular_file(heard, not_there);
-  if (!audio::is_clock_name(device) || pipe || inputs <= 1) return;
+  if (std::filesystem::exists(heard, not_there) && !std::filesystem::is_regular_file(heard, not_there)) return;
   throw Error(Exit::usage, device + ": holds what is heard of one input, " + std::to_string(inputs) +
                                " were named; play them one by one");
 }

@@ -16,10 +16,11 @@
 #include "engine/model_voice.h"
 #include "engine/tensors.h"
 #include "tools/cli/batch.h"
-#include "tools/cli/inputs.h"
 #include "tools/cli/options.h"
 #include "tools/cli/output.h"
+#include "tools/cli/shipped_voices.h"
 #include "tools/cli/signals.h"
+#include "tools/cli/with_torch.h"
 #include "tools/verbs/verbs.h"
 
 namespace melflow::tools {
@@ -118,7 +119,7 @@ json score_one(const std::string& input, const ScoreArguments& a, const engine::
 
 int run_score(CLI::App& app, std::vector<std::string> arguments) {
   const auto a = score_arguments(app, std::move(arguments));
-  if (a.threads > 0) torch::set_num_threads(a.threads);
+  use_threads(a.threads);
   const auto device = engine::open_device(a.device);
   const auto voice = engine::load_voice(find_voice(a.voice));
   voice.model->to(device);

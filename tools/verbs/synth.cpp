@@ -51,6 +51,20 @@ SoundOutput::Options output_options(const SynthArguments& a, const audio::MelOpt
           .existing = existing(a.out.force)};
 }
 
+/// An output and how it was made, for JSON.
+nlohmann::json item_of(const std::string& input, const std::filesystem::path& output, int64_t samples,
+                       const engine::Synthesizer& synthesizer, const VoiceOptions& v) {
+  const auto rate = synthesizer.voice().mel.sample_rate;
+  return {{"input", input},
+          {"output", output.string()},
+          {"seconds", static_cast<double>(samples) / rate},
+          {"samples", samples},
+          {"sample_rate", rate},
+          {"sigma", synthesizer.sigma()},
+          {"refine", synthesizer.refining_passes()},
+          {"seed", v.seed}};
+}
+
 /// How far from exact a voice was that had to hurry.
 void tell_snr(nlohmann::json& item, const std::optional<double>& snr, const std::string& name) {
   if (!snr) return;
@@ -81,6 +95,13 @@ int64_t samples_after(double start, int64_t whole, int sample_rate, const std::s
                                std::to_string(static_cast<double>(whole) / sample_rate) + " s");
 }
 
+/// Throws Error{usage} where an output is an input, or both outputs are one.
+void require_lossless(const SynthArguments& a, const std::filesystem::path& path, const std::string& input) {
+  require_apart("-o", path, "--dump-z", a.dump_z);
+  require_other(path, a.z);
+  for (const auto& read : {input, a.z}) require_other(a.dump_z, read);
+}
+
 nlohmann::json synthesize(const SynthArguments& a, const VoiceOptions& v, const engine::Synthesizer& synthesizer,
                           const std::string& input) {
   const auto spoken = read_spoken(input, synthesizer.voice(), a.raw_input);
@@ -91,9 +112,7 @@ nlohmann::json synthesize(const SynthArguments& a, const VoiceOptions& v, const 
   const auto length = static_cast<int64_t>(std::min(whole, spoken.samples.value_or(whole)));
   const int64_t samples = samples_after(a.start, length, recipe.sample_rate, input);
   const auto path = a.out.path_for(input, "." + a.format);
-  require_apart("-o", path, "--dump-z", a.dump_z);
-  require_other(path, a.z);
-  for (const auto& read : {input, a.z}) require_other(a.dump_z, read);
+  require_lossless(a, path, input);
   SoundOutput out(path, output_options(a, recipe, samples));
   std::optional<AtomicFile> dump;  // before the work, so that a name that is taken is told at once
   if (!a.dump_z.empty()) dump.emplace(a.dump_z, existing(a.out.force));
@@ -117,16 +136,9 @@ nlohmann::json synthesize(const SynthArguments& a, const VoiceOptions& v, const 
   out.finish();
   const double took = std::chrono::duration<double>(Clock::now() - begin).count();
   tell_speed(path, seconds, took);
-  nlohmann::json item{{"input", input},
-                      {"output", path.string()},
-                      {"seconds", seconds},
-                      {"samples", samples},
-                      {"sample_rate", recipe.sample_rate},
-                      {"real_time_factor", seconds / took},
-                      {"sigma", synthesizer.sigma()},
-                      {"draws", noise.best_of(synthesizer.draws()).draws()},
-                      {"refine", synthesizer.refining_passes()},
-                      {"seed", v.seed}};
+  auto item = item_of(input, path, samples, synthesizer, v);
+  item["real_time_factor"] = seconds / took;
+  item["draws"] = noise.best_of(synthesizer.draws()).draws();
   tell_snr(item, snr, path.string());
   tell_clipped(item, out, path.string());
   return item;
@@ -141,19 +153,16 @@ nlohmann::json synthesize_stream(const SynthArguments& a, const VoiceOptions& v,
   SoundOutput out(path, output_options(a, recipe, /*samples=*/-1));
   ProgressLine line;
   int64_t samples = 0;
-  const auto seconds = [&] { return static_cast<double>(samples) / recipe.sample_rate; };
   const auto stream = synthesizer.open_stream(noise_of(a, v));
   speak(frames, recipe.n_mels, *stream, [&](std::span<const float> piece) {
     engine::require_finite(piece, input, synthesizer.voice().name);
     out.write(piece);
     samples += static_cast<int64_t>(piece.size());
-    line.show(clock_text(seconds()));
+    line.show(clock_text(static_cast<double>(samples) / recipe.sample_rate));
   });
   if (stop_requested() && !frames.endless()) throw Error(Exit::io_error, "stopped");
   out.finish();
-  nlohmann::json item{{"input", input},     {"output", path.string()},           {"seconds", seconds()},
-                      {"samples", samples}, {"sample_rate", recipe.sample_rate}, {"sigma", synthesizer.sigma()},
-                      {"seed", v.seed}};
+  auto item = item_of(input, path, samples, synthesizer, v);
   tell_snr(item, stream->snr_db(), path.string());
   tell_clipped(item, out, path.string());
   return item;
@@ -167,7 +176,7 @@ nlohmann::json verify(const SynthArguments& a, const VoiceOptions& v, const engi
   auto item = verify_stream(synthesizer, spoken.mel, noise_of(a, v), a.pcm(), a.chunkings, threads);
   item["input"] = input;
   if (!a.json) {
-    std::cout << item["digest"].get<std::string>() << "  " << input << ", " << spoken.mel.frames()
+    std::cout << item["digest"].get<std::string>() << "  " << one_line(input) << ", " << spoken.mel.frames()
               << " frames at once\n";
     for (const auto& run : item["chunkings"]) {
       std::cout << run["digest"].get<std::string>() << "  in " << run["pieces"] << " pieces of " << run["shortest"]
@@ -182,11 +191,11 @@ nlohmann::json verify(const SynthArguments& a, const VoiceOptions& v, const engi
   return item;
 }
 
-/// A pipe in, a pipe out, where nothing else is said: melflow synth - --stream --raw.
-void default_to_stdout(const std::vector<std::string>& inputs, const SynthArguments& a, Destination& out) {
-  if (!a.stream.asked(inputs) || !out.file.empty() || !out.folder.empty()) return;
+/// The output where none is named: a pipe in, a pipe out (melflow synth - --stream --raw).
+std::string unnamed_output(const SynthArguments& a, const std::vector<std::string>& inputs) {
+  if (!a.stream.asked(inputs)) return "";
   if (isatty(STDOUT_FILENO) == 1) throw Error(Exit::usage, "stdout is a terminal; give -o FILE, or pipe the sound on");
-  out.file = "-";
+  return "-";
 }
 
 void add_options(CLI::App& app, std::vector<std::string>& inputs, SynthArguments& a, VoiceOptions& v) {
@@ -219,7 +228,7 @@ void add_options(CLI::App& app, std::vector<std::string>& inputs, SynthArguments
 }
 
 /// What was said and would not be heard.
-void refuse_unused(const CLI::App& app, const std::vector<std::string>& inputs, const SynthArguments& a) {
+void refuse_unheard(const CLI::App& app, const std::vector<std::string>& inputs, const SynthArguments& a) {
   if (a.out.file != "-") refuse_options(app, {"--raw"}, "but on stdout (-o -); files are raw by their name (.raw)");
   if (a.out.folder.empty()) refuse_options(app, {"--as"}, "but with -d");
   if (!inputs.empty() && !reads_stdin(inputs)) refuse_options(app, {"--stream"}, "but for frames on stdin");
@@ -229,7 +238,8 @@ void refuse_unused(const CLI::App& app, const std::vector<std::string>& inputs, 
   }
 }
 
-void check(const std::vector<std::string>& inputs, SynthArguments& a) {
+/// Throws Error{usage} for what does not go together.
+void check(const std::vector<std::string>& inputs, const SynthArguments& a) {
   const auto refuse = [](const std::string& why) { throw Error(Exit::usage, why); };
   const bool arriving = a.stream.asked(inputs);
   if (inputs.empty() && a.stream.live_in.empty()) refuse("nothing to speak; name a mel or a recording");
@@ -239,7 +249,6 @@ void check(const std::vector<std::string>& inputs, SynthArguments& a) {
       refuse("--verify-stream writes nothing; it goes without -o, -d, --start, --dump-z, --stream and --live-in");
     }
   } else {
-    default_to_stdout(inputs, a, a.out);
     a.out.check(inputs);
   }
   if ((!a.z.empty() || !a.dump_z.empty()) && inputs.size() > 1) refuse("--z and --dump-z go with one input");
@@ -256,8 +265,9 @@ int run_synth(CLI::App& app, std::vector<std::string> arguments) {
   VoiceOptions v;
   add_options(app, inputs, a, v);
   parse(app, std::move(arguments));
+  if (!a.verify && a.out.file.empty() && a.out.folder.empty()) a.out.file = unnamed_output(a, inputs);
   check(inputs, a);
-  refuse_unused(app, inputs, a);
+  refuse_unheard(app, inputs, a);
   catch_signals();
   const auto synthesizer = v.open();
   try {

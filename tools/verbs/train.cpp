@@ -15,7 +15,9 @@
 #include "tools/cli/inputs.h"
 #include "tools/cli/options.h"
 #include "tools/cli/progress.h"
+#include "tools/cli/shipped_voices.h"
 #include "tools/cli/signals.h"
+#include "tools/cli/with_torch.h"
 #include "tools/verbs/verbs.h"
 
 namespace melflow::tools {
@@ -95,14 +97,14 @@ void tell_end(const engine::Trainer& trainer, const std::string& out) {
   getrusage(RUSAGE_SELF, &used);
   std::fprintf(stderr, "%s at step %ld, %ld steps left out, %ld MB at most; voice in %s/voice.safetensors\n",
                stop_requested() ? "stopped" : "done", static_cast<long>(trainer.step()),
-               static_cast<long>(trainer.skipped_steps()), used.ru_maxrss / 1024, out.c_str());
+               static_cast<long>(trainer.skipped_steps()), used.ru_maxrss / 1024, one_line(out).c_str());
 }
 
 }  // namespace
 
 int run_train(CLI::App& app, std::vector<std::string> arguments) {
   const auto a = vocoder_training(app, std::move(arguments));
-  if (a.threads > 0) torch::set_num_threads(a.threads);
+  use_threads(a.threads);
   const auto place = engine::process_place();
   const auto where = engine::open_device(a.device, place ? place->local_rank : 0);
   std::optional<engine::Processes> processes;
@@ -125,9 +127,9 @@ int run_train(CLI::App& app, std::vector<std::string> arguments) {
   catch_signals();
   engine::Trainer trainer(config, corpus, a.out, resume, processes ? &*processes : nullptr, where);
   if (start) trainer.start_from(*start);
-  if (first && trainer.step() > 0) {
-    std::fprintf(stderr, "going on at step %ld%s\n", static_cast<long>(trainer.step()),
-                 start ? ", with the run's own weights: --init was its beginning" : "");
+  if (first) {
+    tell_going_on(trainer.step(), trainer.data_changed(),
+                  start ? ", with the run's own weights: --init was its beginning" : "");
   }
   ProgressLine line;
   trainer.run(stop_requested, [&](const engine::Progress& p) { line.show(progress_text(p)); });

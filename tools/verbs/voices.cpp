@@ -4,8 +4,9 @@
 
 #include "audio/error.h"
 #include "engine/files/safetensors.h"
-#include "tools/cli/inputs.h"
+#include "tools/cli/batch.h"
 #include "tools/cli/options.h"
+#include "tools/cli/shipped_voices.h"
 #include "tools/verbs/verbs.h"
 
 namespace melflow::tools {
@@ -14,18 +15,19 @@ int run_voices(CLI::App& app, std::vector<std::string> arguments) {
   bool json = false;
   app.add_flag("--json", json, "one JSON object a voice");
   parse(app, std::move(arguments));
-  for (const auto& path : shipped_voices()) {
+  const auto voices = shipped_voices();
+  if (voices.empty()) throw no_voices();
+  for (const auto& path : voices) {
     const files::SafetensorsFile file(path);  // the header alone is read
     const auto text = [&](const char* key) {
       const auto found = file.metadata().find(key);
       return found == file.metadata().end() ? std::string("not stated") : found->second;
     };
     if (json) {
-      std::cout << nlohmann::json{{"name", path.stem().string()},
-                                  {"path", path.string()},
-                                  {"licence", text("licence")},
-                                  {"training_data", text("training_data")}}
-                       .dump()
+      std::cout << json_text({{"name", path.stem().string()},
+                              {"path", path.string()},
+                              {"licence", text("licence")},
+                              {"training_data", text("training_data")}})
                 << "\n";
     } else {
       std::cout << path.stem().string() << "  " << text("licence") << "  " << text("training_data") << "\n";

@@ -1,0 +1,62 @@
+#include "tools/cli/shipped_voices.h"
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "audio/error.h"
+#include "audio/nearest.h"
+
+namespace melflow::tools {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// What MELFLOW_VOICES says; empty is as good as not set.
+std::string chosen_folder() {
+  const char* folder = std::getenv("MELFLOW_VOICES");
+  return folder == nullptr ? "" : folder;
+}
+
+}  // namespace
+
+std::vector<fs::path> shipped_voices() {
+  const auto chosen = chosen_folder();
+  std::error_code error;
+  std::vector<fs::path> voices;
+  for (const auto& entry : fs::directory_iterator(chosen.empty() ? MELFLOW_DATA_DIR "/voices" : chosen, error)) {
+    if (entry.path().extension() == ".safetensors") voices.push_back(entry.path());
+  }
+  std::sort(voices.begin(), voices.end());
+  return voices;
+}
+
+Error no_voices() {
+  const auto chosen = chosen_folder();
+  const auto where = chosen.empty() ? "no voice is shipped here" : "MELFLOW_VOICES=" + chosen + ": no voices are there";
+  return Error(Exit::no_input, where + "; give --voice FILE");
+}
+
+fs::path named_input(const std::string& name) {
+  std::error_code error;
+  if (fs::exists(name, error)) return name;
+  for (const auto& voice : shipped_voices()) {
+    if (voice.stem() == name) return voice;
+  }
+  return name;
+}
+
+fs::path find_voice(const std::string& name) {
+  if (name.find('/') != std::string::npos || fs::exists(name)) return name;
+  const auto voices = shipped_voices();
+  std::vector<std::string> names;
+  for (const auto& voice : voices) {
+    if (name.empty() || voice.stem() == name) return voice;
+    names.push_back(voice.stem().string());
+  }
+  if (names.empty()) throw no_voices();
+  throw Error(Exit::no_input,
+              name + ": no such file, and no shipped voice of that name; did you mean '" + nearest(name, names) + "'?");
+}
+
+}  // namespace melflow::tools

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "audio/error.h"
+
+namespace melflow::tools {
+
+/// The shipped voices: $MELFLOW_VOICES, or data/voices of the source tree.
+std::vector<std::filesystem::path> shipped_voices();
+
+/// Says that there are none, and where they were looked for.
+Error no_voices();
+
+/// The shipped voice of that name, where there is no such file.
+std::filesystem::path named_input(const std::string& name);
+
+/// A voice by its file or, for a bare name, among the shipped ones. Empty: the shipped default. Throws Error{no_input}.
+std::filesystem::path find_voice(const std::string& name);
+
+}  // namespace melflow::tools
