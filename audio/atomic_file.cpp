@@ -42,7 +42,7 @@ void check_target(const std::filesystem::path& target, AtomicFile::Existing exis
   }
   struct stat status {};
   if (::stat(target.c_str(), &status) != 0) {
-    if (errno == ENAMETOOLONG || errno == ELOOP || errno == ENOTDIR) {  // the rename would find out, after the work
+    if (errno == ENAMETOOLONG) {  // the rename would find out, after the work
       throw Error(Exit::cannot_create, target.string() + ": cannot be created: " + std::strerror(errno));
     }
     // A link that points nowhere is a name in use, too.
@@ -68,6 +68,14 @@ int rename_without_replacing(const char* from, const char* to) {
   return 0;
 }
 
+/// Who could read and write a file can when it is replaced, and nobody else: its group's rights go where the group
+/// does.
+void keep_permissions(int descriptor, const struct stat& replaced) {
+  mode_t mode = replaced.st_mode & 0777;
+  if (::fchown(descriptor, static_cast<uid_t>(-1), replaced.st_gid) != 0) mode &= ~static_cast<mode_t>(070);
+  ::fchmod(descriptor, mode);
+}
+
 /// Makes the rename itself last. Some file systems cannot sync a folder; that is no reason to fail.
 void sync_folder(const std::filesystem::path& folder) {
   const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -81,15 +89,16 @@ void sync_folder(const std::filesystem::path& folder) {
 AtomicFile::AtomicFile(std::filesystem::path target, Existing existing)
     : target_(std::move(target)), existing_(existing) {
   check_target(target_, existing_);
+  struct stat replaced {};
+  const bool replaces = ::stat(target_.c_str(), &replaced) == 0;
   static std::atomic<unsigned> count{0};
   do {
     // A short name of its own, because target's name plus a suffix may be too long for the file system.
     temporary_ =
         folder_of(target_) / (".melflow-" + std::to_string(::getpid()) + "-" + std::to_string(count++) + ".tmp");
-    descriptor_ = ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    descriptor_ = ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, replaces ? 0600 : 0666);
   } while (descriptor_ < 0 && (errno == EEXIST || errno == EINTR));
-  struct stat replaced {};  // whose permissions stay: a private file is not made readable by being replaced
-  if (descriptor_ >= 0 && ::stat(target_.c_str(), &replaced) == 0) ::fchmod(descriptor_, replaced.st_mode & 07777);
+  if (descriptor_ >= 0 && replaces) keep_permissions(descriptor_, replaced);
   if (descriptor_ < 0) {
     const int code = errno;
     throw Error(Exit::cannot_create, target_.string() + ": cannot be created: " + std::strerror(code) +

@@ -28,7 +28,8 @@ inline std::string one_line(const std::string& text) {
   const auto obeyed = [](std::string_view rest) -> size_t {  // bytes of the character there, or 0
     const auto first = static_cast<unsigned char>(rest[0]);
     if (first < 0x20 || first == 0x7f) return 1;
-    if (first == 0xc2 && rest.size() > 1 && static_cast<unsigned char>(rest[1]) < 0xa0) return 2;  // C1
+    const auto second = static_cast<unsigned char>(rest.size() > 1 ? rest[1] : '\0');
+    if (first == 0xc2 && second >= 0x80 && second < 0xa0) return 2;  // C1
     for (const auto mark : kMarks) {
       if (rest.starts_with(mark)) return mark.size();
     }

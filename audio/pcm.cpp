@@ -1,18 +1,24 @@
+#include "audio/pcm.h"
+
 #include <algorithm>
 #include <array>
 #include <bit>
 #include <cmath>
+#include <cstdint>
 #include <cstring>
-#include <limits>
 
 #include "audio/error.h"
 #include "audio/nearest.h"
-#include "audio/wav.h"
 
 namespace melflow::audio {
 namespace {
 
 static_assert(std::endian::native == std::endian::little, "PCM is copied as it lies in memory");
+
+/// 2^15 or 2^23: what a sample of 1 would be, and the first number that no longer fits.
+double full_scale(Encoding encoding) { return encoding == Encoding::pcm16 ? 0x1p15 : 0x1p23; }
+
+}  // namespace
 
 size_t bytes_per_sample(Encoding encoding) {
   switch (encoding) {
@@ -25,21 +31,6 @@ size_t bytes_per_sample(Encoding encoding) {
   }
   return 4;
 }
-
-/// 2^15 or 2^23: what a sample of 1 would be, and the first number that no longer fits.
-double full_scale(Encoding encoding) { return encoding == Encoding::pcm16 ? 0x1p15 : 0x1p23; }
-
-template <typename Number>
-void put(std::vector<std::byte>& bytes, Number number) {
-  const auto raw = std::bit_cast<std::array<std::byte, sizeof(Number)>>(number);
-  for (const std::byte byte : raw) bytes.push_back(byte);
-}
-
-void put_text(std::vector<std::byte>& bytes, std::string_view text) {
-  for (const char c : text) bytes.push_back(static_cast<std::byte>(c));
-}
-
-}  // namespace
 
 Encoding encoding_from_name(const std::string& name) {
   static const std::array<std::string, 3> known = {"pcm16", "pcm24", "float32"};
@@ -90,32 +81,6 @@ std::vector<float> decode_pcm(std::span<const std::byte> bytes, Encoding encodin
     samples[i] = static_cast<float>(number) * 0x1p-31f;
   }
   return samples;
-}
-
-std::vector<std::byte> wav_header(int sample_rate, Encoding encoding, int64_t frames) {
-  constexpr uint32_t kEndless = std::numeric_limits<uint32_t>::max();
-  constexpr uint32_t kHeaderAfterSize = 36;  // what the RIFF size counts besides the data
-  constexpr uint16_t kPcm = 1, kFloat = 3;   // WAVE_FORMAT_PCM, WAVE_FORMAT_IEEE_FLOAT
-  const auto width = static_cast<uint32_t>(bytes_per_sample(encoding));
-  if (frames > static_cast<int64_t>((kEndless - kHeaderAfterSize - 1) / width)) {
-    throw Error(Exit::usage, "a sound of " + std::to_string(frames) +
-                                 " samples is too long for WAV (4 GiB); use .flac, .raw or fewer bits");
-  }
-  const uint32_t data = frames < 0 ? kEndless : static_cast<uint32_t>(frames) * width;
-  std::vector<std::byte> header;
-  put_text(header, "RIFF");
-  put(header, frames < 0 ? kEndless : data + data % 2 + kHeaderAfterSize);
-  put_text(header, "WAVEfmt ");
-  put(header, uint32_t{16});
-  put(header, encoding == Encoding::float32 ? kFloat : kPcm);
-  put(header, uint16_t{1});  // channels
-  put(header, static_cast<uint32_t>(sample_rate));
-  put(header, static_cast<uint32_t>(sample_rate) * width);
-  put(header, static_cast<uint16_t>(width));
-  put(header, static_cast<uint16_t>(width * 8));
-  put_text(header, "data");
-  put(header, data);
-  return header;
 }
 
 }  // namespace melflow::audio

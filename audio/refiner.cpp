@@ -32,7 +32,7 @@ const MelOptions& checked(const MelOptions& recipe, const RefineOptions& options
 
 /// Ends a pass, whose result is y, and begins the next.
 MELFLOW_CPU_CLONES
-void go_on(float momentum, size_t n, float* __restrict x, float* __restrict v, float* __restrict y) {
+void momentum_step(float momentum, size_t n, float* __restrict x, float* __restrict v, float* __restrict y) {
   for (size_t i = 0; i < n; ++i) {
     v[i] = y[i] - x[i];
     x[i] = y[i];
@@ -92,8 +92,8 @@ void gains_of_bands(const float* __restrict wanted, float floor, float most, siz
 /// (gain - 1)·spectrum, where a lane is live (1), or nothing (0): Hartley's transform is its own inverse (Bracewell
 /// 1983), so one direction serves both.
 MELFLOW_CPU_CLONES
-void arrange(const float* __restrict spectrum, const float* __restrict gains, const float* __restrict live, size_t n,
-             size_t lanes, float* out) {
+void hartley_of_correction(const float* __restrict spectrum, const float* __restrict gains,
+                           const float* __restrict live, size_t n, size_t lanes, float* out) {
   for (size_t k = 0; k <= n / 2; ++k, spectrum += 2 * lanes, gains += lanes) {
     float *low = out + k * lanes, *high = out + (k == 0 ? 0 : n - k) * lanes;
     for (size_t part = 0; part < lanes; part += kPart) {
@@ -231,14 +231,14 @@ void Refiner::correct() {
   for (int pass = 0; pass < options_.passes; ++pass) {
     analysis_.spectrum(y_.data(), static_cast<int>(lanes_), spectrum_.data());
     find_gains();
-    arrange(spectrum_.data(), gains_.data(), live_.data(), n, lanes_, hartley_.data());
+    hartley_of_correction(spectrum_.data(), gains_.data(), live_.data(), n, lanes_, hartley_.data());
     synthesis_.spectrum(hartley_.data(), static_cast<int>(lanes_), spectrum_.data());
     overlap_add(spectrum_.data(), scale_.data(), places_.data(), n, lanes_, y_.data());
     // What was given out stays.
     for (size_t line = 0; line < x_.size(); line += stride) {
       std::copy_n(x_.begin() + static_cast<ptrdiff_t>(line), given, y_.begin() + static_cast<ptrdiff_t>(line));
     }
-    go_on(momentum, x_.size(), x_.data(), v_.data(), y_.data());
+    momentum_step(momentum, x_.size(), x_.data(), v_.data(), y_.data());
   }
 }
 

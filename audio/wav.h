@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "audio/atomic_file.h"
+#include "audio/pcm.h"
 #include "audio/waveform.h"
 
 namespace melflow::audio {
@@ -38,12 +39,6 @@ Waveform read_audio(const std::filesystem::path& path, const ReadOptions& option
 AudioInfo audio_info(std::span<const std::byte> bytes, const std::string& name);
 Waveform read_audio(std::span<const std::byte> bytes, const std::string& name, const ReadOptions& options = {});
 
-enum class Encoding { pcm16, pcm24, float32 };
-Encoding encoding_from_name(const std::string& name);  ///< "pcm16", "pcm24", "float32"; Error{usage} otherwise
-
-/// Samples as little-endian PCM bytes. Integers are rounded to nearest and clamped, never wrapped.
-std::vector<std::byte> encode_pcm(std::span<const float> samples, Encoding encoding);
-
 /// Writes WAV, FLAC or raw PCM, by the extension (.wav, .flac, .raw, .pcm). Error{usage} for another extension or FLAC
 /// with float32. A Waveform goes under its name only when whole.
 void write_audio(const std::filesystem::path& path, const Waveform& waveform, Encoding encoding,
@@ -53,8 +48,5 @@ void write_audio(const std::filesystem::path& path, const Waveform& waveform, En
 /// (players then play to the end of the stream) where frames < 0. RIFF wants an even number of data bytes: an odd
 /// number of pcm24 samples is followed by one zero byte, which the header counts.
 std::vector<std::byte> wav_header(int sample_rate, Encoding encoding, int64_t frames);
-
-/// Raw little-endian PCM bytes → samples in [-1, 1).
-std::vector<float> decode_pcm(std::span<const std::byte> bytes, Encoding encoding);
 
 }  // namespace melflow::audio

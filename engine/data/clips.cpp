@@ -115,7 +115,7 @@ Walk walk(const fs::path& folder, bool with_shards) {
   Walk found;
   for (fs::recursive_directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
     if (std::error_code unknown; it->is_directory(unknown) && ::access(it->path().c_str(), R_OK | X_OK) != 0) {
-      found.refused.push_back(it->path().string() + ": cannot be read (" + std::strerror(errno) + ")");
+      found.refused.push_back(one_line(it->path().string() + ": cannot be read (" + std::strerror(errno) + ")"));
       it.disable_recursion_pending();
     } else if (is_of_a_training(it->path())) {
       it.disable_recursion_pending();
@@ -126,8 +126,8 @@ Walk walk(const fs::path& folder, bool with_shards) {
     if (!wanted && !mel) continue;
     std::error_code gone;
     if (wanted && it->is_symlink(gone) && !it->exists(gone)) {
-      found.refused.push_back(it->path().string() + ": is a link to nothing that can be read" +
-                              (gone ? " (" + gone.message() + ")" : ""));
+      found.refused.push_back(one_line(it->path().string() + ": is a link to nothing that can be read" +
+                                       (gone ? " (" + gone.message() + ")" : "")));
     }
     if (!it->is_regular_file(gone)) continue;
     if (mel) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <span>
+#include <system_error>
 #include <utility>
 
 #include "audio/error.h"
@@ -36,7 +37,12 @@ struct CropFeed::Window {
 
 CropFeed::CropFeed(std::shared_ptr<Corpus> corpus, const FeedOptions& options)
     : corpus_(std::move(corpus)), options_(options) {
-  for (int i = 0; i < options.workers; ++i) threads_.emplace_back([this] { work(); });
+  try {
+    threads_.reserve(static_cast<size_t>(std::max(options.workers, 0)));
+    for (int i = 0; i < options.workers; ++i) threads_.emplace_back([this] { work(); });
+  } catch (const std::system_error&) {
+    // The system gives no more: those that are there read ahead, or take() reads itself. The crops are the same.
+  }
 }
 
 CropFeed::~CropFeed() {

@@ -100,7 +100,11 @@ std::map<std::string, std::span<const std::byte>> parse_tar(std::span<const std:
       if (!members.emplace(path, content).second) refuse(name, "it holds " + shown_name(path) + " twice");
     }
   }
-  if (at != bytes.size() || at == 0) refuse(name, "it ends within a header (was it cut off?)");
+  if (bytes.empty()) refuse(name, "it is empty");
+  const auto rest = bytes.subspan(at);  // of an end mark, or of a header
+  if (!std::ranges::all_of(rest, [](std::byte b) { return b == std::byte{0}; })) {
+    refuse(name, "it ends within a header (was it cut off?)");
+  }
   return members;
 }
 

@@ -3,7 +3,6 @@
 #include <cmath>
 #include <filesystem>
 #include <limits>
-#include <sstream>
 
 #include <torch/torch.h>
 
@@ -102,6 +101,7 @@ FlowData load_flow_data(const FlowDataOptions& o) {
     }
     if (x.dim() != 2 || x.size(1) < 2) refuse(o.path, "has no column to spare for labels");
     data.labels = as_labels(x.select(1, last ? -1 : 0), x.size(0), o.path);
+    data.first_column = last ? 1 : 2;
     x = x.narrow(1, last ? 0 : 1, x.size(1) - 1).contiguous();
   }
   data.x = as_items(x, o);
@@ -147,26 +147,32 @@ torch::Tensor dequantise(const torch::Tensor& pixels, int64_t levels, uint64_t s
 
 std::vector<std::string> doubtful_columns(const FlowData& data) {
   constexpr double kFewSteps = 1000;
-  std::vector<std::string> lines;
-  if (!data.x.defined() || data.x.dim() != 2) return lines;
+  if (!data.x.defined() || data.x.dim() != 2 || data.x.size(0) < 2) return {};
   const auto low = std::get<0>(data.x.min(0)), high = std::get<0>(data.x.max(0));
+  std::vector<int64_t> constant, coarse;
   for (int64_t column = 0; column < data.x.size(1); ++column) {
     const auto least = low[column].item<float>(), most = high[column].item<float>();
     const float size = std::max(std::abs(least), std::abs(most));
-    const double step = static_cast<double>(std::nextafter(size, std::numeric_limits<float>::infinity())) - size;
-    const double spread = static_cast<double>(most) - least;
-    if (spread >= kFewSteps * step) continue;
-    std::ostringstream line;
-    line << data.name << ": column " << column + 1;
-    if (spread > 0) {
-      line << " varies by " << spread << " around " << most << ", which single precision rounds to steps of " << step
-           << "; take its mean off first";
-    } else {
-      line << " is " << most
-           << " in every row, as single precision has it, and its density says nothing; leave it out, or "
-           << "take its mean off";
-    }
-    lines.push_back(line.str());
+    const double step = static_cast<double>(size) - static_cast<double>(std::nextafter(size, 0.0f));
+    const double spread = static_cast<double>(most) - static_cast<double>(least);
+    if (spread == 0) constant.push_back(column);
+    if (spread > 0 && spread < kFewSteps * step) coarse.push_back(column);
+  }
+  const auto named = [&](const std::vector<int64_t>& columns) {
+    constexpr size_t kShown = 5;
+    std::string text = columns.size() > 1 ? "columns" : "column";
+    for (size_t i = 0; i < std::min(columns.size(), kShown); ++i)
+      text += (i > 0 ? ", " : " ") + std::to_string(columns[i] + data.first_column);
+    return columns.size() > kShown ? text + " and " + std::to_string(columns.size() - kShown) + " more" : text;
+  };
+  std::vector<std::string> lines;
+  if (!constant.empty()) {
+    lines.push_back(data.name + ": the same in every row, as single precision has it: " + named(constant) +
+                    "; the density there says nothing");
+  }
+  if (!coarse.empty()) {
+    lines.push_back(data.name + ": single precision tells few values apart in " + named(coarse) +
+                    "; take the mean off first");
   }
   return lines;
 }

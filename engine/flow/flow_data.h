@@ -32,6 +32,7 @@ struct FlowData {
   std::string name;
   torch::Tensor x = {};       ///< [items, channels] or [items, channels, height, width] float32; undefined for toys
   torch::Tensor labels = {};  ///< [items] int64, or undefined
+  int64_t first_column = 1;   ///< of the file, of a table's rows: 2 where the first is a label
   const Toy* toy = nullptr;
   const Energy* energy = nullptr;
 
@@ -43,8 +44,9 @@ struct FlowData {
 /// cannot be read as numbers, or as labels.
 FlowData load_flow_data(const FlowDataOptions& options);
 
-/// A line for each column of a table whose density says nothing, or little: one that is the same in every row, and one
-/// whose spread single precision rounds to few steps, as a time of day in seconds since 1970.
+/// What there is to say of a table's columns whose density says nothing, or little: those that are the same in every
+/// row, and those whose spread single precision rounds to few steps, as a time of day in seconds since 1970. A line for
+/// either.
 std::vector<std::string> doubtful_columns(const FlowData& data);
 
 /// Some items, as FlowData has them.

@@ -88,7 +88,10 @@ void Synthesizer::keep_to_latency(double seconds) {
   if (frames >= needed) return;
   hurry_ = frames;
   if (frames >= 1 && source_->open_hasty(Noise(0), sigma_, frames)) return;
-  const auto milliseconds = [](double s) { return std::to_string(std::lround(1000 * s)) + " ms"; };
+  const auto milliseconds = [](double s) {
+    const auto whole = std::lround(1000 * s);
+    return (whole > 0 ? std::to_string(whole) : "less than 1") + " ms";
+  };
   throw Error(Exit::usage, voice_.name + ": cannot speak " + milliseconds(seconds) +
                                " after its mel; without --latency and --refine it takes " +
                                milliseconds(static_cast<double>(needed) * frame_seconds() + denoiser));

@@ -148,9 +148,13 @@ void require_ranges(const TrainConfig& c, const std::string& name) {
             chooses ? "" : "; a model of the system block_flow chooses among several"},
            {"refine", number(c.refine), 0, number(audio::RefineOptions::kMostPasses)}}) {
     if (r.value >= r.least && r.value <= r.most) continue;
-    const auto shown = [](double x) { return (x == std::floor(x) ? json(std::llround(x)) : json(x)).dump(); };
-    const auto wanted =
-        std::isinf(r.most) ? shown(r.least) + " or more" : "from " + shown(r.least) + " to " + shown(r.most);
+    const auto shown = [](double x) {
+      const bool whole = std::abs(x) < 1e15 && x == std::floor(x);
+      return (whole ? json(std::llround(x)) : json(x)).dump();
+    };
+    const auto wanted = std::isinf(r.most)  ? shown(r.least) + " or more"
+                        : r.most == r.least ? shown(r.least)
+                                            : "from " + shown(r.least) + " to " + shown(r.most);
     throw Error(Exit::config, name + ": train." + r.key + " is " + shown(r.value) + "; it must be " + wanted + r.why);
   }
 }

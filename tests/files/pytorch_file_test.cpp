@@ -14,9 +14,9 @@ using namespace melflow::testing;
 
 const std::string kSix = floats({0, 1, 2, 3, 4, 5});
 
-PytorchContent parsed(const std::string& file) { return parse_pytorch(kept_bytes_of(file), "x.pt"); }
-void refused(const std::string& file, const std::string& why) {
-  expect_refused([&] { parsed(file); }, Exit::bad_data, "x.pt", why);
+PytorchContent parsed_file(const std::string& file) { return parse_pytorch(kept_bytes_of(file), "x.pt"); }
+void refused_file(const std::string& file, const std::string& why) {
+  expect_refused([&] { parsed_file(file); }, Exit::bad_data, "x.pt", why);
 }
 std::vector<float> values(const PytorchContent& content, size_t i = 0) {
   Arrays made;
@@ -46,7 +46,7 @@ TEST(PytorchFile, ReadsBothContainers) {
   const auto pickle = dict_of("weight", pickled_tensor({}));
   for (const auto& file :
        {pytorch_zip(pickle, {{"0", kSix}}), legacy(pickle, {{"0", little_endian<uint64_t>(6) + kSix}})}) {
-    const auto content = parsed(file);
+    const auto content = parsed_file(file);
     ASSERT_EQ(content.tensors.size(), 1u);
     EXPECT_EQ(content.tensors[0].first, "weight");
     EXPECT_EQ(content.tensors[0].second.shape, (std::vector<int64_t>{2, 3}));
@@ -59,7 +59,7 @@ TEST(PytorchFile, ReadsLegacyFilesOfEveryProtocol) {
   for (const char protocol : {2, 3, 4, 5}) {
     const auto file = legacy(dict_of("weight", pickled_tensor({})), {{"0", little_endian<uint64_t>(6) + kSix}},
                              /*little=*/true, protocol);
-    EXPECT_EQ(values(parsed(file)), (std::vector<float>{0, 1, 2, 3, 4, 5})) << int{protocol};
+    EXPECT_EQ(values(parsed_file(file)), (std::vector<float>{0, 1, 2, 3, 4, 5})) << int{protocol};
   }
 }
 
@@ -67,7 +67,7 @@ TEST(PytorchFile, ReadsStridesOffsetsSharedStoragesAndScalars) {
   const std::string pickle = "}(" + pickled_text("transposed") + pickled_tensor({.shape = {3, 2}, .strides = {1, 3}}) +
                              pickled_text("tail") + pickled_tensor({.offset = 4, .shape = {2}, .strides = {1}}) +
                              pickled_text("scalar") + pickled_tensor({.offset = 5, .shape = {}, .strides = {}}) + "u";
-  const auto content = parsed(pytorch_zip(pickle, {{"0", kSix}}));
+  const auto content = parsed_file(pytorch_zip(pickle, {{"0", kSix}}));
   EXPECT_EQ(values(content, 0), (std::vector<float>{0, 3, 1, 4, 2, 5}));
   EXPECT_EQ(values(content, 1), (std::vector<float>{4, 5}));
   EXPECT_EQ(values(content, 2), (std::vector<float>{5}));
@@ -78,10 +78,10 @@ TEST(PytorchFile, TurnsBigEndianNumbersRound) {
   for (size_t i = 0; i < big.size(); i += 4)
     std::reverse(big.begin() + static_cast<long>(i), big.begin() + static_cast<long>(i) + 4);
   const auto pickle = pickled_tensor({});
-  EXPECT_EQ(values(parsed(pytorch_zip(pickle, {{"0", big}}, "big"))), (std::vector<float>{0, 1, 2, 3, 4, 5}));
+  EXPECT_EQ(values(parsed_file(pytorch_zip(pickle, {{"0", big}}, "big"))), (std::vector<float>{0, 1, 2, 3, 4, 5}));
   std::string count = little_endian<uint64_t>(6);
   std::reverse(count.begin(), count.end());
-  EXPECT_EQ(values(parsed(legacy(pickle, {{"0", count + big}}, false))), (std::vector<float>{0, 1, 2, 3, 4, 5}));
+  EXPECT_EQ(values(parsed_file(legacy(pickle, {{"0", count + big}}, false))), (std::vector<float>{0, 1, 2, 3, 4, 5}));
 }
 
 TEST(PytorchFile, ShowsModulesAsTheirParametersAndFactsAndNeverADerivedTensor) {
@@ -92,7 +92,7 @@ TEST(PytorchFile, ShowsModulesAsTheirParametersAndFactsAndNeverADerivedTensor) {
                                                      "ccollections\nOrderedDict\n)RtR") +
                              pickled_text("weight") + pickled_tensor({}) + pickled_text("n_group") + "K\x08" +
                              pickled_text("stride") + "(K\x04tub";
-  const auto content = parsed(pytorch_zip(dict_of("model", module), {{"0", kSix}}));
+  const auto content = parsed_file(pytorch_zip(dict_of("model", module), {{"0", kSix}}));
   ASSERT_EQ(content.tensors.size(), 1u);
   EXPECT_EQ(content.tensors[0].first, "model.weight_v");
   EXPECT_EQ(content.facts.at("model.n_group"), "8");
@@ -124,42 +124,42 @@ TEST(PytorchFile, ReadsWhatPython2Wrote) {
       {{"module.bias", tensor("K\x06\x85K\x01\x85")}, {"module.weight", tensor("K\x02K\x03\x86K\x03K\x01\x86")}});
   const std::string object =
       "}(" + text_of_python2("state_dict") + table + text_of_python2("iteration") + "\x8a\x01\x07u";
-  const auto content = parsed(legacy(object, {{"0", little_endian<uint64_t>(6) + kSix}}));
+  const auto content = parsed_file(legacy(object, {{"0", little_endian<uint64_t>(6) + kSix}}));
   ASSERT_EQ(content.tensors.size(), 2u);
   EXPECT_EQ(content.tensors[0].first, "state_dict.module.bias");
   EXPECT_EQ(content.tensors[1].first, "state_dict.module.weight");
   EXPECT_EQ(content.tensors[1].second.shape, (std::vector<int64_t>{2, 3}));
   EXPECT_EQ(values(content, 1), (std::vector<float>{0, 1, 2, 3, 4, 5}));
   EXPECT_EQ(content.facts.at("iteration"), "7");
-  refused(pytorch_zip("ccollections\nOrderedDict\n](K\x01K\x02"
-                      "e\x85R",
-                      {}),
-          "no pair");
+  refused_file(pytorch_zip("ccollections\nOrderedDict\n](K\x01K\x02"
+                           "e\x85R",
+                           {}),
+               "no pair");
 }
 
 TEST(PytorchFile, RefusesTensorsThatDoNotFitTheirStorage) {
   const auto tensor = [](const PickledTensor& t) { return pytorch_zip(pickled_tensor(t), {{"0", kSix}}); };
-  refused(tensor({.offset = 1}), "outside its storage");
-  refused(tensor({.offset = -1}), "negative place");
-  refused(tensor({.shape = {2, 4}, .strides = {3, 1}}), "outside its storage");
-  refused(tensor({.shape = {2, 3}, .strides = {6, 1}}), "outside its storage");
-  refused(tensor({.shape = {-2, 3}}), "negative size");
-  refused(tensor({.strides = {-3, 1}}), "negative size or stride");
-  refused(tensor({.shape = {1 << 30, 1 << 30, 1 << 30}, .strides = {0, 0, 0}}), "outside its storage");
-  refused(tensor({.shape = {1000, 1000}, .strides = {0, 0}}), "more numbers than its storage");
-  refused(tensor({.shape = {2}, .strides = {3, 1}}), "do not agree");
-  refused(tensor({.count = 7}), "not the size");
-  refused(tensor({.key = "1"}), "lacks storage");
-  refused(tensor({.type = "ComplexFloatStorage"}), "'torch.ComplexFloatStorage'");
+  refused_file(tensor({.offset = 1}), "outside its storage");
+  refused_file(tensor({.offset = -1}), "negative place");
+  refused_file(tensor({.shape = {2, 4}, .strides = {3, 1}}), "outside its storage");
+  refused_file(tensor({.shape = {2, 3}, .strides = {6, 1}}), "outside its storage");
+  refused_file(tensor({.shape = {-2, 3}}), "negative size");
+  refused_file(tensor({.strides = {-3, 1}}), "negative size or stride");
+  refused_file(tensor({.shape = {1 << 30, 1 << 30, 1 << 30}, .strides = {0, 0, 0}}), "outside its storage");
+  refused_file(tensor({.shape = {1000, 1000}, .strides = {0, 0}}), "more numbers than its storage");
+  refused_file(tensor({.shape = {2}, .strides = {3, 1}}), "do not agree");
+  refused_file(tensor({.count = 7}), "not the size");
+  refused_file(tensor({.key = "1"}), "lacks storage");
+  refused_file(tensor({.type = "ComplexFloatStorage"}), "'torch.ComplexFloatStorage'");
 }
 
 TEST(PytorchFile, RefusesWhatIsNoStateDictionaryByItsName) {
-  refused(pytorch_zip("cargparse\nNamespace\n)\x81", {}), "'argparse.Namespace'");
-  refused(pytorch_zip("cnumpy.core.multiarray\n_reconstruct\n)R", {}), "'numpy.core.multiarray._reconstruct'");
-  refused(zip({{"m/data.pkl", "\x80\x02}."}, {"m/constants.pkl", "x"}}), "TorchScript");
-  refused(zip({{"m/readme", "x"}}), "data.pkl");
-  refused("\x80\x02}.", "Python pickle, but none that torch.save made");
-  refused("not a checkpoint", "no PyTorch file");
+  refused_file(pytorch_zip("cargparse\nNamespace\n)\x81", {}), "'argparse.Namespace'");
+  refused_file(pytorch_zip("cnumpy.core.multiarray\n_reconstruct\n)R", {}), "'numpy.core.multiarray._reconstruct'");
+  refused_file(zip({{"m/data.pkl", "\x80\x02}."}, {"m/constants.pkl", "x"}}), "TorchScript");
+  refused_file(zip({{"m/readme", "x"}}), "data.pkl");
+  refused_file("\x80\x02}.", "Python pickle, but none that torch.save made");
+  refused_file("not a checkpoint", "no PyTorch file");
   const auto seen = parse_pytorch(kept_bytes_of(pytorch_zip("cargparse\nNamespace\n)\x81", {})), "x.pt", Unknown::list);
   EXPECT_EQ(seen.refused, std::vector<std::string>{"argparse.Namespace"});
 }
@@ -167,16 +167,16 @@ TEST(PytorchFile, RefusesWhatIsNoStateDictionaryByItsName) {
 TEST(PytorchFile, RefusesEndlessTrees) {
   std::string deep = "]";
   for (int i = 0; i < 100; ++i) deep += "\x85";
-  refused(pytorch_zip(deep, {}), "64 deep");
+  refused_file(pytorch_zip(deep, {}), "64 deep");
   // 2^40 paths through 40 lists of two.
   std::string wide = std::string("]q", 2) + '\0';
   for (char i = 1; i < 41; ++i) wide += std::string("](h") + char(i - 1) + "h" + char(i - 1) + "eq" + i;
-  refused(pytorch_zip("(" + wide + "t", {}), "");
+  refused_file(pytorch_zip("(" + wide + "t", {}), "");
   const std::string itself(
       "]q\x00h\x00"
       "a",
       6);
-  EXPECT_TRUE(parsed(pytorch_zip(itself, {})).tensors.empty());
+  EXPECT_TRUE(parsed_file(pytorch_zip(itself, {})).tensors.empty());
 }
 
 TEST(PytorchFile, SurvivesEveryMutation) {

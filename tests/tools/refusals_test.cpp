@@ -1,5 +1,7 @@
 // What the command line refuses, and that nothing is lost by it.
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <filesystem>
 
@@ -42,7 +44,9 @@ TEST_F(Refusals, ANameThatIsTooLongIsToldBeforeTheWork) {
 TEST_F(Refusals, WhatIsReplacedKeepsItsPermissions) {
   put("m.npy", "private");
   std::filesystem::permissions(path("m.npy"), std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+  const auto before = ::umask(022);
   ASSERT_EQ(run({"mel", clip_, "-o", path("m.npy"), "--force"}).code, 0);
+  ::umask(before);
   EXPECT_EQ(std::filesystem::status(path("m.npy")).permissions(),
             std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
 }
@@ -62,6 +66,15 @@ TEST_F(Refusals, WhereVoicesAreLookedForIsTold) {
   std::filesystem::copy_file(testing::in_tree("data/voices/kathleen.safetensors"), path("odd/a\xff.safetensors"));
   EXPECT_EQ(in_folder(path("odd"), "voices --json"), 0) << text_of(path("err"));
   EXPECT_NE(text_of(path("out")).find("\"name\":\"a\xef\xbf\xbd\""), std::string::npos) << text_of(path("out"));
+}
+
+TEST_F(Refusals, ALinkToNothingIsOneOfTheRecordingsThatFail) {
+  std::filesystem::create_directory(path("data"));
+  std::filesystem::copy_file(clip_, path("data/a.wav"));
+  std::filesystem::create_symlink(path("gone.wav"), path("data/b\x1b[2J.wav"));
+  const auto part = run({"eval", "--voice", "kathleen", "--data", path("data"), "--threads", "1"});
+  EXPECT_EQ(part.code, 1) << part.err;
+  EXPECT_NE(part.err.find("b?[2J.wav: is a link to nothing"), std::string::npos) << part.err;
 }
 
 TEST_F(Refusals, OutputThatIsLostIsAnError) {

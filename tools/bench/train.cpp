@@ -16,6 +16,7 @@
 #include "tools/bench/benches.h"
 #include "tools/bench/measurement.h"
 #include "tools/cli/shipped_voices.h"
+#include "tools/cli/with_torch.h"
 
 namespace melflow::tools {
 namespace {
@@ -159,7 +160,7 @@ Times run_steps(engine::Trainer& trainer, std::vector<double>& losses) {
 
 json measure(const Subject& subject, const TrainBench& o, const fs::path& run) {
   const int threads = o.threads > 0 ? o.threads : engine::default_threads();
-  torch::set_num_threads(threads);
+  use_threads(threads);
   const auto config = config_of(subject, o);
   const auto device = engine::open_device(o.device);
   engine::Trainer trainer(config, corpus_of(o, config), run, /*resume=*/false, /*processes=*/nullptr, device);

@@ -15,6 +15,7 @@
 #include "tools/bench/benches.h"
 #include "tools/bench/measurement.h"
 #include "tools/cli/inputs.h"
+#include "tools/cli/with_torch.h"
 
 namespace melflow::tools {
 namespace {
@@ -120,7 +121,7 @@ json measure(models::WaveGlow& model, const Exact& exact, const Run& run, std::s
                           multiply_add_peak(run.weights->precision, threads));
   Times times, plain;
   std::vector<double> products;
-  torch::set_num_threads(threads);
+  use_threads(threads);
   for (int i = 0; i < 3; ++i) {
     times.take([&] { run(frames); });
     for (int j = 0; j < 3; ++j) products.push_back(product_rate(run));

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <exception>
 #include <iostream>
+#include <system_error>
 
 #include "audio/error.h"
 #include "tools/cli/verb_family.h"
@@ -69,6 +70,11 @@ int out_of_memory() {
   return static_cast<int>(Exit::unavailable);
 }
 
+int out_of_threads() {
+  std::cerr << "melflow: the system gives no more threads; --threads 1, and train's --set data_workers=0, need fewer\n";
+  return static_cast<int>(Exit::unavailable);
+}
+
 /// What was printed goes out now, or is told to be lost; to a reader that has had enough, nothing is.
 void flush_stdout() {
   const bool written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
@@ -110,6 +116,9 @@ int main(int argc, char** argv) {
     return melflow::tools::become_torch_program(argv);
   } catch (const std::bad_alloc&) {
     return melflow::tools::out_of_memory();
+  } catch (const std::system_error& e) {
+    if (e.code() == std::errc::resource_unavailable_try_again) return melflow::tools::out_of_threads();
+    std::cerr << "melflow: internal error: " << melflow::tools::first_line(e.what()) << "\n";
   } catch (const std::exception& e) {
     if (melflow::tools::is_out_of_memory(e.what())) return melflow::tools::out_of_memory();
     std::cerr << "melflow: internal error: " << melflow::tools::first_line(e.what()) << "\n";

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <cstdint>
 #include <filesystem>
@@ -65,14 +66,17 @@ inline void refuse_unused(const CLI::App& app, std::initializer_list<OptionTaker
   }
 }
 
-/// An option of "key=value" words takes all words up to the next option. Those that are none, but - or a file, are
-/// moved behind `inputs`. Throws Error{usage} for other words.
-inline void take_settings(std::vector<std::string>& sets, std::vector<std::string>& inputs) {
+/// An option of "key=value" words takes all words up to the next option. Those that are none are inputs and are moved
+/// behind `inputs`; but for words that look like a key or its value ("n_fft 512"), unless they are `names` of inputs:
+/// for them it throws Error{usage}.
+inline void take_settings(std::vector<std::string>& sets, std::vector<std::string>& inputs,
+                          const std::vector<std::string>& names = {}) {
   std::vector<std::string> settings;
   for (auto& word : sets) {
     const bool setting = word.find('=') != std::string::npos;
+    const bool bare = std::ranges::all_of(word, [](unsigned char c) { return std::isalnum(c) != 0 || c == '_'; });
     std::error_code error;
-    if (!setting && word != "-" && !std::filesystem::exists(word, error)) {
+    if (!setting && bare && !std::filesystem::exists(word, error) && std::ranges::find(names, word) == names.end()) {
       throw Error(Exit::usage, "--set " + word + ": write it as key=value");
     }
     (setting ? settings : inputs).push_back(std::move(word));

@@ -34,7 +34,7 @@ std::vector<fs::path> shipped_voices() {
 Error no_voices() {
   const auto chosen = chosen_folder();
   const auto where = chosen.empty() ? "no voice is shipped here" : "MELFLOW_VOICES=" + chosen + ": no voices are there";
-  return Error(Exit::no_input, where + "; give --voice FILE");
+  return Error(Exit::no_input, where + "; name the file of one, or set MELFLOW_VOICES to a folder of them");
 }
 
 fs::path named_input(const std::string& name) {
@@ -47,7 +47,8 @@ fs::path named_input(const std::string& name) {
 }
 
 fs::path find_voice(const std::string& name) {
-  if (name.find('/') != std::string::npos || fs::exists(name)) return name;
+  std::error_code error;
+  if (name.find('/') != std::string::npos || fs::exists(name, error)) return name;
   const auto voices = shipped_voices();
   std::vector<std::string> names;
   for (const auto& voice : voices) {

@@ -3,8 +3,9 @@
 
 #include <malloc.h>
 
+#include <algorithm>
+#include <exception>
 #include <latch>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -38,8 +39,9 @@ int startable(int wanted) {
   std::latch counted(1);
   std::vector<std::jthread> threads;
   try {
+    threads.reserve(static_cast<size_t>(wanted));
     while (static_cast<int>(threads.size()) < wanted) threads.emplace_back([&] { counted.wait(); });
-  } catch (const std::system_error&) {
+  } catch (const std::exception&) {  // no more of them, or of memory
   }
   counted.count_down();
   return static_cast<int>(threads.size());
@@ -48,9 +50,11 @@ int startable(int wanted) {
 }  // namespace
 
 void use_threads(int threads) {
+  constexpr int kOthers =
+      4;  // those that read data ahead, beside two pools: OpenMP's, and one that LibTorch always starts
   const int wanted = threads > 0 ? threads : torch::get_num_threads();
-  const int some = wanted > 1 ? 1 + startable(wanted - 1) : 1;
-  if (threads > 0 || some < wanted) torch::set_num_threads(some);
+  const int more = wanted > 1 ? std::max(0, startable(2 * (wanted - 1) + kOthers) - kOthers) / 2 : 0;
+  if (threads > 0 || 1 + more < wanted) torch::set_num_threads(1 + more);
 }
 
 void require_torch() {}

@@ -25,7 +25,7 @@ engine::Synthesizer open_on_gpu(const std::filesystem::path& voice, const engine
 std::string gpu_problem();
 
 /// So many threads of the CPU for LibTorch; 0: as many as there are. Fewer where the system gives no more (a
-/// container's limit), which OpenMP would end the program for, or wait for ever. Nothing in melflow.
+/// container's limit), which OpenMP would end the program for, or wait for ever. In melflow-torch alone.
 void use_threads(int threads);
 
 /// Throws NeedsTorch in melflow: for a verb that would find out late.

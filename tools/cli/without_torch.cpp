@@ -16,8 +16,6 @@ std::string gpu_problem() {
   throw NeedsTorch{};
 }
 
-void use_threads(int) {}
-
 void require_torch() { throw NeedsTorch{}; }
 
 std::string torch_version() { return ""; }

@@ -3,6 +3,7 @@
 
 #include <torch/torch.h>
 
+#include "engine/device.h"
 #include "engine/eval/score.h"
 #include "engine/files/safetensors.h"
 #include "engine/flow/flow_score.h"
@@ -10,6 +11,7 @@
 #include "engine/tensors.h"
 #include "tools/cli/batch.h"
 #include "tools/cli/options.h"
+#include "tools/cli/with_torch.h"
 #include "tools/flow/verbs.h"
 
 namespace melflow::tools {
@@ -55,10 +57,13 @@ bool is_flow(const std::string& path) {
 /// goes frame by frame.
 json eval_voice(const FlowUse& use) {
   torch::NoGradGuard no_grad;
+  use_threads(use.threads);
+  const auto device = engine::open_device(use.device);
   const auto voice = engine::load_voice(use.flow);
+  voice.model->to(device);
   const auto recording = engine::read_recording(use.data, voice);
   const auto x = engine::whole_frames(recording.sound, voice.model->hop_length());
-  auto z = voice.model->forward(x, engine::mel_tensor(recording.mel));
+  auto z = voice.model->forward(x.to(device), engine::mel_tensor(recording.mel).to(device));
   z.value = z.value.to(torch::kFloat64);
   z.log_det = z.log_det.to(torch::kFloat64);
   const auto nats = models::log_prob_of(z).item<double>();

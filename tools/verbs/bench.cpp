@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <functional>
 #include <iostream>
 
 #include <nlohmann/json.hpp>
@@ -29,26 +30,55 @@ void print_lines(const json& object, int depth) {
   }
 }
 
+struct BenchArguments {
+  VoiceOptions voice;
+  TrainBench train;
+  double seconds = 10;  ///< of sound
+  std::string picture;
+};
+
+/// What can be measured, and the options that it takes, apart by blanks.
+struct Subject {
+  const char* name;
+  std::string options;
+  bool by_default;
+  std::function<void(const BenchArguments&, const Print&)> run;
+};
+
+const std::vector<Subject>& all_subjects() {
+  static const std::string voice =
+      "--voice --device --precision --threads --sigma --seed --draws --refine --denoise --latency ";
+  static const std::vector<Subject> all{
+      {"mel", "", true, [](const auto&, const Print& print) { bench_mel(print); }},
+      {"synth", voice + "--seconds", true,
+       [](const auto& a, const Print& print) { bench_synth(a.voice, a.seconds, print); }},
+      {"stream", voice + "--seconds", true,
+       [](const auto& a, const Print& print) { bench_stream(a.voice, a.seconds, print); }},
+      {"waveglow", "--threads --seconds", true,
+       [](const auto& a, const Print& print) {
+         bench_waveglow(a.seconds, a.voice.threads > 0 ? a.voice.threads : engine::default_threads(), print);
+       }},
+      {"train", "--voice --device --precision --threads --data --batch --frames --steps", true,
+       [](const auto& a, const Print& print) { bench_train(a.train, print); }},
+      {"growth", voice + "--seconds --picture", false,
+       [](const auto& a, const Print& print) { bench_growth(a.voice, a.seconds, a.picture, print); }},
+      {"gpu", "", false, [](const auto&, const Print& print) { bench_gpu(print); }}};
+  return all;
+}
+
+const Subject& subject_named(const std::string& name) {
+  return *std::ranges::find(all_subjects(), name, &Subject::name);
+}
+
 /// Options that none of the subjects takes.
 void refuse_unused_by(const std::vector<std::string>& subjects, const CLI::App& app) {
-  refuse_unused(app,
-                {{"--voice", "synth stream train growth"},
-                 {"--device", "synth stream train growth"},
-                 {"--precision", "synth stream train growth"},
-                 {"--threads", "synth stream waveglow train growth"},
-                 {"--sigma", "synth stream growth"},
-                 {"--seed", "synth stream growth"},
-                 {"--draws", "synth stream growth"},
-                 {"--refine", "synth stream growth"},
-                 {"--denoise", "synth stream growth"},
-                 {"--latency", "synth stream growth"},
-                 {"--seconds", "synth stream waveglow growth"},
-                 {"--picture", "growth"},
-                 {"--data", "train"},
-                 {"--batch", "train"},
-                 {"--frames", "train"},
-                 {"--steps", "train"}},
-                subjects, "for bench " + CLI::detail::join(subjects, " "));
+  std::string taken = "--json --help ";
+  for (const auto& name : subjects) taken += subject_named(name).options + " ";
+  for (const auto* option : app.get_options()) {
+    const auto name = option->get_name();
+    if (!name.starts_with("--") || taken.find(name + " ") != std::string::npos) continue;
+    refuse_options(app, {name.c_str()}, "for bench " + CLI::detail::join(subjects, " "));
+  }
 }
 
 /// What `waveglow` and `train` need, before anything is measured.
@@ -68,18 +98,20 @@ void require_what_trains(const CLI::App& app, const std::vector<std::string>& su
 }  // namespace
 
 int run_bench(CLI::App& app, std::vector<std::string> arguments) {
-  std::vector<std::string> subjects{"mel", "synth", "stream", "waveglow", "train"};
-  VoiceOptions v;
-  TrainBench train;
-  double seconds = 10;
-  std::string picture;
+  std::vector<std::string> subjects, names;
+  for (const auto& subject : all_subjects()) {
+    names.emplace_back(subject.name);
+    if (subject.by_default) subjects.emplace_back(subject.name);
+  }
+  BenchArguments a;
+  auto& v = a.voice;
+  auto& train = a.train;
   bool as_json = false;
-  app.add_option("subjects", subjects,
-                 "mel, synth, stream, waveglow, train, growth, gpu; default: all but growth and gpu")
-      ->check(CLI::IsMember({"mel", "synth", "stream", "waveglow", "train", "growth", "gpu"}));
+  app.add_option("subjects", subjects, CLI::detail::join(names, ", ") + "; default: all but growth and gpu")
+      ->check(CLI::IsMember(names));
   v.add_to(app);
-  app.add_option("--seconds", seconds, "of sound to synthesise; growth: at most")->check(within(0.5, 3600.0));
-  app.add_option("--picture", picture, "growth: a chart of it, .png");
+  app.add_option("--seconds", a.seconds, "of sound to synthesise; growth: at most")->check(within(0.5, 3600.0));
+  app.add_option("--picture", a.picture, "growth: a chart of it, .png");
   app.add_option("--data", train.data, "train: a folder of recordings; default: a shipped sentence");
   app.add_option("--batch", train.batch, "train: crops a step")->check(CLI::Range(1, 4096));
   app.add_option("--frames", train.frames, "train: mel frames a crop")->check(CLI::Range(1, 100000));
@@ -100,15 +132,7 @@ int run_bench(CLI::App& app, std::vector<std::string> arguments) {
       std::cout << std::endl;
     }
   };
-  for (const auto& subject : subjects) {
-    if (subject == "mel") bench_mel(print);
-    if (subject == "synth") bench_synth(v, seconds, print);
-    if (subject == "stream") bench_stream(v, seconds, print);
-    if (subject == "waveglow") bench_waveglow(seconds, v.threads > 0 ? v.threads : engine::default_threads(), print);
-    if (subject == "train") bench_train(train, print);
-    if (subject == "growth") bench_growth(v, seconds, picture, print);
-    if (subject == "gpu") bench_gpu(print);
-  }
+  for (const auto& subject : subjects) subject_named(subject).run(a, print);
   return 0;
 }
 

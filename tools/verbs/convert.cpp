@@ -110,7 +110,8 @@ engine::Voice write_published(const Arguments& a, const files::Checkpoint& check
 int run_convert(CLI::App& app, std::vector<std::string> arguments) {
   Arguments a;
   std::vector<std::string> inputs;
-  app.add_option("input", inputs, "a published WaveGlow (.pt, .nemo, .safetensors), or a voice with --half or --to");
+  app.add_option("input", inputs,
+                 "one file: a published WaveGlow (.pt, .nemo, .safetensors), or a voice with --half, --int8 or --to");
   app.add_option("-o,--out", a.output, "the file to write")->required();
   app.add_option("--to", a.to, "voice: our .safetensors; nvidia-state-dict: a .pt for torch.load(weights_only=True)")
       ->check(CLI::IsMember({"voice", "nvidia-state-dict"}));
@@ -122,7 +123,9 @@ int run_convert(CLI::App& app, std::vector<std::string> arguments) {
   app.add_flag("--force", a.force, "replace an existing output");
   app.add_flag("--json", a.as_json, "one JSON object on stdout");
   parse(app, std::move(arguments));
-  take_settings(a.sets, inputs);
+  std::vector<std::string> names;
+  for (const auto& voice : shipped_voices()) names.push_back(voice.stem().string());
+  take_settings(a.sets, inputs, names);
   if (inputs.size() != 1) throw Error(Exit::usage, "name one file to convert, not " + std::to_string(inputs.size()));
   a.input = named_input(inputs.front());
   if ((a.half || a.int8) && a.to_nvidia()) {

@@ -91,7 +91,7 @@ void tell_speed(const std::filesystem::path& path, double seconds, double took) 
 int64_t samples_after(double start, int64_t whole, int sample_rate, const std::string& input) {
   const int64_t samples = whole - std::llround(start * sample_rate);
   if (samples > 0) return samples;
-  throw Error(Exit::usage, "--start " + std::to_string(start) + ": " + input + " ends after " +
+  throw Error(Exit::usage, "--start " + std::to_string(start) + ": " + input + " ends at " +
                                std::to_string(static_cast<double>(whole) / sample_rate) + " s");
 }
 
