@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -32,8 +33,8 @@ std::filesystem::path folder_of(const std::filesystem::path& target) {
 }
 
 /// A rename would put an ordinary file in the place of a device or a folder (think of /dev/null), so neither is a
-/// target.
-void check_target(const std::filesystem::path& target, AtomicFile::Existing existing) {
+/// target. Answers what is to be replaced, where there is something.
+std::optional<struct stat> check_target(const std::filesystem::path& target, AtomicFile::Existing existing) {
   if (target == "-") {
     throw Error(Exit::usage, "-: this output does not go to stdout; name a file (./- where it is to be called that)");
   }
@@ -47,7 +48,7 @@ void check_target(const std::filesystem::path& target, AtomicFile::Existing exis
     }
     // A link that points nowhere is a name in use, too.
     if (existing == AtomicFile::Existing::refuse && ::lstat(target.c_str(), &status) == 0) fail_exists(target);
-    return;
+    return std::nullopt;
   }
   if (S_ISDIR(status.st_mode)) {
     throw Error(Exit::cannot_create, target.string() + ": is a folder; name a file in it");
@@ -56,6 +57,7 @@ void check_target(const std::filesystem::path& target, AtomicFile::Existing exis
     throw Error(Exit::cannot_create, target.string() + ": is not an ordinary file; use - to write to standard output");
   }
   if (existing == AtomicFile::Existing::refuse) fail_exists(target);
+  return status;
 }
 
 /// Renames so that a file that appeared under the name meanwhile is kept. 0 or errno.
@@ -88,17 +90,15 @@ void sync_folder(const std::filesystem::path& folder) {
 
 AtomicFile::AtomicFile(std::filesystem::path target, Existing existing)
     : target_(std::move(target)), existing_(existing) {
-  check_target(target_, existing_);
-  struct stat replaced {};
-  const bool replaces = ::stat(target_.c_str(), &replaced) == 0;
+  const auto replaced = check_target(target_, existing_);
   static std::atomic<unsigned> count{0};
   do {
     // A short name of its own, because target's name plus a suffix may be too long for the file system.
     temporary_ =
         folder_of(target_) / (".melflow-" + std::to_string(::getpid()) + "-" + std::to_string(count++) + ".tmp");
-    descriptor_ = ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, replaces ? 0600 : 0666);
+    descriptor_ = ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, replaced ? 0600 : 0666);
   } while (descriptor_ < 0 && (errno == EEXIST || errno == EINTR));
-  if (descriptor_ >= 0 && replaces) keep_permissions(descriptor_, replaced);
+  if (descriptor_ >= 0 && replaced) keep_permissions(descriptor_, *replaced);
   if (descriptor_ < 0) {
     const int code = errno;
     throw Error(Exit::cannot_create, target_.string() + ": cannot be created: " + std::strerror(code) +

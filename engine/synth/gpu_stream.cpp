@@ -6,9 +6,6 @@
 #include "engine/synth/dense.h"
 
 namespace melflow::engine {
-namespace {
-
-constexpr int kPasses[] = {GpuStream::kLongest, 32, 8, 1};
 
 gpu::PlainWaveGlow::Sizes sizes_of(const models::WaveGlowOptions& o) {
   const auto n = [](int64_t size) { return static_cast<int>(size); };
@@ -24,6 +21,10 @@ gpu::PlainWaveGlow::Sizes sizes_of(const models::WaveGlowOptions& o) {
           .kernel = n(o.wavenet_kernel),
           .dilation_cycle = n(o.wavenet_dilation_cycle)};
 }
+
+namespace {
+
+constexpr int kPasses[] = {GpuStream::kLongest, 32, 8, 1};
 
 /// The options, where the kernels know them.
 const models::WaveGlowOptions* known(const ModelOptions& options) {

@@ -17,6 +17,9 @@ std::shared_ptr<const StreamSource> gpu_source(const ModelOptions& options,
 std::shared_ptr<const StreamSource> gpu_source(std::shared_ptr<gpu::Device> device, const ModelOptions& options,
                                                const std::map<std::string, files::TensorView>& tensors);
 
+/// The sizes as the GPU's kernels and the count of operations know them.
+gpu::PlainWaveGlow::Sizes sizes_of(const models::WaveGlowOptions& options);
+
 /// What the GPU's kernels are made from. The options must ask for conditioning at the sample rate, and not for swapped
 /// halves; `tensors` must be theirs (model_options.h).
 gpu::PlainWaveGlow plain_waveglow(const models::WaveGlowOptions& options,

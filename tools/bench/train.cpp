@@ -7,10 +7,10 @@
 #include <torch/torch.h>
 
 #include "engine/device.h"
-#include "engine/gpu/plain_waveglow.h"
 #include "engine/kernels/thread_team.h"
 #include "engine/model_config.h"
 #include "engine/model_voice.h"
+#include "engine/synth/gpu_stream.h"
 #include "engine/train/trainer.h"
 #include "models/autocast.h"
 #include "tools/bench/benches.h"
@@ -61,17 +61,8 @@ engine::TrainConfig config_of(const Subject& subject, const TrainBench& o) {
 
 /// Operations of a crop forward: WaveGlow's as published; it needs no frames to warm up.
 double crop_operations(const models::WaveGlowOptions& o, int64_t frames, int64_t /*warmup_frames*/) {
-  const auto n = [](int64_t size) { return static_cast<int>(size); };
-  const gpu::PlainWaveGlow::Sizes sizes{.n_mels = n(o.n_mels),
-                                        .hop_length = n(o.hop_length),
-                                        .n_flows = n(o.n_flows),
-                                        .group_size = n(o.group_size),
-                                        .early_every = n(o.early_every),
-                                        .early_size = n(o.early_size),
-                                        .upsample_kernel = n(o.upsample_kernel),
-                                        .layers = n(o.wavenet_layers),
-                                        .channels = n(o.wavenet_channels)};
-  return static_cast<double>(frames * o.hop_length) / static_cast<double>(o.group_size) * sizes.flops_per_group();
+  return static_cast<double>(frames * o.hop_length) / static_cast<double>(o.group_size) *
+         engine::sizes_of(o).flops_per_group();
 }
 
 /// The same of a BlockFlow: its layers, with the frames that warm it up.

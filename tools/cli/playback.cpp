@@ -52,6 +52,7 @@ nlohmann::json Playback::report(const std::string& input) const {
   if (live_) item["skips"] = skips_;
   return item;
 }
+
 void Playback::warn(const std::string& input) const {
   const auto name = one_line(input);
   if (player_.underruns() > 0) {

@@ -37,6 +37,12 @@ Error no_voices() {
   return Error(Exit::no_input, where + "; name the file of one, or set MELFLOW_VOICES to a folder of them");
 }
 
+std::vector<std::string> shipped_names() {
+  std::vector<std::string> names;
+  for (const auto& voice : shipped_voices()) names.push_back(voice.stem().string());
+  return names;
+}
+
 fs::path named_input(const std::string& name) {
   std::error_code error;
   if (fs::exists(name, error)) return name;
@@ -47,14 +53,12 @@ fs::path named_input(const std::string& name) {
 }
 
 fs::path find_voice(const std::string& name) {
-  std::error_code error;
-  if (name.find('/') != std::string::npos || fs::exists(name, error)) return name;
+  if (name.find('/') != std::string::npos) return name;
   const auto voices = shipped_voices();
-  std::vector<std::string> names;
-  for (const auto& voice : voices) {
-    if (name.empty() || voice.stem() == name) return voice;
-    names.push_back(voice.stem().string());
-  }
+  if (name.empty() && !voices.empty()) return voices.front();
+  std::error_code error;
+  if (auto found = named_input(name); fs::exists(found, error)) return found;
+  const auto names = shipped_names();
   if (names.empty()) throw no_voices();
   throw Error(Exit::no_input,
               name + ": no such file, and no shipped voice of that name; did you mean '" + nearest(name, names) + "'?");

@@ -10,6 +10,7 @@ namespace melflow::tools {
 
 /// The shipped voices: $MELFLOW_VOICES, or data/voices of the source tree.
 std::vector<std::filesystem::path> shipped_voices();
+std::vector<std::string> shipped_names();
 
 /// Says that there are none, and where they were looked for.
 Error no_voices();

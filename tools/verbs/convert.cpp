@@ -123,9 +123,7 @@ int run_convert(CLI::App& app, std::vector<std::string> arguments) {
   app.add_flag("--force", a.force, "replace an existing output");
   app.add_flag("--json", a.as_json, "one JSON object on stdout");
   parse(app, std::move(arguments));
-  std::vector<std::string> names;
-  for (const auto& voice : shipped_voices()) names.push_back(voice.stem().string());
-  take_settings(a.sets, inputs, names);
+  take_settings(a.sets, inputs, shipped_names());
   if (inputs.size() != 1) throw Error(Exit::usage, "name one file to convert, not " + std::to_string(inputs.size()));
   a.input = named_input(inputs.front());
   if ((a.half || a.int8) && a.to_nvidia()) {

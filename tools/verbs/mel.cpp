@@ -57,8 +57,8 @@ MelArguments mel_arguments(CLI::App& app, std::vector<std::string> arguments) {
 }
 
 audio::MelOptions recipe_named(const std::string& name) {
-  const auto voices = shipped_voices();
-  const bool shipped = std::any_of(voices.begin(), voices.end(), [&](const auto& v) { return v.stem() == name; });
+  const auto names = shipped_names();
+  const bool shipped = std::ranges::find(names, name) != names.end();
   if (!shipped && name.find(".safetensors") == std::string::npos) return audio::mel_recipe(name);
   return engine::VoiceFile(find_voice(name)).voice().mel;
 }
