@@ -12,7 +12,7 @@
 #include <thread>
 #include <vector>
 
-#include "audio/error.h"
+#include "base/error.h"
 
 namespace melflow::audio {
 namespace {

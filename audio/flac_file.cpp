@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "audio/error.h"
+#include "base/error.h"
 
 namespace melflow::audio {
 

@@ -3,8 +3,8 @@
 #include <memory>
 #include <span>
 
-#include "audio/atomic_file.h"
 #include "audio/wav.h"
+#include "base/atomic_file.h"
 
 namespace melflow::audio {
 

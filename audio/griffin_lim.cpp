@@ -7,8 +7,8 @@
 #include <numbers>
 #include <string>
 
-#include "audio/error.h"
 #include "audio/sparse_bank.h"
+#include "base/error.h"
 
 namespace melflow::audio {
 namespace {

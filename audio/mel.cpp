@@ -5,9 +5,9 @@
 #include <limits>
 #include <string>
 
-#include "audio/error.h"
 #include "audio/fast_log.h"
 #include "audio/frame_magnitudes.h"
+#include "base/error.h"
 #include "cpu/clones.h"
 
 namespace melflow::audio {

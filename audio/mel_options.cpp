@@ -6,9 +6,9 @@
 #include <string_view>
 #include <variant>
 
-#include "audio/error.h"
 #include "audio/mel.h"
-#include "audio/nearest.h"
+#include "base/error.h"
+#include "base/nearest.h"
 
 namespace melflow::audio {
 namespace {

@@ -7,8 +7,8 @@
 #include <cstdint>
 #include <cstring>
 
-#include "audio/error.h"
-#include "audio/nearest.h"
+#include "base/error.h"
+#include "base/nearest.h"
 
 namespace melflow::audio {
 namespace {

@@ -6,10 +6,10 @@
 #include <thread>
 #include <vector>
 
-#include "audio/error.h"
 #include "audio/playback_core.h"
 #include "audio/sink.h"
 #include "audio/stream_resampler.h"
+#include "base/error.h"
 
 namespace melflow::audio {
 namespace {

@@ -11,9 +11,9 @@
 #include <mutex>
 #include <thread>
 
-#include "audio/error.h"
-#include "audio/nearest.h"
 #include "audio/quiet_threads.h"
+#include "base/error.h"
+#include "base/nearest.h"
 
 namespace melflow::audio {
 namespace {

@@ -7,9 +7,9 @@
 #include <limits>
 #include <string>
 
-#include "audio/error.h"
 #include "audio/pitch.h"
 #include "audio/stft.h"
+#include "base/error.h"
 
 namespace melflow::audio {
 namespace {

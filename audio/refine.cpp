@@ -4,9 +4,9 @@
 #include <cmath>
 #include <string>
 
-#include "audio/error.h"
 #include "audio/fft.h"
 #include "audio/refining_bank.h"
+#include "base/error.h"
 
 namespace melflow::audio {
 namespace {

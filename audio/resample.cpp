@@ -8,7 +8,7 @@
 #include <cmath>
 #include <string>
 
-#include "audio/error.h"
+#include "base/error.h"
 
 namespace melflow::audio {
 namespace {

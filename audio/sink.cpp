@@ -4,8 +4,8 @@
 #include <cctype>
 
 #include "audio/clock_sink.h"
-#include "audio/error.h"
 #include "audio/portaudio_io.h"
+#include "base/error.h"
 
 namespace melflow::audio {
 namespace {

@@ -6,7 +6,7 @@
 #include <numbers>
 #include <string>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "cpu/clones.h"
 
 namespace melflow::audio {

@@ -14,10 +14,10 @@
 #include <new>
 #include <utility>
 
-#include "audio/error.h"
-#include "audio/file_ending.h"
 #include "audio/flac_file.h"
 #include "audio/resample.h"
+#include "base/error.h"
+#include "base/file_ending.h"
 
 namespace melflow::audio {
 namespace {

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "audio/atomic_file.h"
 #include "audio/pcm.h"
 #include "audio/waveform.h"
+#include "base/atomic_file.h"
 
 namespace melflow::audio {
 

@@ -4,8 +4,8 @@
 #include <limits>
 #include <string_view>
 
-#include "audio/error.h"
 #include "audio/wav.h"
+#include "base/error.h"
 
 namespace melflow::audio {
 namespace {

@@ -6,7 +6,7 @@
 #include <torch/torch.h>
 #include <torch/version.h>
 
-#include "audio/error.h"
+#include "base/error.h"
 
 namespace melflow::engine {
 

@@ -4,7 +4,7 @@
 
 #include <torch/torch.h>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/tensors.h"
 
 namespace melflow::engine {

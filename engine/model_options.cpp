@@ -5,7 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/files/float_tensors.h"
 #include "engine/files/shown_name.h"
 #include "engine/options_json.h"

@@ -2,7 +2,7 @@
 
 #include <torch/torch.h>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/load_module.h"
 #include "engine/model_config.h"
 #include "engine/synth/tiled_stream.h"

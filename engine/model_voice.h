@@ -2,7 +2,7 @@
 
 #include <memory>
 
-#include "audio/atomic_file.h"
+#include "base/atomic_file.h"
 #include "engine/synth/synthesizer.h"
 #include "engine/voice.h"
 #include "models/vocoder.h"

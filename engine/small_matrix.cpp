@@ -3,7 +3,7 @@
 #include <cmath>
 #include <utility>
 
-#include "audio/error.h"
+#include "base/error.h"
 
 namespace melflow::engine {
 namespace {

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "audio/error.h"
 #include "audio/refine.h"
+#include "base/error.h"
 #include "engine/files/mel_file.h"
 #include "engine/files/safetensors.h"
 #include "engine/noise.h"

@@ -12,8 +12,8 @@
 #include <span>
 #include <unordered_set>
 
-#include "audio/error.h"
-#include "audio/file_ending.h"
+#include "base/error.h"
+#include "base/file_ending.h"
 #include "engine/files/mapped_file.h"
 #include "engine/files/shown_name.h"
 #include "engine/parallel.h"

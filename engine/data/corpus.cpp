@@ -6,7 +6,7 @@
 #include <filesystem>
 #include <span>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/files/crc32c.h"
 #include "engine/files/npy.h"
 #include "engine/parallel.h"

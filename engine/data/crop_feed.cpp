@@ -6,7 +6,7 @@
 #include <system_error>
 #include <utility>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/noise.h"
 
 namespace melflow::engine {

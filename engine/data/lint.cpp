@@ -8,7 +8,7 @@
 #include <numbers>
 #include <unordered_map>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/files/sha256.h"
 #include "engine/parallel.h"
 

@@ -5,7 +5,7 @@
 #include <memory>
 #include <unordered_set>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/data/clips.h"
 #include "engine/files/tar_writer.h"
 

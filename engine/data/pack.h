@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "audio/atomic_file.h"
+#include "base/atomic_file.h"
 
 namespace melflow::engine {
 

@@ -14,9 +14,9 @@
 #include <limits>
 #include <memory>
 
-#include "audio/error.h"
 #include "audio/resample.h"
 #include "audio/wav.h"
+#include "base/error.h"
 
 extern char** environ;
 

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "audio/error.h"
 #include "audio/mel.h"
+#include "base/error.h"
 
 namespace melflow::engine {
 

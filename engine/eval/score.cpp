@@ -5,8 +5,8 @@
 
 #include <torch/torch.h>
 
-#include "audio/error.h"
 #include "audio/wav.h"
+#include "base/error.h"
 #include "engine/data/clips.h"
 #include "engine/files/mel_file.h"
 #include "engine/tensors.h"

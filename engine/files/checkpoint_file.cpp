@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <string_view>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/files/gzip.h"
 #include "engine/files/inflate.h"
 #include "engine/files/shown_name.h"

@@ -6,7 +6,7 @@
 #include <optional>
 #include <vector>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/files/shown_name.h"
 
 namespace melflow::files {

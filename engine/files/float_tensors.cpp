@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/files/float_formats.h"
 
 namespace melflow::files {

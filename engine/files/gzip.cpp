@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "audio/error.h"
+#include "base/error.h"
 
 namespace melflow::files {
 namespace {

@@ -1,6 +1,6 @@
 #include "engine/files/idx.h"
 
-#include "audio/error.h"
+#include "base/error.h"
 
 namespace melflow::files {
 namespace {

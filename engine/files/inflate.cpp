@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "audio/error.h"
+#include "base/error.h"
 
 namespace melflow::files {
 namespace {

@@ -14,7 +14,7 @@
 #include <string>
 #include <utility>
 
-#include "audio/error.h"
+#include "base/error.h"
 
 namespace melflow::files {
 namespace {

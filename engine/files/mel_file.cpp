@@ -8,8 +8,8 @@
 #include <set>
 #include <string_view>
 
-#include "audio/error.h"
-#include "audio/file_ending.h"
+#include "base/error.h"
+#include "base/file_ending.h"
 #include "engine/files/mapped_file.h"
 #include "engine/files/npy.h"
 #include "engine/files/pytorch_file.h"

@@ -6,8 +6,8 @@
 #include <span>
 #include <string>
 
-#include "audio/atomic_file.h"
 #include "audio/mel.h"
+#include "base/atomic_file.h"
 
 namespace melflow::files {
 

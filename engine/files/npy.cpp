@@ -8,7 +8,7 @@
 #include <optional>
 #include <string_view>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/files/float_formats.h"
 #include "engine/files/mapped_file.h"
 #include "engine/files/npy_header.h"

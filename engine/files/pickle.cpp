@@ -3,7 +3,7 @@
 #include <bit>
 #include <cstring>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/files/pickle_opcodes.h"
 #include "engine/files/pickle_stack.h"
 #include "engine/files/shown_name.h"

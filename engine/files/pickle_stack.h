@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/files/pickle.h"
 
 namespace melflow::files {

@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/files/canvas.h"
 
 namespace melflow::files {

@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
-#include "audio/atomic_file.h"
 #include "audio/mel.h"
+#include "base/atomic_file.h"
 
 namespace melflow::files {
 

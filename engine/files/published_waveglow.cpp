@@ -5,7 +5,7 @@
 #include <charconv>
 #include <set>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/files/float_tensors.h"
 #include "engine/files/shown_name.h"
 

@@ -4,7 +4,7 @@
 #include <cstring>
 #include <string_view>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/files/pytorch_tree.h"
 #include "engine/files/shown_name.h"
 #include "engine/files/zip_reader.h"

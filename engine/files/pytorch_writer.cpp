@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "audio/error.h"
+#include "base/error.h"
 
 namespace melflow::files {
 namespace {

@@ -4,7 +4,7 @@
 #include <map>
 #include <string>
 
-#include "audio/atomic_file.h"
+#include "base/atomic_file.h"
 #include "engine/files/safetensors.h"
 
 namespace melflow::files {

@@ -7,7 +7,7 @@
 #include <optional>
 #include <string_view>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "cpu/clones.h"
 #include "engine/files/float_formats.h"
 #include "engine/files/safetensors_header.h"

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "audio/atomic_file.h"
+#include "base/atomic_file.h"
 #include "engine/files/mapped_file.h"
 
 namespace melflow::files {

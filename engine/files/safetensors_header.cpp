@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/files/shown_name.h"
 
 namespace melflow::files {

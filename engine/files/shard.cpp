@@ -4,7 +4,7 @@
 #include <array>
 #include <unordered_map>
 
-#include "audio/file_ending.h"
+#include "base/file_ending.h"
 #include "engine/files/shown_name.h"
 #include "engine/files/tar_reader.h"
 

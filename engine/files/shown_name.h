@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "audio/error.h"
+#include "base/error.h"
 
 namespace melflow::files {
 

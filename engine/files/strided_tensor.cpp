@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "audio/error.h"
+#include "base/error.h"
 
 namespace melflow::files {
 namespace {

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <utility>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/files/shown_name.h"
 
 namespace melflow::files {

@@ -3,7 +3,7 @@
 #include <cstdio>
 #include <cstring>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/files/shown_name.h"
 
 namespace melflow::files {

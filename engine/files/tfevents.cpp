@@ -9,8 +9,8 @@
 #include <chrono>
 #include <cstring>
 
-#include "audio/error.h"
 #include "audio/wav.h"
+#include "base/error.h"
 #include "engine/files/crc32c.h"
 
 namespace melflow::files {

@@ -2,7 +2,7 @@
 
 #include <string_view>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/files/shown_name.h"
 
 namespace melflow::files {

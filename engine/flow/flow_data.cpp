@@ -5,8 +5,8 @@
 
 #include <torch/torch.h>
 
-#include "audio/error.h"
-#include "audio/nearest.h"
+#include "base/error.h"
+#include "base/nearest.h"
 #include "engine/files/csv.h"
 #include "engine/files/gzip.h"
 #include "engine/files/idx.h"

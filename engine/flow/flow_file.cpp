@@ -2,7 +2,7 @@
 
 #include <torch/torch.h>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/files/safetensors.h"
 #include "engine/flow/registry.h"
 #include "engine/load_module.h"

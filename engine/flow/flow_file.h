@@ -7,7 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "audio/atomic_file.h"
+#include "base/atomic_file.h"
 #include "models/flow/flow.h"
 
 namespace melflow::engine {

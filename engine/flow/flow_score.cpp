@@ -5,7 +5,7 @@
 
 #include <torch/torch.h>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/flow/registry.h"
 #include "engine/tensors.h"
 

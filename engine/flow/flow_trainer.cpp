@@ -7,8 +7,8 @@
 
 #include <torch/torch.h>
 
-#include "audio/atomic_file.h"
-#include "audio/error.h"
+#include "base/atomic_file.h"
+#include "base/error.h"
 #include "engine/build_info.h"
 #include "engine/files/crc32c.h"
 #include "engine/flow/registry.h"

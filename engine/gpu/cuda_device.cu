@@ -1,6 +1,6 @@
 #include <cuda_runtime.h>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/gpu/context_kernel.h"
 #include "engine/gpu/cuda_block.h"
 #include "engine/gpu/device.h"

@@ -1,6 +1,6 @@
 #include "engine/gpu/device_waveglow.h"
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/gpu/tile_product.h"
 #include "engine/small_matrix.h"
 

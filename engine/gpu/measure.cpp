@@ -7,7 +7,7 @@
 #include <sstream>
 #include <thread>
 
-#include "audio/error.h"
+#include "base/error.h"
 
 namespace melflow::gpu {
 namespace {

@@ -1,4 +1,4 @@
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/gpu/device.h"
 
 namespace melflow::gpu {

@@ -1,6 +1,6 @@
 #include "engine/gpu/open_gpu.h"
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/gpu/speak.h"
 
 namespace melflow::gpu {

@@ -4,7 +4,7 @@
 #include <initializer_list>
 #include <random>
 
-#include "audio/error.h"
+#include "base/error.h"
 
 namespace melflow::gpu {
 namespace {

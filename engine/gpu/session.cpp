@@ -4,7 +4,7 @@
 #include <limits>
 #include <string>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/gpu/context_kernel.h"
 #include "engine/gpu/gate_kernel.h"
 #include "engine/gpu/output_kernel.h"

@@ -4,8 +4,8 @@
 #include <cmath>
 #include <limits>
 
-#include "audio/error.h"
 #include "audio/stft.h"
+#include "base/error.h"
 #include "engine/kernels/convolve.h"
 #include "engine/kernels/elementwise.h"
 

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/synth/hasty_block_stream.h"
 #include "engine/synth/hasty_stream.h"
 

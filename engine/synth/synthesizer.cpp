@@ -4,8 +4,8 @@
 #include <cmath>
 #include <numeric>
 
-#include "audio/error.h"
 #include "audio/refiner.h"
+#include "base/error.h"
 #include "engine/synth/denoiser.h"
 
 namespace melflow::engine {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "audio/error.h"
+#include "base/error.h"
 
 namespace melflow::engine {
 

@@ -13,7 +13,7 @@
 #include <torch/torch.h>
 #include <nlohmann/json.hpp>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/files/crc32c.h"
 #include "engine/files/safetensors.h"
 #include "engine/tensors.h"

@@ -5,9 +5,9 @@
 #include <initializer_list>
 #include <limits>
 
-#include "audio/error.h"
-#include "audio/nearest.h"
 #include "audio/refine.h"
+#include "base/error.h"
+#include "base/nearest.h"
 #include "engine/model_options.h"
 #include "engine/noise.h"
 #include "engine/options_json.h"

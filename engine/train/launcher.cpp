@@ -3,7 +3,7 @@
 #include <charconv>
 #include <cstdlib>
 
-#include "audio/error.h"
+#include "base/error.h"
 
 namespace melflow::engine {
 namespace {

@@ -8,7 +8,7 @@
 
 #include <torch/torch.h>
 
-#include "audio/error.h"
+#include "base/error.h"
 
 namespace melflow::engine {
 namespace {

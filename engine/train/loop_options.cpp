@@ -4,8 +4,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "audio/error.h"
-#include "audio/nearest.h"
+#include "base/error.h"
+#include "base/nearest.h"
 
 namespace melflow::engine {
 

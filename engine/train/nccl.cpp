@@ -5,7 +5,7 @@
 #include <torch/csrc/distributed/c10d/Backend.hpp>
 #include <torch/csrc/distributed/c10d/Store.hpp>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/train/nccl_module.h"
 
 namespace melflow::engine {

@@ -9,7 +9,7 @@
 #include <cstdlib>
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
 
-#include "audio/error.h"
+#include "base/error.h"
 
 namespace melflow::engine {
 namespace {

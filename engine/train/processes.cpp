@@ -14,7 +14,7 @@
 #include <c10/core/Event.h>
 #include <torch/torch.h>
 
-#include "audio/error.h"
+#include "base/error.h"
 
 #ifdef USE_C10D_GLOO
 #include <torch/csrc/distributed/c10d/Backend.hpp>

@@ -7,7 +7,7 @@
 #include <cstring>
 #include <utility>
 
-#include "audio/error.h"
+#include "base/error.h"
 
 namespace melflow::engine {
 

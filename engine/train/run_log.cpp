@@ -8,8 +8,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "audio/atomic_file.h"
-#include "audio/error.h"
+#include "base/atomic_file.h"
+#include "base/error.h"
 
 namespace melflow::engine {
 namespace {

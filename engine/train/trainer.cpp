@@ -7,10 +7,10 @@
 
 #include <torch/torch.h>
 
-#include "audio/atomic_file.h"
-#include "audio/error.h"
 #include "audio/quality.h"
 #include "audio/wav.h"
+#include "base/atomic_file.h"
+#include "base/error.h"
 #include "engine/build_info.h"
 #include "engine/files/picture.h"
 #include "engine/model_config.h"

@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "audio/error.h"
 #include "audio/quality.h"
 #include "audio/wav.h"
+#include "base/error.h"
 #include "tests/support/shared.h"
 
 namespace melflow::audio {

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "tests/audio/signals.h"
 
 namespace melflow::audio {

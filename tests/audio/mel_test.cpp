@@ -4,8 +4,8 @@
 #include <cmath>
 #include <thread>
 
-#include "audio/error.h"
 #include "audio/wav.h"
+#include "base/error.h"
 #include "tests/audio/reference_files.h"
 #include "tests/audio/signals.h"
 #include "tests/support/shared.h"

@@ -9,8 +9,8 @@
 #include <memory>
 #include <vector>
 
-#include "audio/error.h"
 #include "audio/wav.h"
+#include "base/error.h"
 #include "tests/support/shared.h"
 
 // Every odd, damaged and hostile audio file of the collection: read as libsndfile itself reads it, or refused in one

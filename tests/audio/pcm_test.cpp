@@ -3,8 +3,8 @@
 #include <cmath>
 #include <limits>
 
-#include "audio/error.h"
 #include "audio/wav.h"
+#include "base/error.h"
 #include "tests/audio/signals.h"
 
 namespace melflow::audio {

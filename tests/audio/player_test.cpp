@@ -14,10 +14,10 @@
 #include <thread>
 #include <vector>
 
-#include "audio/error.h"
 #include "audio/portaudio_io.h"
 #include "audio/stream_resampler.h"
 #include "audio/wav.h"
+#include "base/error.h"
 #include "tests/audio/alsa_config.h"
 #include "tests/audio/signals.h"
 

@@ -6,8 +6,8 @@
 
 #include <gtest/gtest.h>
 
-#include "audio/error.h"
 #include "audio/refiner.h"
+#include "base/error.h"
 
 namespace melflow::audio {
 namespace {

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <numbers>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "tests/audio/signals.h"
 
 namespace melflow::audio {

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <fstream>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "tests/audio/reference_files.h"
 #include "tests/audio/signals.h"
 #include "tests/support/shared.h"

@@ -4,7 +4,7 @@
 #include <array>
 #include <fstream>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/data/crop_feed.h"
 #include "engine/files/npy.h"
 #include "tests/data/recordings.h"

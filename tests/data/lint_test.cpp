@@ -6,7 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "tests/data/recordings.h"
 
 namespace melflow::engine {

@@ -5,7 +5,7 @@
 #include <cstdlib>
 #include <fstream>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/files/npy.h"
 #include "tests/data/recordings.h"
 

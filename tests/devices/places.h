@@ -9,7 +9,7 @@
 
 #include <torch/torch.h>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/device.h"
 #include "tests/devices/played_device.h"
 

@@ -4,7 +4,7 @@
 #include <fstream>
 #include <set>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "tests/engine/faults.h"
 #include "tests/engine/reference.h"
 

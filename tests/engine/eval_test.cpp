@@ -8,8 +8,8 @@
 #include <torch/torch.h>
 #include <nlohmann/json.hpp>
 
-#include "audio/error.h"
 #include "audio/wav.h"
+#include "base/error.h"
 #include "engine/eval/evaluator.h"
 #include "engine/eval/html_report.h"
 #include "engine/eval/pesq.h"

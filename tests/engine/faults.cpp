@@ -13,7 +13,7 @@
 #include <iostream>
 #include <string>
 
-#include "audio/error.h"
+#include "base/error.h"
 
 namespace melflow::testing {
 

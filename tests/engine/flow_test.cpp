@@ -4,7 +4,7 @@
 #include <torch/torch.h>
 #include <nlohmann/json.hpp>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/files/safetensors.h"
 #include "engine/flow/flow_pictures.h"
 #include "engine/flow/flow_trainer.h"

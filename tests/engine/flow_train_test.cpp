@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/flow/flow_pictures.h"
 #include "tests/engine/flow_fixture.h"
 

@@ -1,6 +1,6 @@
 // Every published layout of one model, opened as a voice, against the audio that NVIDIA's code computed.
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/files/mel_file.h"
 #include "engine/model_voice.h"
 #include "models/waveglow.h"

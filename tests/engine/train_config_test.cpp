@@ -2,7 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/train/config.h"
 
 namespace melflow::engine {

@@ -7,8 +7,8 @@
 #include <torch/torch.h>
 #include <nlohmann/json.hpp>
 
-#include "audio/error.h"
 #include "audio/wav.h"
+#include "base/error.h"
 #include "engine/noise.h"
 #include "engine/train/trainer.h"
 #include "tests/engine/reference.h"

@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "audio/error.h"
+#include "base/error.h"
 
 namespace melflow::testing {
 

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <limits>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/files/canvas.h"
 
 namespace melflow::files {

@@ -8,7 +8,7 @@
 
 #include <gtest/gtest.h>
 
-#include "audio/error.h"
+#include "base/error.h"
 
 namespace melflow::files {
 namespace {

@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/files/csv.h"
 #include "engine/files/gzip.h"
 #include "engine/files/idx.h"

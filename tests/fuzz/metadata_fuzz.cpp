@@ -1,7 +1,7 @@
 // Any text as the JSON of a mel recipe or the YAML of a NeMo archive: read, or Error{bad_data}.
 #include <cstdlib>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/files/checkpoint_file.h"
 #include "engine/files/mel_file.h"
 

@@ -3,7 +3,7 @@
 
 #include <cstdlib>
 
-#include "audio/error.h"
+#include "base/error.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   try {

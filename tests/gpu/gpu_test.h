@@ -5,7 +5,7 @@
 #include <memory>
 #include <ostream>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/gpu/tile_product.h"
 #include "tests/gpu/emulated_device.h"
 

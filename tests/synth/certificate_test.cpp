@@ -4,9 +4,9 @@
 
 #include <gtest/gtest.h>
 
-#include "audio/error.h"
 #include "audio/refine.h"
 #include "audio/wav.h"
+#include "base/error.h"
 #include "tests/synth/random_voice.h"
 
 namespace melflow::engine {

@@ -5,7 +5,7 @@
 
 #include <gtest/gtest.h>
 
-#include "audio/error.h"
+#include "base/error.h"
 
 namespace melflow::engine {
 namespace {

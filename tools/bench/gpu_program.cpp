@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/gpu/measure.h"
 #include "engine/gpu/open_gpu.h"
 

@@ -3,7 +3,7 @@
 #include <map>
 #include <vector>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/files/chart.h"
 #include "engine/files/picture.h"
 #include "engine/kernels/thread_team.h"

@@ -15,7 +15,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/kernels/thread_team.h"
 #include "tools/bench/measurement.h"
 #include "tools/cli/inputs.h"

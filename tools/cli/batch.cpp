@@ -6,7 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "tools/cli/output.h"
 #include "tools/cli/signals.h"
 

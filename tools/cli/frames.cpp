@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "tools/cli/signals.h"
 
 namespace melflow::tools {

@@ -10,10 +10,10 @@
 #include <cstring>
 #include <fstream>
 
-#include "audio/error.h"
-#include "audio/file_ending.h"
 #include "audio/resample.h"
 #include "audio/wav.h"
+#include "base/error.h"
+#include "base/file_ending.h"
 #include "engine/files/mapped_file.h"
 #include "engine/files/mel_file.h"
 #include "tools/cli/signals.h"

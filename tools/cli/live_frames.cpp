@@ -7,11 +7,11 @@
 #include <optional>
 #include <thread>
 
-#include "audio/error.h"
 #include "audio/mel_stream.h"
 #include "audio/portaudio_io.h"
 #include "audio/stream_resampler.h"
 #include "audio/wav.h"
+#include "base/error.h"
 #include "tools/cli/frames.h"
 #include "tools/cli/signals.h"
 

@@ -12,7 +12,7 @@
 #include <iostream>
 #include <system_error>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "tools/cli/verb_family.h"
 #include "tools/cli/with_torch.h"
 #include "tools/verbs/verbs.h"

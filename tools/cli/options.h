@@ -13,7 +13,7 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
-#include "audio/error.h"
+#include "base/error.h"
 
 namespace melflow::tools {
 

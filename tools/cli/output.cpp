@@ -6,8 +6,8 @@
 #include <cmath>
 #include <cstring>
 
-#include "audio/error.h"
-#include "audio/file_ending.h"
+#include "base/error.h"
+#include "base/file_ending.h"
 #include "engine/files/npy.h"
 
 namespace melflow::tools {

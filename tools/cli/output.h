@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "audio/atomic_file.h"
 #include "audio/flac_file.h"
 #include "audio/wav.h"
+#include "base/atomic_file.h"
 
 namespace melflow::tools {
 

@@ -7,7 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "tools/cli/signals.h"
 
 namespace melflow::tools {

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstdio>
 
-#include "audio/error.h"
+#include "base/error.h"
 
 namespace melflow::tools {
 

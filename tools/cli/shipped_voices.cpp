@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cstdlib>
 
-#include "audio/error.h"
-#include "audio/nearest.h"
+#include "base/error.h"
+#include "base/nearest.h"
 
 namespace melflow::tools {
 

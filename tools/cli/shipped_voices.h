@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "audio/error.h"
+#include "base/error.h"
 
 namespace melflow::tools {
 

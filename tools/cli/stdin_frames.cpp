@@ -5,7 +5,7 @@
 #include <cstring>
 #include <optional>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/files/mel_file.h"
 #include "engine/files/npy_header.h"
 #include "tools/cli/frames.h"

@@ -4,8 +4,8 @@
 #include <iomanip>
 #include <iostream>
 
-#include "audio/error.h"
-#include "audio/nearest.h"
+#include "base/error.h"
+#include "base/nearest.h"
 
 namespace melflow::tools {
 namespace {

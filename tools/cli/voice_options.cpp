@@ -1,7 +1,7 @@
 #include "tools/cli/voice_options.h"
 
-#include "audio/error.h"
 #include "audio/refine.h"
+#include "base/error.h"
 #include "engine/synth/gpu_stream.h"
 #include "tools/cli/options.h"
 #include "tools/cli/shipped_voices.h"

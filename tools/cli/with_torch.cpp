@@ -12,7 +12,7 @@
 #include <torch/torch.h>
 #include <torch/version.h>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/device.h"
 #include "engine/model_voice.h"
 

@@ -2,8 +2,8 @@
 
 #include <torch/torch.h>
 
-#include "audio/error.h"
-#include "audio/file_ending.h"
+#include "base/error.h"
+#include "base/file_ending.h"
 #include "engine/files/npy.h"
 #include "engine/flow/flow_pictures.h"
 #include "engine/tensors.h"

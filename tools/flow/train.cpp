@@ -3,7 +3,7 @@
 
 #include <torch/torch.h>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/device.h"
 #include "engine/flow/flow_trainer.h"
 #include "engine/flow/registry.h"

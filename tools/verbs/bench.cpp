@@ -4,7 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/kernels/thread_team.h"
 #include "tools/bench/benches.h"
 #include "tools/cli/batch.h"

@@ -3,8 +3,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "audio/error.h"
-#include "audio/file_ending.h"
+#include "base/error.h"
+#include "base/file_ending.h"
 #include "engine/files/float_tensors.h"
 #include "engine/files/published_waveglow.h"
 #include "engine/files/pytorch_writer.h"

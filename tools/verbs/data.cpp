@@ -6,7 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/data/lint.h"
 #include "engine/data/pack.h"
 #include "tools/cli/batch.h"

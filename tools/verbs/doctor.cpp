@@ -3,8 +3,8 @@
 #include <iostream>
 #include <thread>
 
-#include "audio/error.h"
 #include "audio/portaudio_io.h"
+#include "base/error.h"
 #include "engine/kernels/thread_team.h"
 #include "engine/kernels/tile_kernels.h"
 #include "engine/voice.h"

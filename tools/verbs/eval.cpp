@@ -6,8 +6,8 @@
 #include <torch/torch.h>
 #include <nlohmann/json.hpp>
 
-#include "audio/error.h"
 #include "audio/refine.h"
+#include "base/error.h"
 #include "engine/device.h"
 #include "engine/eval/evaluator.h"
 #include "engine/eval/html_report.h"

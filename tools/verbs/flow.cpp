@@ -1,6 +1,6 @@
 #include <torch/torch.h>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/device.h"
 #include "engine/flow/flow_score.h"
 #include "tools/cli/verb_family.h"

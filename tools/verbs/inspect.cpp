@@ -3,8 +3,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "audio/error.h"
 #include "audio/refine.h"
+#include "base/error.h"
 #include "engine/files/checkpoint_file.h"
 #include "engine/files/inflate.h"
 #include "engine/files/npy.h"

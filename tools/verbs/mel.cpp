@@ -2,9 +2,9 @@
 
 #include <nlohmann/json.hpp>
 
-#include "audio/error.h"
-#include "audio/file_ending.h"
 #include "audio/mel.h"
+#include "base/error.h"
+#include "base/file_ending.h"
 #include "engine/files/mel_file.h"
 #include "engine/files/npy.h"
 #include "engine/files/picture.h"

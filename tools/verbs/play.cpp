@@ -10,8 +10,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "audio/error.h"
 #include "audio/portaudio_io.h"
+#include "base/error.h"
 #include "tools/cli/batch.h"
 #include "tools/cli/frames.h"
 #include "tools/cli/inputs.h"

@@ -7,8 +7,8 @@
 #include <torch/torch.h>
 #include <nlohmann/json.hpp>
 
-#include "audio/error.h"
-#include "audio/file_ending.h"
+#include "base/error.h"
+#include "base/file_ending.h"
 #include "engine/device.h"
 #include "engine/eval/score.h"
 #include "engine/files/npy.h"

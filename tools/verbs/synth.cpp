@@ -7,7 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/files/npy.h"
 #include "engine/kernels/thread_team.h"
 #include "engine/synth/synthesizer.h"

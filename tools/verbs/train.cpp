@@ -7,7 +7,7 @@
 #include <torch/torch.h>
 #include <nlohmann/json.hpp>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/device.h"
 #include "engine/files/mel_file.h"
 #include "engine/train/nccl.h"

@@ -2,7 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "engine/files/safetensors.h"
 #include "tools/cli/batch.h"
 #include "tools/cli/options.h"

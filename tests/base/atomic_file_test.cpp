@@ -1,4 +1,4 @@
-#include "audio/atomic_file.h"
+#include "base/atomic_file.h"
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "audio/error.h"
+#include "base/error.h"
 #include "tests/support/shared.h"
 
 namespace melflow {

@@ -1,4 +1,4 @@
-#include "audio/nearest.h"
+#include "base/nearest.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "audio/atomic_file.h"
+#include "base/atomic_file.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -13,7 +13,7 @@
 #include <string>
 #include <utility>
 
-#include "audio/error.h"
+#include "base/error.h"
 
 namespace melflow {
 namespace {
