@@ -16,6 +16,16 @@ namespace {
 using melflow::testing::Pipe;
 using melflow::testing::text_of;
 
+/// The set of signals that the kernel says of a process' first thread, a bit each.
+uint64_t signals_of(pid_t process, const std::string& set) {
+  std::ifstream status("/proc/" + std::to_string(process) + "/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with(set + ":")) return std::stoull(line.substr(set.size() + 1), nullptr, 16);
+  }
+  ADD_FAILURE() << set;
+  return 0;
+}
+
 class Streaming : public melflow::testing::CliFixture {
  protected:
   /// Frame after frame, raw float32.
@@ -153,6 +163,11 @@ TEST_F(Streaming, ASignalEndsItThoughNothingArrives) {
   in.close_reader();
   in.write(raw_frames(part_of_sample(3)));
   std::this_thread::sleep_for(std::chrono::milliseconds(1500));
+  // Taken by a thread that waits for them: a handler's frame may overwrite the heap (tools/cli/signals.h).
+  for (const int signal : {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGCONT, SIGTSTP}) {
+    EXPECT_EQ(signals_of(child, "SigCgt") >> (signal - 1) & 1, 0u) << signal;
+    EXPECT_EQ(signals_of(child, "SigBlk") >> (signal - 1) & 1, 1u) << signal;
+  }
   kill(child, SIGTERM);
   EXPECT_EQ(program_.wait(child).code, 143);
   EXPECT_FALSE(std::filesystem::exists(path("x.wav")));

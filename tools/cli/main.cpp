@@ -13,6 +13,7 @@
 #include <system_error>
 
 #include "base/error.h"
+#include "tools/cli/signals.h"
 #include "tools/cli/verb_family.h"
 #include "tools/cli/with_torch.h"
 #include "tools/verbs/verbs.h"
@@ -105,6 +106,7 @@ int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);  // a reader that leaves early is an error of write(), handled where it is written
   std::signal(SIGXFSZ, SIG_IGN);  // and so is a file that may not grow
   try {
+    melflow::tools::watch_signals();
     const int result = melflow::tools::run(argc, argv);
     std::cout.flush();
     melflow::tools::flush_stdout();

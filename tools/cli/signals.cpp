@@ -1,34 +1,78 @@
 #include "tools/cli/signals.h"
 
-#include "tools/cli/terminal_keys.h"
-
 #include <unistd.h>
+
+#include <atomic>
 #include <csignal>
+#include <cstdio>
+#include <thread>
+
+#include "tools/cli/terminal_keys.h"
 
 namespace melflow::tools {
 namespace {
 
-volatile std::sig_atomic_t caught = 0;
+std::atomic<int> caught{0};
+std::atomic<bool> catching{false};
+std::atomic<const char*> first_word{nullptr};
 
-void on_signal(int signal) {
-  if (signal == SIGHUP && caught != 0) return;  // a terminal that is lost says so twice: by the shell and by the kernel
-  if (caught != 0) {
-    restore_terminal();
-    _exit(128 + signal);
+sigset_t set_of(std::initializer_list<int> signals) {
+  sigset_t set;
+  ::sigemptyset(&set);
+  for (const int signal : signals) ::sigaddset(&set, signal);
+  return set;
+}
+
+/// What the signal always does, to the whole process, with the terminal as it was. Returns where it only stopped it.
+void act_by_default(int signal) {
+  restore_terminal();
+  std::signal(signal, SIG_DFL);
+  ::raise(signal);
+  const auto one = set_of({signal});
+  ::pthread_sigmask(SIG_UNBLOCK, &one, nullptr);
+  ::pthread_sigmask(SIG_BLOCK, &one, nullptr);
+}
+
+void ask_to_stop(int signal) {
+  if (caught == 0) {
+    caught = signal;
+    if (const char* word = first_word) std::fprintf(stderr, "%s%s\n", ::isatty(STDERR_FILENO) == 1 ? "\n" : "", word);
+    return;
   }
-  caught = signal;
+  if (signal == SIGHUP) return;  // a terminal that is lost says so twice: by the shell and by the kernel
+  restore_terminal();
+  ::_exit(128 + signal);
+}
+
+[[noreturn]] void watch(const sigset_t& watched) {
+  for (;;) {
+    int signal = 0;
+    if (::sigwait(&watched, &signal) != 0) continue;
+    const bool asks = signal == SIGINT || signal == SIGTERM || signal == SIGHUP;
+    if (signal == SIGCONT) {
+      resume_terminal();
+    } else if (asks && catching) {
+      ask_to_stop(signal);
+    } else {
+      act_by_default(signal);
+    }
+  }
 }
 
 }  // namespace
 
-void catch_signals() {
-  struct sigaction action {};
-  action.sa_handler = on_signal;
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
-  struct sigaction hang_up {};
-  sigaction(SIGHUP, nullptr, &hang_up);  // nohup ignores it, and so it stays
-  if (hang_up.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, nullptr);
+void watch_signals() {
+  const auto watched = set_of({SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGCONT});
+  ::pthread_sigmask(SIG_BLOCK, &watched, nullptr);
+  std::thread([watched] { watch(watched); }).detach();
+}
+
+void catch_signals(const char* word) {
+  first_word = word;
+  catching = true;
+  // A shell's background job is told to ignore Ctrl-C; nohup's SIGHUP stays ignored.
+  std::signal(SIGINT, SIG_DFL);
+  std::signal(SIGTERM, SIG_DFL);
 }
 
 bool stop_requested() { return caught != 0; }

@@ -2,9 +2,18 @@
 
 namespace melflow::tools {
 
+// Signals are taken by a thread of their own and blocked in every other. A handler would do little, but its frame is
+// written where the interrupted thread's stack pointer stands, and oneDNN's matrix kernels point that into the heap
+// (until its pull request 4855): a Ctrl-C in a training overwrote what lay there.
+
+/// First of all in main(), before any other thread is there. Until catch_signals() signals do what they always do, with
+/// the terminal as it was (terminal_keys.h). Throws std::system_error where the system gives no thread.
+void watch_signals();
+
 /// From here on SIGINT, SIGTERM and SIGHUP only ask: the work finishes its step, and the process then exits by
-/// exit_code(). A second SIGINT or SIGTERM ends the process at once.
-void catch_signals();
+/// signal_exit_code(). A second SIGINT or SIGTERM ends the process at once. `word`, a literal, is said on stderr at the
+/// first, where a step may take long.
+void catch_signals(const char* word = nullptr);
 bool stop_requested();
 /// 130, 143 or 129 after a signal, else 0.
 int signal_exit_code();

@@ -4,42 +4,16 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
-#include <csignal>
 
 namespace melflow::tools {
 namespace {
 
-// What the signal handlers need; they are installed after both modes are known.
 termios usual_mode, key_mode;
-volatile std::sig_atomic_t changed = 0;
+std::atomic<bool> wanted{false}, changed{false};  // the key mode, by TerminalKeys; the terminal's, by us
 
 bool in_foreground() { return ::tcgetpgrp(STDIN_FILENO) == ::getpgrp(); }
-
-void set_key_mode() {
-  // In the background, setting the mode would stop us (SIGTTOU).
-  if (!in_foreground()) return;
-  if (::tcsetattr(STDIN_FILENO, TCSANOW, &key_mode) == 0) changed = 1;
-}
-
-void install(int signal, void (*handler)(int)) {
-  struct sigaction action {};
-  action.sa_handler = handler;
-  ::sigaction(signal, &action, nullptr);
-}
-
-/// Hang-up, Ctrl-\ and Ctrl-Z do what they always do, with the terminal as it was.
-void leave(int signal) {
-  restore_terminal();
-  install(signal, SIG_DFL);
-  ::raise(signal);
-}
-
-/// fg after Ctrl-Z.
-void come_back(int /*signal*/) {
-  install(SIGTSTP, leave);
-  set_key_mode();
-}
 
 /// Takes the first key off what was typed, which may be several keys at once; what is no key of ours is passed over,
 /// and the start of a sequence is left for its end to come.
@@ -64,9 +38,13 @@ std::optional<Key> take_key(std::string& typed) {
 }  // namespace
 
 void restore_terminal() {
-  if (changed == 0) return;
-  changed = 0;
-  ::tcsetattr(STDIN_FILENO, TCSANOW, &usual_mode);
+  if (changed.exchange(false)) ::tcsetattr(STDIN_FILENO, TCSANOW, &usual_mode);
+}
+
+void resume_terminal() {
+  // In the background, setting the mode would stop us (SIGTTOU).
+  if (!wanted || !in_foreground()) return;
+  if (::tcsetattr(STDIN_FILENO, TCSANOW, &key_mode) == 0) changed = true;
 }
 
 TerminalKeys::TerminalKeys() {
@@ -76,16 +54,14 @@ TerminalKeys::TerminalKeys() {
   key_mode.c_lflag &= ~static_cast<tcflag_t>(ICANON | ECHO);  // Ctrl-C goes on being a signal
   key_mode.c_cc[VMIN] = 0;
   key_mode.c_cc[VTIME] = 0;
-  for (const int signal : {SIGHUP, SIGQUIT, SIGTSTP}) install(signal, leave);
-  install(SIGCONT, come_back);
-  set_key_mode();
-  active_ = true;
+  wanted = active_ = true;
+  resume_terminal();
 }
 
 TerminalKeys::~TerminalKeys() {
   if (!active_) return;
+  wanted = false;
   restore_terminal();
-  for (const int signal : {SIGHUP, SIGQUIT, SIGTSTP, SIGCONT}) install(signal, SIG_DFL);
 }
 
 std::optional<Key> TerminalKeys::wait(std::chrono::milliseconds time) {

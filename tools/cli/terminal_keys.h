@@ -18,7 +18,7 @@ class TerminalKeys {
   TerminalKeys(const TerminalKeys&) = delete;
   TerminalKeys& operator=(const TerminalKeys&) = delete;
 
-  /// Waits for at most `time`; a signal ends the wait.
+  /// Waits for at most `time`.
   std::optional<Key> wait(std::chrono::milliseconds time);
 
  private:
@@ -26,7 +26,9 @@ class TerminalKeys {
   std::string typed_;  // and not yet taken
 };
 
-/// Puts the terminal's mode back, where TerminalKeys changed it. May be called by a signal handler.
+/// Puts the terminal's mode back, where TerminalKeys changed it: before the process stops or ends.
 void restore_terminal();
+/// Sets the mode of keys again, where a TerminalKeys wants it: after Ctrl-Z and fg.
+void resume_terminal();
 
 }  // namespace melflow::tools
