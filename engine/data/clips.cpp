@@ -1,8 +1,5 @@
 #include "engine/data/clips.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -23,40 +20,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// A member of an archive, mapped for as long as this lives: memory stays small however large the archive.
-class MappedPart {
- public:
-  /// Throws Error{no_input, bad_data}.
-  MappedPart(const std::string& path, const files::MemberPart& part) {
-    if (part.size == 0) return;
-    const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (descriptor < 0) throw Error(Exit::no_input, path + ": cannot be read: " + std::strerror(errno));
-    struct stat status {};
-    const bool there = ::fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode) &&
-                       part.offset + part.size <= static_cast<uint64_t>(status.st_size);
-    const auto before = part.offset % static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
-    length_ = part.size + before;
-    if (there)
-      base_ = ::mmap(nullptr, length_, PROT_READ, MAP_PRIVATE, descriptor, static_cast<off_t>(part.offset - before));
-    ::close(descriptor);
-    if (!there || base_ == MAP_FAILED) {
-      base_ = nullptr;
-      throw Error(Exit::bad_data, path + ": is not what it was; leave it alone while it is read");
-    }
-    bytes_ = {static_cast<const std::byte*>(base_) + before, part.size};
-  }
-  ~MappedPart() {
-    if (base_ != nullptr) ::munmap(base_, length_);
-  }
-  MappedPart(const MappedPart&) = delete;
-  MappedPart& operator=(const MappedPart&) = delete;
-  std::span<const std::byte> bytes() const { return bytes_; }
-
- private:
-  void* base_ = nullptr;
-  size_t length_ = 0;
-  std::span<const std::byte> bytes_;
-};
+files::MappedPart member(const Clips& clips, const ClipPlace& place, const files::MemberPart& part) {
+  return {clips.shards[static_cast<size_t>(place.shard)], part.offset, part.size};
+}
 
 /// Samples at the recipe's rate. `decode` counts them where the header does not say, or says what so few bytes hardly
 /// hold.
@@ -84,7 +50,7 @@ std::vector<std::string> read_headers(Clips& clips, const audio::MelOptions& rec
         place.samples = usable_samples(place.path, recipe);
         return;
       }
-      const MappedPart part(clips.shards[static_cast<size_t>(place.shard)], place.sound);
+      const auto part = member(clips, place, place.sound);
       const auto name = clips.name(place);
       place.samples = samples_of(audio::audio_info(part.bytes(), name), part.bytes().size(), recipe, name,
                                  [&] { return audio::read_audio(part.bytes(), name); });
@@ -153,7 +119,7 @@ files::ShardListing listing_of(const std::string& path) {
   size_t forgotten = 0;
   return files::list_shard(file.bytes(), path, [&](size_t at) {
     if (at < forgotten + kKept) return;
-    ::madvise(const_cast<std::byte*>(file.bytes().data()) + forgotten, kKept, MADV_DONTNEED);
+    files::let_go(file.bytes().subspan(forgotten, kKept));
     forgotten += kKept;
   });
 }
@@ -224,8 +190,15 @@ int64_t usable_samples(const fs::path& path, const audio::MelOptions& recipe) {
 Clips list_clips(const std::vector<fs::path>& paths, int workers) {
   Clips clips;
   for (const auto& path : paths) {
-    if (!fs::exists(path)) throw Error(Exit::no_input, path.string() + ": is not there; name a folder of recordings");
-    if (!fs::is_directory(path)) {
+    std::error_code error;
+    const auto status = fs::status(path, error);
+    if (status.type() == fs::file_type::not_found) {
+      throw Error(Exit::no_input, path.string() + ": is not there; name a folder of recordings");
+    }
+    if (!fs::status_known(status)) {
+      throw Error(Exit::no_input, path.string() + ": cannot be read (" + error.message() + ")");
+    }
+    if (!fs::is_directory(status)) {
       clips.places.push_back({.path = path.string()});
       continue;
     }
@@ -260,17 +233,17 @@ Clips find_clips(const std::vector<fs::path>& paths, const audio::MelOptions& re
 
 audio::Waveform read_clip(const Clips& clips, const ClipPlace& place, int sample_rate) {
   if (place.shard < 0) return audio::read_audio(place.path, {.sample_rate = sample_rate});
-  const MappedPart part(clips.shards[static_cast<size_t>(place.shard)], place.sound);
+  const auto part = member(clips, place, place.sound);
   return audio::read_audio(part.bytes(), clips.name(place), {.sample_rate = sample_rate});
 }
 
 std::vector<std::byte> read_sound_bytes(const Clips& clips, const ClipPlace& place) {
   if (place.shard < 0) return read_whole(place.path);
-  return copied(MappedPart(clips.shards[static_cast<size_t>(place.shard)], place.sound).bytes());
+  return copied(member(clips, place, place.sound).bytes());
 }
 
 std::vector<std::byte> read_mel_bytes(const Clips& clips, const ClipPlace& place) {
-  if (place.shard >= 0) return copied(MappedPart(clips.shards[static_cast<size_t>(place.shard)], place.mel).bytes());
+  if (place.shard >= 0) return copied(member(clips, place, place.mel).bytes());
   const std::string key(files::sample_key(place.path));
   std::error_code error;
   return read_whole(fs::exists(key + ".mel.npy", error) ? key + ".mel.npy" : key + ".npy");

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "engine/files/file_kind.h"
 #include "engine/files/gzip.h"
 #include "engine/files/inflate.h"
 #include "engine/files/shown_name.h"
@@ -69,7 +70,7 @@ void from_nemo(std::span<const std::byte> bytes, const std::string& name, Unknow
     if (path.ends_with(".ckpt")) weights = content;
   }
   if (weights.empty()) refuse(name, "is a tar archive without a .ckpt, so no NeMo model; extract the weights from it");
-  if (!looks_like_pytorch(weights)) refuse(name, "its .ckpt is no PyTorch file; fetch the archive again");
+  if (!may_be_pytorch(kind_of(weights))) refuse(name, "its .ckpt is no PyTorch file; fetch the archive again");
   take(parse_pytorch(weights, name, unknown), name, out);
   out.container = "NeMo archive (" + out.container + ")";
 }
@@ -77,22 +78,26 @@ void from_nemo(std::span<const std::byte> bytes, const std::string& name, Unknow
 }  // namespace
 
 Checkpoint parse_checkpoint(std::span<const std::byte> bytes, const std::string& name, Unknown unknown) {
-  constexpr size_t kHeaderStart = 8;  // where a safetensors file has its '{'
-  const auto text = text_of(bytes);
   Checkpoint out;
-  if (text.size() > kHeaderStart && text[kHeaderStart] == '{' && !looks_like_pytorch(bytes)) {
-    return from_safetensors(bytes, name);
-  }
-  if (looks_like_pytorch(bytes)) {
-    take(parse_pytorch(bytes, name, unknown), name, out);
-  } else if (text.starts_with("\x1f\x8b")) {
-    const auto& tar = out.made.emplace_back(gunzip(bytes, name, inflated_limit(bytes.size())));
-    if (!looks_like_tar(tar)) refuse(name, "is a gzip file that holds no NeMo archive; decompress it first");
-    from_nemo(tar, name, unknown, out);
-  } else if (looks_like_tar(bytes)) {
-    from_nemo(bytes, name, unknown, out);
-  } else {
-    refuse_foreign(text, name);
+  switch (kind_of(bytes)) {
+    case FileKind::safetensors:
+      return from_safetensors(bytes, name);
+    case FileKind::zip:
+    case FileKind::pickle:
+      take(parse_pytorch(bytes, name, unknown), name, out);
+      break;
+    case FileKind::gzip: {
+      const auto& tar = out.made.emplace_back(gunzip(bytes, name, inflated_limit(bytes.size())));
+      if (!looks_like_tar(tar)) refuse(name, "is a gzip file that holds no NeMo archive; decompress it first");
+      from_nemo(tar, name, unknown, out);
+      break;
+    }
+    case FileKind::tar:
+      from_nemo(bytes, name, unknown, out);
+      break;
+    case FileKind::npy:
+    case FileKind::unknown:
+      refuse_foreign(text_of(bytes), name);
   }
   return out;
 }

@@ -1,9 +1,12 @@
 #include "engine/files/csv.h"
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <cmath>
+#include <limits>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "base/error.h"
@@ -47,18 +50,45 @@ std::vector<std::string_view> fields_of(std::string_view line, char separator) {
   return fields;
 }
 
-std::optional<float> number(std::string_view field) {
-  if (field.size() >= 2 && field.front() == '"' && field.back() == '"') field = field.substr(1, field.size() - 2);
+std::string_view unquoted(std::string_view field) {
+  const bool quoted = field.size() >= 2 && field.front() == '"' && field.back() == '"';
+  return quoted ? field.substr(1, field.size() - 2) : field;
+}
+
+/// As it is written, whatever single precision makes of it.
+std::optional<double> written_number(std::string_view field) {
+  field = unquoted(field);
   if (!field.empty() && field.front() == '+') field.remove_prefix(1);
   double value = 0;
   const auto [end, error] = std::from_chars(field.data(), field.data() + field.size(), value);
-  if (error != std::errc() || end != field.data() + field.size()) return std::nullopt;
-  const auto single = static_cast<float>(value);
-  if (!std::isfinite(single)) return std::nullopt;
-  return single;
+  const bool whole = end == field.data() + field.size();
+  if (whole && error == std::errc::result_out_of_range) {
+    return field.find_first_of("eE") != std::string_view::npos && field.find('-', 1) != std::string_view::npos
+               ? 0.0
+               : HUGE_VAL;
+  }
+  if (!whole || error != std::errc()) return std::nullopt;
+  return value;
+}
+
+std::optional<float> number(std::string_view field) {
+  const auto written = written_number(field);
+  if (!written || !std::isfinite(static_cast<float>(*written))) return std::nullopt;
+  return static_cast<float>(*written);
+}
+
+/// A number, finite or not, or one of the words for a value that is missing: no name of a column.
+bool is_value(std::string_view field) {
+  static constexpr std::string_view kMissing[] = {"", "na", "n/a", "null", "none", "?", "-"};
+  std::string small(unquoted(field));
+  std::ranges::transform(small, small.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return written_number(field).has_value() || std::ranges::find(kMissing, small) != std::end(kMissing);
 }
 
 [[noreturn]] void refuse_field(const std::string& name, size_t line, std::string_view field) {
+  if (const auto written = written_number(field); written && std::abs(*written) > std::numeric_limits<float>::max()) {
+    refuse(name, line, shown_name(field) + " is no finite number in single precision; bring the column to scale");
+  }
   const auto comma = field.find(',');
   const auto digit = [&](size_t at) { return at < field.size() && field[at] >= '0' && field[at] <= '9'; };
   const bool decimal = comma != std::string_view::npos && comma > 0 && digit(comma - 1) && digit(comma + 1);
@@ -73,6 +103,9 @@ std::optional<float> number(std::string_view field) {
 NpyArray parse_csv(std::string_view text, const std::string& name) {
   constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
   if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
+  if (text.find('\0') != std::string_view::npos) {
+    throw Error(Exit::bad_data, name + ": is no table of UTF-8 text (it holds zero bytes); save it as CSV or .npy");
+  }
   NpyArray table{{0, 0}, {}};
   size_t line_number = 0;
   bool names_allowed = true;
@@ -85,12 +118,9 @@ NpyArray parse_csv(std::string_view text, const std::string& name) {
     if (line.empty() || line.front() == '#') continue;
     if (table.shape[0] == 0) separator = separator_of(line);
     const auto fields = fields_of(line, separator);
-    const bool any = std::any_of(fields.begin(), fields.end(), [](auto field) { return number(field).has_value(); });
-    if (names_allowed && !any) {
-      names_allowed = false;
-      continue;
-    }
+    const bool names = names_allowed && std::ranges::none_of(fields, is_value);
     names_allowed = false;
+    if (names) continue;
     for (const auto field : fields) {
       const auto value = number(field);
       if (!value) refuse_field(name, line_number, field);

@@ -100,7 +100,8 @@ float step_for(std::span<const float> row) {
 
 TensorView rounded_to_bytes(const TensorView& tensor, const std::string& name, Arrays& made) {
   auto values = as_float32(tensor, name);
-  const size_t length = values.size() / static_cast<size_t>(std::max<int64_t>(1, tensor.shape[0]));
+  const int64_t rows = tensor.shape.empty() ? 1 : std::max<int64_t>(1, tensor.shape[0]);
+  const size_t length = values.size() / static_cast<size_t>(rows);
   for (size_t at = 0; at < values.size(); at += length) {
     const auto row = std::span(values).subspan(at, length);
     const float step = step_for(row);

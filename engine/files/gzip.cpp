@@ -32,10 +32,6 @@ class Inflater {
 
 }  // namespace
 
-bool is_gzip(std::span<const std::byte> bytes) {
-  return bytes.size() >= 2 && bytes[0] == std::byte{0x1f} && bytes[1] == std::byte{0x8b};
-}
-
 std::vector<std::byte> gunzip(std::span<const std::byte> bytes, const std::string& name, size_t most) {
   constexpr size_t kStep = size_t{1} << 16;
   Inflater inflater(name);

@@ -8,9 +8,6 @@
 
 namespace melflow::files {
 
-/// Told by the two bytes that every gzip file begins with.
-bool is_gzip(std::span<const std::byte> bytes);
-
 /// What a gzip file holds, by zlib; several members after one another are one text. Throws Error{bad_data} for a
 /// damaged or cut file, and for more than `most` bytes: a few kilobytes can claim to be terabytes.
 std::vector<std::byte> gunzip(std::span<const std::byte> bytes, const std::string& name, size_t most = size_t{2} << 30);

@@ -103,6 +103,29 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   return *this;
 }
 
+MappedPart::MappedPart(const std::filesystem::path& path, uint64_t offset, uint64_t size) {
+  if (size == 0) return;
+  const std::string name = path.string();
+  const Descriptor file(open_for_reading(path.c_str()));
+  if (file.get() < 0) throw Error(Exit::no_input, name + ": cannot be read: " + std::strerror(errno));
+  struct stat status {};
+  const bool there = ::fstat(file.get(), &status) == 0 && S_ISREG(status.st_mode) &&
+                     offset <= static_cast<uint64_t>(status.st_size) &&
+                     size <= static_cast<uint64_t>(status.st_size) - offset;
+  const auto before = offset % static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+  length_ = size + before;
+  if (there) base_ = ::mmap(nullptr, length_, PROT_READ, MAP_PRIVATE, file.get(), static_cast<off_t>(offset - before));
+  if (!there || base_ == MAP_FAILED) {
+    base_ = nullptr;
+    throw Error(Exit::bad_data, name + ": is not what it was; leave it alone while it is read");
+  }
+  bytes_ = {static_cast<const std::byte*>(base_) + before, size};
+}
+
+MappedPart::~MappedPart() {
+  if (base_ != nullptr) ::munmap(base_, length_);
+}
+
 void let_go(std::span<const std::byte> bytes) {
   if (bytes.empty()) return;
   const std::lock_guard lock(mappings().mutex);

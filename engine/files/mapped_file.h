@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <span>
 
@@ -20,6 +21,25 @@ class MappedFile {
   std::span<const std::byte> bytes() const { return bytes_; }
 
  private:
+  std::span<const std::byte> bytes_;
+};
+
+/// A part of a file of any size, mapped read-only for as long as this lives: memory stays small however large the
+/// file.
+class MappedPart {
+ public:
+  /// Throws Error{no_input} for a file that cannot be read, Error{bad_data} where the part does not lie in it (any
+  /// more).
+  MappedPart(const std::filesystem::path& path, uint64_t offset, uint64_t size);
+  ~MappedPart();
+  MappedPart(const MappedPart&) = delete;
+  MappedPart& operator=(const MappedPart&) = delete;
+
+  std::span<const std::byte> bytes() const { return bytes_; }
+
+ private:
+  void* base_ = nullptr;  // the page in which the part begins
+  size_t length_ = 0;
   std::span<const std::byte> bytes_;
 };
 

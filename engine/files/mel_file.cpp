@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/file_ending.h"
+#include "engine/files/file_kind.h"
 #include "engine/files/mapped_file.h"
 #include "engine/files/npy.h"
 #include "engine/files/pytorch_file.h"
@@ -180,30 +181,27 @@ class FlatObject : public nlohmann::json_sax<json> {
   std::set<std::string> seen_;
 };
 
-bool looks_like_npy(std::span<const std::byte> bytes) {
-  constexpr std::string_view kMagic("\x93NUMPY", 6);
-  return std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()).starts_with(kMagic);
-}
-
-bool looks_like_safetensors(std::span<const std::byte> bytes) {
-  constexpr size_t kHeaderStart = 8;  // where such a file has its '{'
-  return bytes.size() > kHeaderStart && bytes[kHeaderStart] == std::byte{'{'} && !looks_like_pytorch(bytes);
-}
-
 }  // namespace
 
 audio::Mel parse_mel(std::span<const std::byte> bytes, const std::string& name, int expected_mels) {
   audio::Mel mel;
-  if (looks_like_npy(bytes)) {
-    mel = mel_from_npy(bytes, name, expected_mels);
-  } else if (looks_like_safetensors(bytes)) {
-    mel = mel_from_safetensors(bytes, name, expected_mels);
-  } else if (bytes.size() >= 2 && bytes[0] == std::byte{'P'} && bytes[1] == std::byte{'K'}) {
-    mel = mel_from_zip(bytes, name, expected_mels);
-  } else if (looks_like_pytorch(bytes)) {
-    mel = mel_from_pytorch(bytes, name, expected_mels);
-  } else {
-    refuse(name, "it is neither .npy, .npz, .pt nor .safetensors; make a mel with `melflow mel` or numpy.save");
+  switch (kind_of(bytes)) {
+    case FileKind::npy:
+      mel = mel_from_npy(bytes, name, expected_mels);
+      break;
+    case FileKind::safetensors:
+      mel = mel_from_safetensors(bytes, name, expected_mels);
+      break;
+    case FileKind::zip:
+      mel = mel_from_zip(bytes, name, expected_mels);
+      break;
+    case FileKind::pickle:
+      mel = mel_from_pytorch(bytes, name, expected_mels);
+      break;
+    case FileKind::gzip:
+    case FileKind::tar:
+    case FileKind::unknown:
+      refuse(name, "it is neither .npy, .npz, .pt nor .safetensors; make a mel with `melflow mel` or numpy.save");
   }
   require_finite(std::as_bytes(std::span(mel.values)), mel.frames, name);
   return mel;
@@ -211,12 +209,13 @@ audio::Mel parse_mel(std::span<const std::byte> bytes, const std::string& name, 
 
 std::optional<MelView> view_mel(std::span<const std::byte> bytes, const std::string& name, int expected_mels) {
   std::optional<MelView> mel;
-  if (looks_like_npy(bytes)) {
+  const auto kind = kind_of(bytes);
+  if (kind == FileKind::npy) {
     if (const auto array = view_npy(bytes, name)) {
       const auto [mels, frames] = sizes_of(array->shape, expected_mels, name);
       mel = {mels, frames, array->values, std::nullopt};
     }
-  } else if (looks_like_safetensors(bytes)) {
+  } else if (kind == FileKind::safetensors) {
     auto [view, dtype] = tensor_in_safetensors(bytes, name, expected_mels);
     if (dtype == Dtype::f32) mel = std::move(view);
   }

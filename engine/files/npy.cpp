@@ -179,8 +179,8 @@ NpyArray read_npy(const std::filesystem::path& path) {
   return parse_npy(file.bytes(), path.string());
 }
 
-std::vector<std::byte> npy_header(std::span<const int64_t> shape) {
-  std::string header = "{'descr': '<f4', 'fortran_order': False, 'shape': (";
+std::vector<std::byte> npy_header(std::span<const int64_t> shape, const std::string& descr) {
+  std::string header = "{'descr': '" + descr + "', 'fortran_order': False, 'shape': (";
   for (size_t axis = 0; axis < shape.size(); ++axis) {
     header += (axis > 0 ? ", " : "") + std::to_string(shape[axis]);
   }
@@ -195,13 +195,25 @@ std::vector<std::byte> npy_header(std::span<const int64_t> shape) {
   return {bytes.begin(), bytes.end()};
 }
 
-std::vector<std::byte> npy_bytes(std::span<const int64_t> shape, std::span<const float> values) {
-  const std::optional<size_t> count = element_count(shape, values.size());
-  if (!count || *count != values.size()) throw Error(Exit::internal, "npy_bytes: shape and values disagree");
-  auto bytes = npy_header(shape);
-  const auto numbers = std::as_bytes(values);
+namespace {
+
+std::vector<std::byte> npy_file(std::span<const int64_t> shape, const std::string& descr, size_t values,
+                                std::span<const std::byte> numbers) {
+  const std::optional<size_t> count = element_count(shape, values);
+  if (!count || *count != values) throw Error(Exit::internal, "npy_bytes: shape and values disagree");
+  auto bytes = npy_header(shape, descr);
   bytes.insert(bytes.end(), numbers.begin(), numbers.end());
   return bytes;
+}
+
+}  // namespace
+
+std::vector<std::byte> npy_bytes(std::span<const int64_t> shape, std::span<const float> values) {
+  return npy_file(shape, "<f4", values.size(), std::as_bytes(values));
+}
+
+std::vector<std::byte> npy_bytes(std::span<const int64_t> shape, std::span<const int64_t> values) {
+  return npy_file(shape, "<i8", values.size(), std::as_bytes(values));
 }
 
 void write_npy(const std::filesystem::path& path, std::span<const int64_t> shape, std::span<const float> values,

@@ -34,9 +34,11 @@ struct NpyView {
 std::optional<NpyView> view_npy(std::span<const std::byte> bytes, const std::string& name);
 
 /// '<f4', C order, version 1.0. The header of one axis has the same length, 128 bytes, for any extent.
-std::vector<std::byte> npy_header(std::span<const int64_t> shape);
+std::vector<std::byte> npy_header(std::span<const int64_t> shape, const std::string& descr = "<f4");
 /// The whole file. Throws Error{internal} where the shape's product is not the number of values.
 std::vector<std::byte> npy_bytes(std::span<const int64_t> shape, std::span<const float> values);
+/// The same as '<i8': labels are to be indices.
+std::vector<std::byte> npy_bytes(std::span<const int64_t> shape, std::span<const int64_t> values);
 /// Written atomically. Throws as npy_bytes and AtomicFile do.
 void write_npy(const std::filesystem::path& path, std::span<const int64_t> shape, std::span<const float> values,
                AtomicFile::Existing existing);

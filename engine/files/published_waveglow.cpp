@@ -49,6 +49,7 @@ class Reader {
     int64_t channels = out_.group_size;
     for (int64_t k = 0; k < out_.n_flows; ++k) {
       if (k > 0 && k % out_.early_every == 0) channels -= out_.early_size;
+      if (channels < 2) refuse(name_, "not a WaveGlow: its early outputs leave less than two channels to a flow");
       read_flow(k, channels);
     }
     for (const auto& [key, tensor] : table_) {

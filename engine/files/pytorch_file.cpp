@@ -157,14 +157,6 @@ PytorchContent parse_legacy(std::span<const std::byte> bytes, const std::string&
 
 }  // namespace
 
-bool looks_like_pytorch(std::span<const std::byte> bytes) {
-  const auto text = text_of(bytes);
-  // A safetensors file begins with its header's length, whose bytes may be those of a pickle or of a zip file.
-  constexpr std::string_view kShortHeader("\0\0\0\0{", 5);
-  if (text.size() > 9 && text.substr(4).starts_with(kShortHeader)) return false;
-  return text.starts_with(kZipStart) || text.starts_with(kPickleStart);
-}
-
 PytorchContent parse_pytorch(std::span<const std::byte> bytes, const std::string& name, Unknown unknown) {
   const auto text = text_of(bytes);
   if (text.starts_with(kZipStart)) return parse_archive(bytes, name, unknown);

@@ -35,9 +35,6 @@ enum class Unknown { refuse, list };
 PytorchContent parse_pytorch(std::span<const std::byte> bytes, const std::string& name,
                              Unknown unknown = Unknown::refuse);
 
-/// Told by the first bytes: a zip archive, or a pickle.
-bool looks_like_pytorch(std::span<const std::byte> bytes);
-
 /// Whether a state dictionary or module may name this class or function.
 bool is_plain_global(std::string_view global);
 

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/nearest.h"
 #include "engine/files/csv.h"
+#include "engine/files/file_kind.h"
 #include "engine/files/gzip.h"
 #include "engine/files/idx.h"
 #include "engine/files/mapped_file.h"
@@ -21,15 +22,18 @@ constexpr int64_t kMostClasses = 1000;
 
 /// The format is told by the first bytes, whatever the name says.
 files::NpyArray parse_array(std::span<const std::byte> bytes, const std::string& name) {
-  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  if (text.starts_with("\x93NUMPY")) return files::parse_npy(bytes, name);
+  const auto kind = files::kind_of(bytes);
+  if (kind == files::FileKind::npy) return files::parse_npy(bytes, name);
+  if (kind == files::FileKind::zip) {
+    throw Error(Exit::bad_data, name + ": is a zip archive (.npz, .xlsx, …); save the one array as .npy or .csv");
+  }
   if (files::is_idx(bytes)) return files::parse_idx(bytes, name);
-  return files::parse_csv(text, name);
+  return files::parse_csv({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, name);
 }
 
 files::NpyArray read_array(const std::string& path) {
   const files::MappedFile file(path);
-  if (!files::is_gzip(file.bytes())) return parse_array(file.bytes(), path);
+  if (files::kind_of(file.bytes()) != files::FileKind::gzip) return parse_array(file.bytes(), path);
   const auto unpacked = files::gunzip(file.bytes(), path);
   return parse_array(unpacked, path);
 }
@@ -60,8 +64,24 @@ torch::Tensor as_items(const torch::Tensor& x, const FlowDataOptions& o) {
   }
   if (x.dim() == 1) return x.unsqueeze(1);
   if (x.dim() == 3) return x.unsqueeze(1);
-  if (x.dim() != 2 && x.dim() != 4) refuse(o.path, "wants [items, columns] or [items, height, width]");
+  if (x.dim() != 2 && x.dim() != 4) {
+    refuse(o.path, "wants [items, columns], [items, height, width] or [items, channels, height, width]");
+  }
+  if (x.dim() == 4 && x.size(3) <= 4 && x.size(1) > 4 && x.size(2) > 4) {
+    refuse(o.path, "has its channels last; save it as [items, channels, height, width]: numpy.moveaxis(x, -1, 1)");
+  }
   return x;
+}
+
+/// The file's numbers are in single precision by now: what a float64 holds beyond that has become infinite.
+void require_finite(const torch::Tensor& x, const std::string& name) {
+  const auto wrong = x.isfinite().logical_not().flatten();
+  if (!wrong.any().item<bool>()) return;
+  const auto at = wrong.nonzero()[0].item<int64_t>(), items = x.size(0);
+  const auto columns = x.numel() / items;
+  const bool nan = x.flatten()[at].isnan().item<bool>();
+  refuse(name, "row " + std::to_string(at / columns + 1) + ", column " + std::to_string(at % columns + 1) + " holds " +
+                   (nan ? "NaN; leave such rows out" : "infinity, or a number beyond single precision; scale it"));
 }
 
 [[noreturn]] void refuse_name(const std::string& path) {
@@ -86,13 +106,19 @@ FlowData load_flow_data(const FlowDataOptions& o) {
   FlowData data{.name = o.path};
   data.toy = find_toy(o.path);
   data.energy = find_energy(o.path);
-  if (data.toy != nullptr || data.energy != nullptr) return data;
+  if (!o.labels.empty() && !o.label_column.empty()) {
+    throw Error(Exit::usage, "--labels and --label-column: both name the labels; give one of them");
+  }
+  if (data.toy != nullptr || data.energy != nullptr) {
+    if (o.labels.empty() && o.label_column.empty()) return data;
+    throw Error(Exit::usage, o.path + ": a named distribution has no labels; leave them out");
+  }
   std::error_code error;
   if (!std::filesystem::exists(o.path, error)) refuse_name(o.path);
   const auto array = read_array(o.path);
   auto x = vector_tensor(array.values).view(array.shape);
   if (x.numel() == 0) refuse(o.path, "holds nothing");
-  if (!x.isfinite().all().item<bool>()) refuse(o.path, "holds NaN or infinity; leave those rows out");
+  require_finite(x, o.path);
   if (!o.label_column.empty()) {
     const bool last = o.label_column == "last";
     if (!last && o.label_column != "first") {

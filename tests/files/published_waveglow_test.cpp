@@ -112,6 +112,12 @@ TEST(PublishedWaveGlow, RefusesWhatDoesNotFitByName) {
         c.tensors["upsample.bias"] = strided({Dtype::f32, {1}, std::as_bytes(std::span(kBad))});
       },
       "'upsample.bias' holds NaN");
+  static const float kOne[1] = {1};
+  refused(
+      [](auto& c) {
+        c.tensors["convinv.1.conv.weight"] = strided({Dtype::f32, {1, 1, 1}, std::as_bytes(std::span(kOne))});
+      },
+      "less than two channels");
 }
 
 TEST(PublishedWaveGlow, GoesBackToNvidiasNames) {

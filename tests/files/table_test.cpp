@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "engine/files/csv.h"
+#include "engine/files/file_kind.h"
 #include "engine/files/gzip.h"
 #include "engine/files/idx.h"
 
@@ -77,6 +78,12 @@ TEST(Csv, WhatIsNoNumberIsRefusedByLine) {
     csv_refusal("1\n" + bad + "\n");
   }
   csv_refusal("a\nb\n1\n");  // one line of names, not two
+  for (const std::string missing : {"nan,NaN\n1,2\n", "NA,N/A\n1,2\n", "?,-\n1,2\n", "inf,x\n1,2\n"}) {
+    EXPECT_NE(csv_refusal(missing).find("line 1"), std::string::npos) << missing << "was taken for names";
+  }
+  EXPECT_NE(csv_refusal("1,1e39\n").find("single precision"), std::string::npos);
+  EXPECT_EQ(parse_csv("1,1e-400\n", "t.csv").values, (std::vector<float>{1, 0}));
+  EXPECT_NE(csv_refusal(std::string("1\0,\0", 4)).find("UTF-8"), std::string::npos);
 }
 
 TEST(Idx, ImagesAndLabels) {
@@ -101,7 +108,7 @@ TEST(Gzip, UnpacksAndJoinsMembers) {
   auto two = gzip("first ");
   const auto more = gzip("second");
   two.insert(two.end(), more.begin(), more.end());
-  EXPECT_TRUE(is_gzip(two));
+  EXPECT_EQ(kind_of(two), FileKind::gzip);
   EXPECT_EQ(gunzip(two, "g"), csv_bytes("first second"));
   const std::string large(300000, 'x');
   EXPECT_EQ(gunzip(gzip(large), "g"), csv_bytes(large));

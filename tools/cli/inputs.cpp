@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cmath>
 #include <cstdlib>
@@ -14,6 +15,7 @@
 #include "audio/wav.h"
 #include "base/error.h"
 #include "base/file_ending.h"
+#include "engine/files/file_kind.h"
 #include "engine/files/mapped_file.h"
 #include "engine/files/mel_file.h"
 #include "tools/cli/signals.h"
@@ -23,17 +25,18 @@ namespace {
 
 namespace fs = std::filesystem;
 
+std::atomic<bool> stdin_left{false};
+
 enum class Kind { mel, sound };
 
 /// Told by the first bytes, not by the name.
 Kind kind_of(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  char head[16] = {};
-  file.read(head, sizeof head);
-  if (std::memcmp(head, "\x93NUMPY", 6) == 0) return Kind::mel;
-  const bool small_header = head[4] == 0 && head[5] == 0 && head[6] == 0 && head[7] == 0;
-  if (file.gcount() >= 9 && small_header && head[8] == '{') return Kind::mel;                          // safetensors
-  if (std::memcmp(head, "PK\3\4", 4) == 0 || std::memcmp(head, "\x80\x02", 2) == 0) return Kind::mel;  // .pt, .npz
+  std::byte head[512];
+  file.read(reinterpret_cast<char*>(head), sizeof head);
+  const auto kind = files::kind_of({head, static_cast<size_t>(file.gcount())});
+  if (kind == files::FileKind::npy || kind == files::FileKind::safetensors || files::may_be_pytorch(kind))
+    return Kind::mel;
   for (const char* ending : {".npy", ".npz", ".pt", ".safetensors"}) {
     if (has_ending(path, ending)) return Kind::mel;
   }
@@ -56,11 +59,13 @@ std::vector<std::byte> read_stdin() {
   }
 }
 
+void leave_stdin() { stdin_left = true; }
+
 bool read_some_stdin(std::vector<std::byte>& bytes) {
   constexpr int kPatience = 50;  // ms, after which a signal is looked for
   constexpr size_t kBlock = 1 << 16;
   for (;;) {
-    if (stop_requested()) return false;
+    if (stop_requested() || stdin_left) return false;
     pollfd input{STDIN_FILENO, POLLIN, 0};
     const int ready = ::poll(&input, 1, kPatience);
     if (ready == 0 || (ready < 0 && errno == EINTR)) continue;
@@ -139,17 +144,6 @@ nlohmann::json read_json(const std::string& path) {
                                     reinterpret_cast<const char*>(text.data()) + text.size(), nullptr, false);
   if (json.is_discarded()) throw Error(Exit::config, path + ": is no JSON");
   return json;
-}
-
-std::vector<float> sample_frames(const audio::MelOptions& recipe, double seconds) {
-  const auto mel = files::read_mel(MELFLOW_DATA_DIR "/samples/sentence.npy", recipe.n_mels);
-  std::vector<float> frames;
-  for (auto left = static_cast<int64_t>(std::ceil(seconds * recipe.sample_rate / recipe.hop_length)); left > 0;) {
-    const auto count = static_cast<int>(std::min<int64_t>(left, mel.frames));
-    audio::append_frames(mel, 0, count, frames);
-    left -= count;
-  }
-  return frames;
 }
 
 }  // namespace melflow::tools

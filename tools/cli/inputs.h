@@ -21,9 +21,11 @@ struct RawFormat {
 /// Everything on standard input, up to 2 GiB. Throws Error{bad_data, io_error}.
 std::vector<std::byte> read_stdin();
 
-/// Appends what has arrived on standard input, at least a byte; false at its end and after a signal. Throws
-/// Error{io_error}.
+/// Appends what has arrived on standard input, at least a byte; false at its end, after a signal and after
+/// leave_stdin(). Throws Error{io_error}.
 bool read_some_stdin(std::vector<std::byte>& bytes);
+/// Nobody wants more of it: a thread that waits in read_some_stdin() for a silent pipe is let go.
+void leave_stdin();
 
 /// A recording, resampled to `rate` (0: as it is); "-" is raw PCM on stdin. Throws as audio::read_audio does.
 audio::Waveform read_sound(const std::string& input, int rate, int assume_rate, const RawFormat& raw);
@@ -35,9 +37,6 @@ struct Spoken {
   std::optional<size_t> samples;
 };
 Spoken read_spoken(const std::string& input, const engine::Voice& voice, const RawFormat& raw);
-
-/// At least so many seconds of the shipped sample mel, over and over, frame after frame: what the benches speak.
-std::vector<float> sample_frames(const audio::MelOptions& recipe, double seconds);
 
 /// A configuration. Throws Error{no_input, config}.
 nlohmann::json read_json(const std::string& path);

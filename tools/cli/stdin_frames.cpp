@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "engine/files/file_kind.h"
 #include "engine/files/mel_file.h"
 #include "engine/files/npy_header.h"
 #include "tools/cli/frames.h"
@@ -41,11 +42,8 @@ class StdinFrames : public Frames {
     begun_ = true;
     constexpr size_t kPrefix = 12;
     while (bytes_.size() < kPrefix && !ended_) ended_ = !read_some_stdin(bytes_);
-    const auto is = [&](const char* text, size_t at, size_t length) {
-      return bytes_.size() >= at + length && std::memcmp(bytes_.data() + at, text, length) == 0;
-    };
-    const bool npy = is("\x93NUMPY", 0, 6);
-    const bool safetensors = is("\0\0\0\0{", 4, 5);  // its header is shorter than 4 GiB
+    const bool npy = files::kind_of(bytes_) == files::FileKind::npy;
+    const bool safetensors = files::begins_safetensors(bytes_);
     if (npy && skip_npy_header()) return true;
     if (!npy && !safetensors) return true;
     while (!ended_) ended_ = !read_some_stdin(bytes_);

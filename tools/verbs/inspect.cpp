@@ -6,6 +6,7 @@
 #include "audio/refine.h"
 #include "base/error.h"
 #include "engine/files/checkpoint_file.h"
+#include "engine/files/file_kind.h"
 #include "engine/files/inflate.h"
 #include "engine/files/npy.h"
 #include "engine/files/published_waveglow.h"
@@ -105,13 +106,13 @@ bool inspect_npz(std::span<const std::byte> bytes, const std::string& input, jso
 json inspect(const std::string& input, bool sums) {
   json out{{"file", input}};
   const files::MappedFile file(input);
-  const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
-  if (text.starts_with("\x93NUMPY")) {
+  const auto kind = files::kind_of(file.bytes());
+  if (kind == files::FileKind::npy) {
     out["container"] = "npy";
     out["shape"] = files::parse_npy(file.bytes(), input).shape;
     return out;
   }
-  if (text.starts_with("PK") && inspect_npz(file.bytes(), input, out)) return out;
+  if (kind == files::FileKind::zip && inspect_npz(file.bytes(), input, out)) return out;
   const auto checkpoint = files::parse_checkpoint(file.bytes(), input, files::Unknown::list);
   out["container"] = checkpoint.container;
   out["metadata"] = checkpoint.metadata;
