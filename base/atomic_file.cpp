@@ -91,6 +91,11 @@ void sync_folder(const std::filesystem::path& folder) {
 AtomicFile::AtomicFile(std::filesystem::path target, Existing existing)
     : target_(std::move(target)), existing_(existing) {
   const auto replaced = check_target(target_, existing_);
+  // A rename onto a link would replace the link: what it leads to is what was to be replaced.
+  std::error_code error;
+  if (replaced && std::filesystem::is_symlink(target_, error)) {
+    if (auto real = std::filesystem::canonical(target_, error); !error) target_ = std::move(real);
+  }
   static std::atomic<unsigned> count{0};
   do {
     // A short name of its own, because target's name plus a suffix may be too long for the file system.

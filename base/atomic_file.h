@@ -7,7 +7,8 @@
 namespace melflow {
 
 /// A file that appears under its name only when it is whole: written beside the target, flushed to the disk and
-/// renamed by commit(). Destroyed before commit() it leaves nothing behind. Never overwrites unless told to.
+/// renamed by commit(). Destroyed before commit() it leaves nothing behind. Never overwrites unless told to; of a link
+/// it replaces what the link leads to.
 class AtomicFile {
  public:
   enum class Existing { refuse, replace };

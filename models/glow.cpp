@@ -14,12 +14,17 @@ namespace {
 using Parts = std::vector<std::shared_ptr<Bijection>>;
 using Keep = AffineCoupling::Keep;
 
+ConvNet::Options image_net(int64_t in, int64_t out, const FlowShape& shape, const GlowOptions& o) {
+  return {.in = in, .out = out, .hidden = o.hidden, .context = shape.context};
+}
+
+Mlp::Options row_net(int64_t in, int64_t out, const FlowShape& shape, const GlowOptions& o) {
+  return {.in = in, .out = out, .hidden = o.hidden, .context = shape.context};
+}
+
 std::shared_ptr<Conditioner> net(int64_t in, int64_t out, const FlowShape& shape, const GlowOptions& o) {
-  if (shape.image()) {
-    return std::make_shared<ConvNet>(
-        ConvNet::Options{.in = in, .out = out, .hidden = o.hidden, .context = shape.context});
-  }
-  return std::make_shared<Mlp>(Mlp::Options{.in = in, .out = out, .hidden = o.hidden, .context = shape.context});
+  if (shape.image()) return std::make_shared<ConvNet>(image_net(in, out, shape, o));
+  return std::make_shared<Mlp>(row_net(in, out, shape, o));
 }
 
 void append_steps(Parts& parts, const FlowShape& shape, const GlowOptions& o) {
@@ -54,17 +59,39 @@ std::shared_ptr<Bijection> level(const FlowShape& shape, const GlowOptions& o, i
   return std::make_shared<Chain>(parts);
 }
 
+/// Of the steps at one level.
+double steps_weight_count(const FlowShape& shape, const GlowOptions& o) {
+  const auto c = shape.channels, in = c / 2, out = 2 * (c - in);
+  const auto mixing = o.convolution == Convolution::lu ? Conv1x1Lu::weight_count(c) : Conv1x1::weight_count(c);
+  const auto coupling =
+      shape.image() ? image_net(in, out, shape, o).weight_count() : row_net(in, out, shape, o).weight_count();
+  return static_cast<double>(o.steps) * (mixing + coupling);
+}
+
 }  // namespace
+
+double weight_count(const FlowShape& shape, const GlowOptions& o) {
+  if (!shape.image()) return steps_weight_count(shape, o);
+  double count = 0;
+  FlowShape at = shape;
+  for (int64_t level = std::min(o.levels, kMostSqueezes); level > 0; --level) {
+    at.channels *= 4;
+    count += steps_weight_count(at, o);
+    at.channels /= 2;
+    if (level > 1) count += image_net(at.channels, 2 * at.channels, at, o).weight_count();
+  }
+  return count;
+}
 
 std::shared_ptr<Bijection> make_glow(const FlowShape& shape, const GlowOptions& o) {
   TORCH_CHECK(o.levels > 0 && o.steps > 0, "glow: levels and steps must be positive");
   if (!shape.image()) {
-    TORCH_CHECK(shape.channels >= 2, "glow: needs two dimensions at least");
+    TORCH_CHECK(shape.channels >= 2, "glow: needs two dimensions at least; maf, iaf, planar and radial take one");
     Parts parts;
     append_steps(parts, shape, o);
     return std::make_shared<Chain>(parts);
   }
-  const int64_t fold = int64_t{1} << std::min<int64_t>(o.levels, 20);
+  const int64_t fold = int64_t{1} << std::min(o.levels, kMostSqueezes);
   TORCH_CHECK(shape.height % fold == 0 && shape.width % fold == 0, "glow: ", o.levels,
               " levels need sides that are multiples of ", fold, ", not ", shape.height, " x ", shape.width);
   return level(shape, o, o.levels);

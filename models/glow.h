@@ -28,11 +28,8 @@ struct GlowOptions {
 };
 std::shared_ptr<Bijection> make_glow(const FlowShape& shape, const GlowOptions& options);
 
-/// The numbers in the largest layers: what a model costs, known before it is built.
-inline double weight_count(const FlowShape& shape, const GlowOptions& o) {
-  const double h = static_cast<double>(o.hidden), nets = static_cast<double>(o.steps * (shape.image() ? o.levels : 1));
-  return nets * h * h;
-}
+/// The numbers in the matrices and kernels: what a model costs, known before it is built.
+double weight_count(const FlowShape& shape, const GlowOptions& options);
 
 template <typename Visit>
 void fields(GlowOptions& o, Visit&& visit) {

@@ -15,7 +15,7 @@ struct IafOptions {
 };
 std::shared_ptr<Bijection> make_iaf(const FlowShape& shape, const IafOptions& options);
 
-/// The numbers in the largest layers: what a model costs, known before it is built.
+/// The numbers in the matrices: what a model costs, known before it is built.
 inline double weight_count(const FlowShape& shape, const IafOptions& o) {
   return weight_count(shape, MafOptions{.layers = o.layers, .hidden = o.hidden, .hidden_layers = o.hidden_layers});
 }

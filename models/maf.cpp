@@ -1,32 +1,33 @@
 #include "models/maf.h"
 
-#include "models/flow/act_norm.h"
-#include "models/flow/batch_norm.h"
 #include "models/flow/chain.h"
-#include "models/flow/conv1x1.h"
-#include "models/flow/permutation.h"
 
 namespace melflow::models {
 
-void append_between(std::vector<std::shared_ptr<Bijection>>& parts, int64_t channels, Mixing mixing, Norm norm) {
-  if (norm == Norm::act_norm) parts.push_back(std::make_shared<ActNorm>(channels));
-  if (norm == Norm::batch_norm) parts.push_back(std::make_shared<BatchNorm>(channels));
-  if (mixing == Mixing::permuted) parts.push_back(std::make_shared<Permutation>(channels));
-  if (mixing == Mixing::linear) parts.push_back(std::make_shared<Conv1x1Lu>(channels));
+namespace {
+
+Made::Options net(const FlowShape& shape, const MafOptions& o, int64_t layer) {
+  return {.dimensions = shape.channels,
+          .hidden = o.hidden,
+          .hidden_layers = o.hidden_layers,
+          .context = shape.context,
+          .reversed = layer % 2 == 1};
+}
+
+}  // namespace
+
+double weight_count(const FlowShape& shape, const MafOptions& o) {
+  return static_cast<double>(o.layers) * net(shape, o, 0).weight_count() +
+         static_cast<double>(o.layers - 1) * between_weight_count(shape.channels, o.mixing);
 }
 
 std::shared_ptr<Bijection> make_maf(const FlowShape& shape, const MafOptions& o) {
-  TORCH_CHECK(!shape.image(), "maf: takes rows of numbers");
+  TORCH_CHECK(!shape.image(), "maf: takes rows of numbers, not images; real_nvp and glow take both");
   TORCH_CHECK(o.layers > 0, "maf: at least one layer");
   std::vector<std::shared_ptr<Bijection>> parts;
   for (int64_t i = 0; i < o.layers; ++i) {
     if (i > 0) append_between(parts, shape.channels, o.mixing, o.norm);
-    parts.push_back(std::make_shared<MaskedAutoregressive>(Made::Options{.dimensions = shape.channels,
-                                                                         .hidden = o.hidden,
-                                                                         .hidden_layers = o.hidden_layers,
-                                                                         .context = shape.context,
-                                                                         .reversed = i % 2 == 1},
-                                                           o.scale));
+    parts.push_back(std::make_shared<MaskedAutoregressive>(net(shape, o, i), o.scale));
   }
   return std::make_shared<Chain>(parts);
 }

@@ -22,6 +22,17 @@ struct TensorShape {
 };
 using TensorShapes = std::map<std::string, TensorShape>;
 
+/// Of layer `layer` of a WaveNet: doubled at each, beginning again after `cycle` layers (0: never).
+inline int64_t wavenet_dilation(int64_t layer, int64_t cycle) {
+  return int64_t{1} << (cycle > 0 ? layer % cycle : layer);
+}
+/// To how many groups on each side a WaveNet's layers see.
+inline int64_t wavenet_side(int64_t layers, int64_t kernel, int64_t cycle) {
+  int64_t groups = 0;
+  for (int64_t i = 0; i < layers; ++i) groups += wavenet_dilation(i, cycle) * (kernel - 1) / 2;
+  return groups;
+}
+
 /// Throws std::invalid_argument: sizes that no model can have.
 inline void require(bool sensible, const std::string& otherwise) {
   if (!sensible) throw std::invalid_argument(otherwise);

@@ -4,9 +4,6 @@
 #include <cmath>
 #include <limits>
 
-#include "models/flow/act_norm.h"
-#include "models/flow/chain.h"
-
 namespace melflow::models {
 namespace {
 
@@ -116,14 +113,10 @@ Mapped Planar::inverse(const torch::Tensor& z, const torch::Tensor& context) {
 }
 
 std::shared_ptr<Bijection> make_planar(const FlowShape& shape, const PlanarOptions& o) {
-  TORCH_CHECK(!shape.image() && o.layers > 0, "planar: takes rows of numbers, and at least one layer");
+  TORCH_CHECK(!shape.image() && o.layers > 0, "planar: takes rows of numbers, not images, and at least one layer");
   std::vector<std::shared_ptr<Bijection>> parts;
   for (int64_t i = 0; i < o.layers; ++i) parts.push_back(std::make_shared<Planar>(shape.channels, shape.context));
-  std::shared_ptr<Bijection> stack = std::make_shared<Chain>(parts);
-  if (o.closed == Closed::sampling) stack = std::make_shared<Inverse>(stack);
-  // The learned diagonal of the noise, which is the base distribution's scale.
-  auto base = std::make_shared<ActNorm>(shape.channels, ActNorm::Start::identity);
-  return std::make_shared<Chain>(std::vector<std::shared_ptr<Bijection>>{stack, base});
+  return closed_stack(parts, o.closed, shape.channels);
 }
 
 }  // namespace melflow::models

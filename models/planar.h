@@ -1,21 +1,11 @@
 #pragma once
 
 #include <memory>
-#include <span>
 
+#include "models/flow/closed.h"
 #include "models/flow/flow.h"
 
 namespace melflow::models {
-
-/// Which direction of a planar or radial flow is the closed form that training needs.
-enum class Closed {
-  density,   ///< data → noise: maximum likelihood
-  sampling,  ///< noise → data: reverse KL
-};
-inline std::span<const char* const> enum_names(Closed) {
-  static constexpr const char* kNames[] = {"density", "sampling"};
-  return kNames;
-}
 
 /// Planar flow (Rezende & Mohamed 2015, eq. 10-12 and appendix A.1):
 ///   y = x + û tanh(w·x + b);  log|det| = ln(1 + s tanh'(w·x + b)),  s = w·û.
@@ -48,7 +38,7 @@ struct PlanarOptions {
 };
 std::shared_ptr<Bijection> make_planar(const FlowShape& shape, const PlanarOptions& options);
 
-/// The numbers in the largest layers: what a model costs, known before it is built.
+/// The numbers in all layers: what a model costs, known before it is built.
 inline double weight_count(const FlowShape& shape, const PlanarOptions& o) {
   return static_cast<double>(o.layers) * static_cast<double>((2 * shape.channels + 1) * (1 + shape.context));
 }

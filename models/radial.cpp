@@ -1,8 +1,5 @@
 #include "models/radial.h"
 
-#include "models/flow/act_norm.h"
-#include "models/flow/chain.h"
-
 namespace melflow::models {
 namespace {
 
@@ -58,13 +55,10 @@ Mapped Radial::inverse(const torch::Tensor& z, const torch::Tensor& context) {
 }
 
 std::shared_ptr<Bijection> make_radial(const FlowShape& shape, const RadialOptions& o) {
-  TORCH_CHECK(!shape.image() && o.layers > 0, "radial: takes rows of numbers, and at least one layer");
+  TORCH_CHECK(!shape.image() && o.layers > 0, "radial: takes rows of numbers, not images, and at least one layer");
   std::vector<std::shared_ptr<Bijection>> parts;
   for (int64_t i = 0; i < o.layers; ++i) parts.push_back(std::make_shared<Radial>(shape.channels, shape.context));
-  std::shared_ptr<Bijection> stack = std::make_shared<Chain>(parts);
-  if (o.closed == Closed::sampling) stack = std::make_shared<Inverse>(stack);
-  auto base = std::make_shared<ActNorm>(shape.channels, ActNorm::Start::identity);  // the noise's learned diagonal
-  return std::make_shared<Chain>(std::vector<std::shared_ptr<Bijection>>{stack, base});
+  return closed_stack(parts, o.closed, shape.channels);
 }
 
 }  // namespace melflow::models

@@ -2,8 +2,8 @@
 
 #include <memory>
 
+#include "models/flow/closed.h"
 #include "models/flow/flow.h"
-#include "models/planar.h"
 
 namespace melflow::models {
 
@@ -39,7 +39,7 @@ struct RadialOptions {
 };
 std::shared_ptr<Bijection> make_radial(const FlowShape& shape, const RadialOptions& options);
 
-/// The numbers in the largest layers: what a model costs, known before it is built.
+/// The numbers in all layers: what a model costs, known before it is built.
 inline double weight_count(const FlowShape& shape, const RadialOptions& o) {
   return static_cast<double>(o.layers) * static_cast<double>((shape.channels + 2) * (1 + shape.context));
 }

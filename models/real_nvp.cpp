@@ -12,28 +12,38 @@ namespace {
 using Parts = std::vector<std::shared_ptr<Bijection>>;
 using Keep = AffineCoupling::Keep;
 
+Mlp::Options row_net(const FlowShape& shape, const RealNvpOptions& o) {
+  const auto d = shape.channels;
+  return {.in = d / 2,
+          .out = 2 * (d - d / 2),
+          .hidden = o.hidden,
+          .hidden_layers = o.hidden_layers,
+          .context = shape.context};
+}
+
 std::shared_ptr<Bijection> rows(const FlowShape& shape, const RealNvpOptions& o) {
   const auto d = shape.channels;
-  TORCH_CHECK(d >= 2 && o.layers > 0, "real_nvp: needs two dimensions and a layer at least, not ", d, " and ",
-              o.layers);
+  TORCH_CHECK(d >= 2 && o.layers > 0, "real_nvp: needs two dimensions and a layer at least, not ", d, " and ", o.layers,
+              "; maf, iaf, planar and radial take one dimension");
   Parts parts;
   for (int64_t i = 0; i < o.layers; ++i) {
     if (i > 0) append_between(parts, d, o.mixing, o.norm);
-    auto net = std::make_shared<Mlp>(Mlp::Options{.in = d / 2,
-                                                  .out = 2 * (d - d / 2),
-                                                  .hidden = o.hidden,
-                                                  .hidden_layers = o.hidden_layers,
-                                                  .context = shape.context});
+    auto net = std::make_shared<Mlp>(row_net(shape, o));
     parts.push_back(std::make_shared<AffineCoupling>(d, net, i % 2 == 0 ? Keep::first : Keep::last, o.scale));
   }
   return std::make_shared<Chain>(parts);
 }
 
-std::shared_ptr<ConvNet> net(int64_t in, int64_t out, const FlowShape& shape, const RealNvpOptions& o) {
-  return std::make_shared<ConvNet>(
-      ConvNet::Options{.in = in, .out = out, .hidden = o.hidden, .context = shape.context});
+ConvNet::Options image_net(int64_t in, int64_t out, const FlowShape& shape, const RealNvpOptions& o) {
+  return {.in = in, .out = out, .hidden = o.hidden, .context = shape.context};
 }
 
+std::shared_ptr<ConvNet> net(int64_t in, int64_t out, const FlowShape& shape, const RealNvpOptions& o) {
+  return std::make_shared<ConvNet>(image_net(in, out, shape, o));
+}
+
+/// Checkerboard couplings of a scale, and couplings of its channels after the squeeze (section 3.6).
+constexpr int64_t kCheckerboards = 3, kLastCheckerboards = 4, kChannelCouplings = 3;
 void append_checkerboards(Parts& parts, int64_t count, const FlowShape& shape, const RealNvpOptions& o) {
   const auto c = shape.channels;
   for (int64_t i = 0; i < count; ++i) {
@@ -46,12 +56,11 @@ void append_checkerboards(Parts& parts, int64_t count, const FlowShape& shape, c
 /// One scale and, inside its split, the ones below it. Value and input have the same shape.
 std::shared_ptr<Bijection> scale_at(const FlowShape& shape, const RealNvpOptions& o, int64_t levels) {
   Parts parts;
-  append_checkerboards(parts, levels == 1 ? 4 : 3, shape, o);
+  append_checkerboards(parts, levels == 1 ? kLastCheckerboards : kCheckerboards, shape, o);
   if (levels == 1) return std::make_shared<Chain>(parts);
   const FlowShape folded{shape.channels * 4, shape.height / 2, shape.width / 2, shape.context};
-  auto squeeze = std::make_shared<Squeeze2d>();
-  parts.push_back(squeeze);
-  for (int64_t i = 0; i < 3; ++i) {
+  parts.push_back(std::make_shared<Squeeze2d>());
+  for (int64_t i = 0; i < kChannelCouplings; ++i) {
     append_between(parts, folded.channels, Mixing::none, o.norm);
     parts.push_back(std::make_shared<AffineCoupling>(folded.channels,
                                                      net(folded.channels / 2, folded.channels, folded, o),
@@ -66,9 +75,24 @@ std::shared_ptr<Bijection> scale_at(const FlowShape& shape, const RealNvpOptions
 
 }  // namespace
 
+double weight_count(const FlowShape& shape, const RealNvpOptions& o) {
+  if (!shape.image()) {
+    return static_cast<double>(o.layers) * row_net(shape, o).weight_count() +
+           static_cast<double>(o.layers - 1) * between_weight_count(shape.channels, o.mixing);
+  }
+  double count = 0;
+  int64_t c = shape.channels;
+  for (int64_t level = std::min(o.levels, kMostSqueezes + 1); level > 0; --level, c *= 2) {
+    const auto checkerboards = level == 1 ? kLastCheckerboards : kCheckerboards;
+    count += static_cast<double>(checkerboards) * image_net(c, 2 * c, shape, o).weight_count();
+    if (level > 1) count += static_cast<double>(kChannelCouplings) * image_net(2 * c, 4 * c, shape, o).weight_count();
+  }
+  return count;
+}
+
 std::shared_ptr<Bijection> make_real_nvp(const FlowShape& shape, const RealNvpOptions& o) {
   if (!shape.image()) return rows(shape, o);
-  const int64_t fold = int64_t{1} << std::clamp<int64_t>(o.levels - 1, 0, 20);
+  const int64_t fold = int64_t{1} << std::clamp<int64_t>(o.levels - 1, 0, kMostSqueezes);
   TORCH_CHECK(o.levels > 0 && shape.height % fold == 0 && shape.width % fold == 0, "real_nvp: ", o.levels,
               " levels need sides that are multiples of ", fold, ", not ", shape.height, " x ", shape.width);
   return scale_at(shape, o, o.levels);

@@ -2,7 +2,9 @@
 
 #include <memory>
 
-#include "models/maf.h"
+#include "models/flow/between.h"
+#include "models/flow/coupling.h"
+#include "models/flow/flow.h"
 
 namespace melflow::models {
 
@@ -19,13 +21,8 @@ struct RealNvpOptions {
 };
 std::shared_ptr<Bijection> make_real_nvp(const FlowShape& shape, const RealNvpOptions& options);
 
-/// The numbers in the largest layers: what a model costs, known before it is built.
-inline double weight_count(const FlowShape& shape, const RealNvpOptions& o) {
-  const double d = static_cast<double>(shape.channels), h = static_cast<double>(o.hidden);
-  const double depth = static_cast<double>(o.hidden_layers) - 1,
-               nets = static_cast<double>(shape.image() ? o.levels : o.layers);
-  return nets * h * (shape.image() ? h : d + h * depth);
-}
+/// The numbers in the matrices and kernels: what a model costs, known before it is built.
+double weight_count(const FlowShape& shape, const RealNvpOptions& options);
 
 template <typename Visit>
 void fields(RealNvpOptions& o, Visit&& visit) {

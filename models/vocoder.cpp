@@ -12,4 +12,8 @@ void Vocoder::start_from(const Vocoder& other) {
   }
 }
 
+torch::Tensor nats_by_group(const Mapped& mapped, int64_t group_size) {
+  return (mapped.value.square().sum(1) / 2 - mapped.local) / static_cast<double>(group_size);
+}
+
 }  // namespace melflow::models

@@ -40,4 +40,8 @@ class Vocoder : public Bijection {
   virtual void set_filterbank(const torch::Tensor& /*filterbank*/) {}
 };
 
+/// Negative log-likelihood of each position, in nats per sample without the constant ½ln(2π):
+/// (½ Σ_channels z² - local) / group, [batch, groups]. The reference's loss at sigma 1, before its mean.
+torch::Tensor nats_by_group(const Mapped& mapped, int64_t group_size);
+
 }  // namespace melflow::models

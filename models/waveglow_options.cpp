@@ -51,14 +51,10 @@ int64_t WaveGlowOptions::context_size() const {
   return conditioning == Conditioning::sample_rate ? n_mels * group_size : context_channels;
 }
 
-int64_t WaveGlowOptions::dilation(int64_t layer) const {
-  return int64_t{1} << (wavenet_dilation_cycle > 0 ? layer % wavenet_dilation_cycle : layer);
-}
+int64_t WaveGlowOptions::dilation(int64_t layer) const { return wavenet_dilation(layer, wavenet_dilation_cycle); }
 
 int64_t WaveGlowOptions::flow_side() const {
-  int64_t groups = 0;
-  for (int64_t i = 0; i < wavenet_layers; ++i) groups += dilation(i) * (wavenet_kernel - 1) / 2;
-  return groups;
+  return wavenet_side(wavenet_layers, wavenet_kernel, wavenet_dilation_cycle);
 }
 
 Reach WaveGlowOptions::reach() const {

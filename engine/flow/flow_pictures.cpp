@@ -18,8 +18,8 @@ void require_plane(const FlowModel& model) {
   const auto& shape = model.flow->shape();
   if (shape.channels == 2 && !shape.image() && shape.context == 0) return;
   throw Error(Exit::usage, model.name +
-                               ": this picture is of flows in the plane (2 columns, no classes); for images "
-                               "there are --kind images, interpolation and training");
+                               ": this picture is of flows in the plane (2 columns, no classes); the training "
+                               "curve is drawn of any flow, of images also --kind images and interpolation");
 }
 
 /// The middle 98 % of the data and some air; the toys and energies know their own.

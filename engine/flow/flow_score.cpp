@@ -17,7 +17,7 @@ constexpr int64_t kChunk = 1024;  // items at once
 Estimate estimate(const torch::Tensor& values) {
   const auto v = values.to(torch::kFloat64);
   const auto n = static_cast<double>(v.size(0));
-  return {v.mean().item<double>(), n > 1 ? v.std().item<double>() / std::sqrt(n) : 0.0};
+  return {v.mean().item<double>(), n > 1 ? v.std().item<double>() / std::sqrt(n) : NAN};
 }
 
 }  // namespace

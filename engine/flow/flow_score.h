@@ -10,7 +10,7 @@ namespace melflow::engine {
 
 /// A mean and its standard error.
 struct Estimate {
-  double mean = 0, standard_error = 0;
+  double mean = 0, standard_error = 0;  ///< NaN: of one item nobody knows
 };
 
 /// How well data fits a flow.

@@ -27,6 +27,8 @@ class FlowTrainer : private Objective {
   double validate() { return validate(loop_->average()); }
   const TrainState& state() const { return loop_->state(); }
   bool data_changed() const { return loop_->data_changed(); }  ///< as TrainingLoop has it
+  /// Of a file's items, for validation: 0 where there are too few to keep any out.
+  int64_t held_out_items() const { return held_out_.defined() ? held_out_.size(0) : 0; }
   bool out_of_patience() const { return loop_->out_of_patience(); }
   std::string unit() const;  ///< of the loss
 
@@ -43,6 +45,7 @@ class FlowTrainer : private Objective {
 
   void split(int64_t items);
   /// Sets what the model takes from data before its first step.
+  void require_logits() const;
   void prepare_model();
   FlowBatch training_batch(int64_t index);
   /// Mean loss of a batch, in the objective's unit; `seed` is that of the dequantisation.

@@ -15,6 +15,7 @@ class Conv1x1 : public Bijection {
   Mapped inverse(const torch::Tensor& z, const torch::Tensor& context = {}) override;
 
   torch::Tensor weight;  ///< [channels, channels]
+  static double weight_count(int64_t channels) { return static_cast<double>(channels) * static_cast<double>(channels); }
 };
 
 /// The same with W = P L (U + diag(s)) (Glow, eq. 10-11): ln|det W| = Σ ln|s| costs nothing, and W cannot become
@@ -25,6 +26,10 @@ class Conv1x1Lu : public Bijection {
   Mapped forward(const torch::Tensor& x, const torch::Tensor& context = {}) override;
   Mapped inverse(const torch::Tensor& z, const torch::Tensor& context = {}) override;
   torch::Tensor weight() const;  ///< [channels, channels]
+  /// Numbers in the three matrices of a file.
+  static double weight_count(int64_t channels) {
+    return 3.0 * static_cast<double>(channels) * static_cast<double>(channels);
+  }
 
  private:
   torch::Tensor lower_, upper_, log_s_, permutation_, sign_;

@@ -4,6 +4,9 @@
 
 namespace melflow::models {
 
+/// More than the sides of any image can be halved.
+inline constexpr int64_t kMostSqueezes = 20;
+
 /// Folds time into channels: [batch, time] → [batch, group, time/group], channel j holding samples j, j+group, ….
 /// time must be a multiple of group.
 class Squeeze : public Bijection {

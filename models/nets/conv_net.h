@@ -11,6 +11,12 @@ class ConvNet : public Conditioner {
  public:
   struct Options {
     int64_t in, out, hidden = 64, context = 0;
+
+    /// Numbers in all kernels.
+    double weight_count() const {
+      const auto n = [](int64_t size) { return static_cast<double>(size); };
+      return n(hidden) * (9 * n(in) + n(hidden) + 9 * n(out) + n(context));
+    }
   };
   explicit ConvNet(const Options& options);
   torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& context) override;

@@ -16,6 +16,12 @@ class Made : public Conditioner {
   struct Options {
     int64_t dimensions, outputs = 2, hidden = 64, hidden_layers = 2, context = 0;
     bool reversed = false;  ///< dimensions in the order D-1 … 0
+
+    /// Numbers in all matrices.
+    double weight_count() const {
+      const auto n = [](int64_t size) { return static_cast<double>(size); };
+      return n(hidden) * (n(dimensions) * n(1 + outputs) + n(hidden) * n(hidden_layers - 1) + n(context));
+    }
   };
   explicit Made(const Options& options);
   torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& context) override;

@@ -12,6 +12,12 @@ class Mlp : public Conditioner {
  public:
   struct Options {
     int64_t in, out, hidden = 64, hidden_layers = 2, context = 0;
+
+    /// Numbers in all matrices.
+    double weight_count() const {
+      const auto n = [](int64_t size) { return static_cast<double>(size); };
+      return n(hidden) * (n(in) + n(hidden) * n(hidden_layers - 1) + n(out) + n(context));
+    }
   };
   explicit Mlp(const Options& options);
   torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& context) override;

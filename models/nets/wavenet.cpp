@@ -3,19 +3,10 @@
 #include <string>
 
 #include "models/autocast.h"
+#include "models/model_shape.h"
 #include "models/nets/wavenet_rows.h"
 
 namespace melflow::models {
-
-int64_t WaveNet::dilation(const Options& o, int64_t layer) {
-  return int64_t{1} << (o.dilation_cycle > 0 ? layer % o.dilation_cycle : layer);
-}
-
-int64_t WaveNet::reach(const Options& o) {
-  int64_t groups = 0;
-  for (int64_t i = 0; i < o.n_layers; ++i) groups += dilation(o, i) * (o.kernel_size - 1) / 2;
-  return groups;
-}
 
 WaveNet::WaveNet(const Options& o) : options_(o) {
   TORCH_CHECK(o.kernel_size % 2 == 1, "WaveNet: kernel_size ", o.kernel_size, " is even; the output would shrink");
@@ -28,7 +19,7 @@ WaveNet::WaveNet(const Options& o) : options_(o) {
   cond_ = register_module("cond_layer", std::make_shared<Conv>(Conv::Options{.in_channels = o.context_channels,
                                                                              .out_channels = 2 * c * o.n_layers}));
   for (int64_t i = 0; i < o.n_layers; ++i) {
-    const auto d = dilation(o, i);
+    const auto d = wavenet_dilation(i, o.dilation_cycle);
     in_.push_back(register_module("in_layers_" + std::to_string(i),
                                   std::make_shared<Conv>(Conv::Options{.in_channels = c,
                                                                        .out_channels = 2 * c,
@@ -64,7 +55,8 @@ torch::Tensor WaveNet::rows_forward(const torch::Tensor& x, const torch::Tensor&
     const auto residual = weight.size(0) - c;  // channels, or none in the last layer
     weight = torch::cat({weight.narrow(0, 0, residual), end.matmul(weight.narrow(0, residual, c))}, 0);
     bias = torch::cat({bias.narrow(0, 0, residual), end.matmul(bias.narrow(0, residual, c))}, 0);
-    layers.push_back({in_[i]->weight(), in_[i]->bias, weight, bias, dilation(options_, static_cast<int64_t>(i))});
+    layers.push_back({in_[i]->weight(), in_[i]->bias, weight, bias,
+                      wavenet_dilation(static_cast<int64_t>(i), options_.dilation_cycle)});
   }
   const auto start = torch::linear(x.transpose(1, 2), start_->weight().squeeze(2), start_->bias);
   const auto sum = wavenet_rows(start, context.transpose(1, 2), {cond_->weight(), cond_->bias}, layers);

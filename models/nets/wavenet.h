@@ -26,13 +26,9 @@ class WaveNet : public Conditioner {
   /// The formulas as they stand: what forward() is where no gradient is wanted, and the oracle of what it is otherwise.
   torch::Tensor plain_forward(const torch::Tensor& x, const torch::Tensor& context);
 
-  /// Groups to each side that an output depends on: Σ dilation·(kernel - 1)/2.
-  static int64_t reach(const Options& options);
-
  private:
   /// Narrower nets have no large products to win, and stay by the formulas' own order of sums.
   static constexpr int64_t kRowsFrom = 64;
-  static int64_t dilation(const Options& options, int64_t layer);
   /// For gradients, on a CPU in float32: by rows (wavenet_rows.h), and since `end` is linear, each layer's skip goes
   /// through it at once: end(Σ skip) = Σ end·skip, a handful of numbers instead of `channels`.
   torch::Tensor rows_forward(const torch::Tensor& x, const torch::Tensor& context);

@@ -53,7 +53,7 @@ void expect_same(Bijection& model, const torch::Device& device, torch::Tensor x,
 class FlowsElsewhere : public ::testing::TestWithParam<std::tuple<Member, Place>> {
  protected:
   static std::shared_ptr<Bijection> ready(const FlowShape& shape) {
-    auto flow = std::get<Member>(GetParam()).make(shape);
+    auto flow = std::get<Member>(GetParam()).recipe.make(shape);
     flow->eval();
     shake(*flow, 0.1);
     return flow;
@@ -74,7 +74,7 @@ TEST_P(FlowsElsewhere, ComputeWhatTheyComputeOnTheCpu) {
 TEST_P(FlowsElsewhere, BeginFromDataAndDrawWithTheirDensity) {
   OPEN_OR_SKIP(device, std::get<Place>(GetParam()));
   const FlowShape shape{.channels = 3};
-  Flow flow(shape, std::get<Member>(GetParam()).make(shape));
+  Flow flow(shape, std::get<Member>(GetParam()).recipe.make(shape));
   flow.to(device);
   flow.train();
   torch::NoGradGuard no_grad;

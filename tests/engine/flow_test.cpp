@@ -74,8 +74,12 @@ TEST_F(FlowEngine, AFileThatIsNoFlowIsRefused) {
   refused({{"melflow_flow_version", "1"}, {"flow_config", R"({"system": "no"})"}});
   refused({{"melflow_flow_version", "1"}, {"flow_config", R"({"system": "maf"})"}});
   // A configuration of many gigabytes is refused by the size of the file, before it is built.
-  const auto large = refused({{"melflow_flow_version", "1"}, {"flow_config", R"({"system": "maf", "hidden": 65536})"}});
-  EXPECT_NE(large.find("weights"), std::string::npos);
+  for (const auto* large :
+       {R"({"system": "maf", "hidden": 65536})", R"({"system": "glow", "channels": 65536, "steps": 1, "hidden": 1})",
+        R"({"system": "real_nvp", "channels": 65536, "layers": 2, "hidden": 1, "mixing": "linear"})",
+        R"({"system": "glow", "hidden": 65536, "context": 65536, "steps": 1})"}) {
+    EXPECT_NE(refused({{"melflow_flow_version", "1"}, {"flow_config", large}}).find("weights"), std::string::npos);
+  }
 }
 
 TEST_F(FlowEngine, UnknownKeysAndNamesAreErrorsWithTheNearest) {

@@ -17,18 +17,22 @@ namespace melflow::models {
 
 // The flows that are held to what all flows promise, here and on other devices. A new flow is one line of kFamily.
 
-using Make = std::function<std::shared_ptr<Bijection>(const FlowShape&)>;
+struct Recipe {
+  std::function<std::shared_ptr<Bijection>(const FlowShape&)> make;
+  std::function<double(const FlowShape&)> weight_count;
+};
 
 struct Member {
   std::string name;
-  Make make;
+  Recipe recipe;
   bool images = false;
 };
 inline void PrintTo(const Member& m, std::ostream* out) { *out << m.name; }
 
 template <typename Options>
-Make with(std::shared_ptr<Bijection> (*make)(const FlowShape&, const Options&), Options options) {
-  return [=](const FlowShape& shape) { return make(shape, options); };
+Recipe with(std::shared_ptr<Bijection> (*make)(const FlowShape&, const Options&), Options options) {
+  return {[=](const FlowShape& shape) { return make(shape, options); },
+          [=](const FlowShape& shape) { return weight_count(shape, options); }};
 }
 
 inline const Member kFamily[] = {

@@ -18,7 +18,7 @@ class FlowFamily : public ::testing::TestWithParam<Member> {
   }
   /// Away from its starting values, its data-dependent parts set, ready to be used.
   static std::shared_ptr<Bijection> ready(const FlowShape& shape, double scale = 0.2) {
-    auto flow = GetParam().make(shape);
+    auto flow = GetParam().recipe.make(shape);
     {
       torch::NoGradGuard no_grad;
       flow->train();
@@ -73,7 +73,7 @@ TEST_P(FlowFamily, DensityIntegratesToOne) {
 
 TEST_P(FlowFamily, DensityStillIntegratesToOneAfterTraining) {
   const FlowShape shape{.channels = 2};
-  Flow flow(shape, GetParam().make(shape));
+  Flow flow(shape, GetParam().recipe.make(shape));
   flow.train();
   const auto across = torch::randn({256, 1}) * 1.5;
   const auto x = torch::cat({across, across.sin() + torch::randn({256, 1}) * 0.3}, 1);
@@ -135,6 +135,22 @@ TEST_P(FlowFamily, InvertsFarFromItsStart) {
   torch::NoGradGuard no_grad;
   const auto x = torch::randn({200, 3}, torch::kFloat64) * 2;
   EXPECT_LT((flow->inverse(flow->forward(x).value).value - x).abs().max().item<double>(), 1e-6);
+}
+
+// What a file claims is held against what it holds before anything is built: never above it, or whole files would be
+// refused, and most of it, or a few numbers could ask for all memory.
+TEST_P(FlowFamily, KnowsItsSizeBeforeItIsBuilt) {
+  std::vector<FlowShape> shapes{{.channels = 8}, {.channels = 8, .context = 16}};
+  if (GetParam().images) shapes.push_back({.channels = 3, .height = 4, .width = 8, .context = 16});
+  for (const auto& shape : shapes) {
+    const auto flow = GetParam().recipe.make(shape);
+    double stored = 0;
+    for (const auto& tensor : flow->parameters()) stored += static_cast<double>(tensor.numel());
+    for (const auto& tensor : flow->buffers()) stored += static_cast<double>(tensor.numel());
+    const double known = GetParam().recipe.weight_count(shape);
+    EXPECT_LE(known, stored);
+    EXPECT_GT(known, 0.6 * stored);
+  }
 }
 
 /// Maps value through each layer of a flow in double, rounding to single precision behind each.

@@ -113,8 +113,10 @@ TEST_F(FlowTest, WaveNetReachesAsFarAsItSays) {
   const auto out = net.forward(x, torch::zeros({1, 1, 41}, torch::kFloat64));
   const auto grad = torch::autograd::grad({out[0].select(1, 20).sum()}, {x})[0].abs().sum(1)[0];
   const auto touched = grad.nonzero().flatten();
-  EXPECT_EQ(touched.min().item<int64_t>(), 20 - WaveNet::reach(options));
-  EXPECT_EQ(touched.max().item<int64_t>(), 20 + WaveNet::reach(options));
+  EXPECT_EQ(touched.min().item<int64_t>(),
+            20 - wavenet_side(options.n_layers, options.kernel_size, options.dilation_cycle));
+  EXPECT_EQ(touched.max().item<int64_t>(),
+            20 + wavenet_side(options.n_layers, options.kernel_size, options.dilation_cycle));
 }
 
 TEST_F(FlowTest, ActNormStartsFromItsFirstBatchAndOnlyInTraining) {

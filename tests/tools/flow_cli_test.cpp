@@ -79,6 +79,10 @@ TEST_F(FlowCli, ImagesOfTwoClassesAndWhatLiesBetween) {
                    {"--flow", "glow", "--label-column", "first", "--conditional", "--set", "steps=3", "data.height=4",
                     "data.width=4", "batch_size=8", "model.pixel_levels=16", "model.levels=1", "model.steps=2"}));
   ASSERT_EQ(trained.code, 0) << trained.err;
+  ASSERT_EQ(run({"sample", "--flow", flow(), "-n", "3", "-o", path("x.npy"), "--labels-output", path("l.npy")}).code,
+            0);
+  EXPECT_NE(text_of(path("l.npy")).find("'<i8'"), std::string::npos) << "no index for NumPy";
+  EXPECT_EQ(files::read_npy(path("l.npy")).values, (std::vector<float>{0, 1, 0}));
   const std::vector<std::string> between{"plot",   "--kind",           "interpolation", "--flow", flow(),
                                          "--data", path("images.csv"), "--between",     "0",      "3",
                                          "-o",     path("way.png")};
@@ -168,6 +172,43 @@ TEST_F(FlowCli, WhatMakesNoSenseIsToldInOneLine) {
   EXPECT_EQ(code({"sample", "--flow", flow, "-o", path("s.npy"), "--labels-output", path("./s.npy")}), 64);
   EXPECT_FALSE(std::filesystem::exists(path("s.npy")));
   EXPECT_EQ(code({"sample", "--labels", "x", "--flow", path("f"), "-o", path("x.npy")}), 64);
+  EXPECT_EQ(code({"sample", "--flow", flow, "-o", path("s.npy"), "--columns", "3"}), 64);
+  EXPECT_EQ(code({"eval", "--flow", flow, "--data", path("tiny.csv"), "--count", "5"}), 64);
+}
+
+TEST_F(FlowCli, DataThatIsNoDataIsToldAsWhatItIs) {
+  const auto refusal = [&](const std::string& data, const std::vector<std::string>& more = {}) {
+    std::vector<std::string> arguments{"--flow", "real_nvp", "--set", "steps=2"};
+    arguments.insert(arguments.begin(), more.begin(), more.end());
+    const auto result = run(training(data, arguments));
+    EXPECT_NE(result.code, 0);
+    EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
+    return result.err;
+  };
+  std::ofstream(path("z.npz")) << "PK\3\4 and so on";
+  EXPECT_NE(refusal(path("z.npz")).find("zip archive"), std::string::npos);
+  const int64_t last[] = {10, 8, 8, 3}, rows[] = {3, 2};
+  files::write_npy(path("last.npy"), last, std::vector<float>(10 * 8 * 8 * 3), AtomicFile::Existing::refuse);
+  EXPECT_NE(refusal(path("last.npy")).find("channels last"), std::string::npos);
+  files::write_npy(path("nan.npy"), rows, std::vector<float>{1, 2, 3, NAN, 5, 6}, AtomicFile::Existing::refuse);
+  EXPECT_NE(refusal(path("nan.npy")).find("row 2, column 2 holds NaN"), std::string::npos);
+  files::write_npy(path("rows.npy"), rows, std::vector<float>{1, 2, 3, -4, 5, 6}, AtomicFile::Existing::refuse);
+  EXPECT_NE(refusal(path("rows.npy"), {"--labels", "x", "--label-column", "last"}).find("give one"), std::string::npos);
+  EXPECT_NE(refusal("banana", {"--labels", path("rows.npy")}).find("no labels"), std::string::npos);
+  const auto logit = run(training(path("rows.npy"), {"--flow", "maf", "--set", "steps=2", "model.preprocess=logit"}));
+  EXPECT_EQ(logit.code, 78) << logit.err;
+  EXPECT_NE(logit.err.find("preprocess=logit"), std::string::npos) << logit.err;
+}
+
+TEST_F(FlowCli, FewItemsAreSaidToBeFew) {
+  std::ofstream(path("few.csv")) << "1,2\n3,5\n4,4\n";
+  std::ofstream(path("one.csv")) << "1,2\n";
+  const auto trained = run(training(path("few.csv"), {"--flow", "maf", "--set", "steps=2"}));
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  EXPECT_NE(trained.err.find("too few items to keep some out"), std::string::npos) << trained.err;
+  const auto eval = run({"eval", "--flow", flow(), "--data", path("one.csv"), "--json"});
+  ASSERT_EQ(eval.code, 0) << eval.err;
+  EXPECT_FALSE(json::parse(eval.out).contains("nats_standard_error")) << eval.out;
 }
 
 }  // namespace

@@ -58,8 +58,9 @@ int run_flow_bench(CLI::App& app, std::vector<std::string> arguments) {
     const auto device = model.device();
     const auto z = torch::randn(shape.sizes(batch)).to(device);
     torch::Tensor context;
-    if (shape.context > 0)
-      context = torch::eye(shape.context).repeat({batch / shape.context + 1, 1}).narrow(0, 0, batch);
+    if (shape.context > 0) {
+      context = torch::eye(shape.context).repeat({batch / shape.context + 1, 1}).narrow(0, 0, batch).to(device);
+    }
     const auto drawn = model.flow->draw(z, context);
     const double density = seconds_of(clock, about, [&] { model.flow->log_prob(drawn.x, context).cpu(); });
     const double sampling = seconds_of(clock, about, [&] { model.flow->draw(z, context).x.cpu(); });

@@ -1,3 +1,4 @@
+#include <cmath>
 #include <cstdio>
 #include <iostream>
 
@@ -11,6 +12,7 @@
 #include "engine/tensors.h"
 #include "tools/cli/batch.h"
 #include "tools/cli/options.h"
+#include "tools/cli/shipped_voices.h"
 #include "tools/cli/with_torch.h"
 #include "tools/flow/verbs.h"
 
@@ -22,12 +24,16 @@ using nlohmann::json;
 
 void put(json& item, const std::string& key, const Estimate& e) {
   item[key] = e.mean;
-  item[key + "_standard_error"] = e.standard_error;
+  if (std::isfinite(e.standard_error)) item[key + "_standard_error"] = e.standard_error;
 }
 
 std::string shown(const Estimate& e, const char* unit) {
   char text[96];
-  std::snprintf(text, sizeof text, "%.4f ± %.4f %s", e.mean, e.standard_error, unit);
+  if (std::isfinite(e.standard_error)) {
+    std::snprintf(text, sizeof text, "%.4f ± %.4f %s", e.mean, e.standard_error, unit);
+  } else {
+    std::snprintf(text, sizeof text, "%.4f %s", e.mean, unit);
+  }
   return text;
 }
 
@@ -49,17 +55,17 @@ void print(const std::string& name, const engine::FlowScore& score) {
   std::cout << ", " << score.items << " items" << std::endl;
 }
 
-bool is_flow(const std::string& path) {
+bool is_flow(const std::filesystem::path& path) {
   return files::SafetensorsFile(path).metadata().contains("melflow_flow_version");
 }
 
 /// A vocoder is a flow like the others: the whole recording's likelihood by the one formula of them all, where `score`
 /// goes frame by frame.
-json eval_voice(const FlowUse& use) {
+json eval_voice(const FlowUse& use, const std::filesystem::path& file) {
   torch::NoGradGuard no_grad;
   use_threads(use.threads);
   const auto device = engine::open_device(use.device);
-  const auto voice = engine::load_voice(use.flow);
+  const auto voice = engine::load_voice(file);
   voice.model->to(device);
   const auto recording = engine::read_recording(use.data, voice);
   const auto x = engine::whole_frames(recording.sound, voice.model->hop_length());
@@ -77,15 +83,18 @@ int run_flow_eval(CLI::App& app, std::vector<std::string> arguments) {
   FlowUse use;
   int64_t count = 50000;
   bool as_one_object = false;
-  app.add_option("--flow", use.flow, "a flow's file: RUN/flow.safetensors; or a voice, of a recording")->required();
+  app.add_option("--flow", use.flow, "a flow's file: RUN/flow.safetensors; or a voice, of a recording, by file or name")
+      ->required();
   app.add_option("--data", use.data, ".npy, .csv, idx (also .gz), or a named distribution")->required();
   app.add_option("--count", count, "fresh items of a named distribution")->check(CLI::Range(2, 100000000));
   app.add_flag("--json", as_one_object, "one object");
   use.add_labels_to(app);
   use.add_to(app);
   parse(app, std::move(arguments));
-  if (!is_flow(use.flow)) {
-    const auto item = eval_voice(use);
+  const auto file = named_input(use.flow);
+  if (!is_flow(file)) {
+    refuse_options(app, {"--count", "--labels", "--label-column"}, "for a voice");
+    const auto item = eval_voice(use, file);
     if (as_one_object) {
       std::cout << json_text(item) << std::endl;
     } else {
@@ -95,6 +104,7 @@ int run_flow_eval(CLI::App& app, std::vector<std::string> arguments) {
   }
   const auto model = use.load();
   const auto data = use.load_data(model);
+  if (data.x.defined()) refuse_options(app, {"--count"}, "for a file, all of which is scored");
   json item{{"flow", use.flow}, {"data", use.data}};
   if (data.energy != nullptr) {
     const auto score = engine::score_energy(model, *data.energy, count, use.seed);

@@ -61,11 +61,13 @@ int run_flow_sample(CLI::App& app, std::vector<std::string> arguments) {
   if (!labels_output.empty()) {
     const auto labels = engine::sample_labels(model, 0, count, sampling);
     if (!labels.defined()) throw Error(Exit::usage, use.flow + ": knows no classes; leave --labels-output out");
-    files::write_npy(labels_output, labels.sizes(), engine::tensor_vector(labels), existing(force));
+    const std::vector<int64_t> numbers(labels.data_ptr<int64_t>(), labels.data_ptr<int64_t>() + labels.numel());
+    write_file(labels_output, files::npy_bytes(labels.sizes(), std::span<const int64_t>(numbers)), existing(force));
   }
   if (picture) {
     deliver(output, files::png_bytes(engine::picture_images(model, x, columns)), force);
   } else {
+    refuse_options(app, {"--columns"}, "but for a .png");
     deliver(output, files::npy_bytes(x.sizes(), engine::tensor_vector(x)), force);
   }
   return 0;
@@ -118,9 +120,10 @@ int run_flow_plot(CLI::App& app, std::vector<std::string> arguments) {
   app.add_option("--flow", use.flow, "a flow's file: RUN/flow.safetensors");
   app.add_option("--data", use.data, "the data beside it: a file or a named distribution");
   app.add_option("--run", run, "a run's folder, for --kind training");
-  app.add_option("--kind", kind,
-                 "samples beside data, the learned density, the grid of the noise warped by the flow, "
-                 "the training curve, images, images between two of --data")
+  app.add_option(
+         "--kind", kind,
+         "samples beside --data, the learned density and the grid of the noise warped by the flow, in the plane "
+         "of --data (2 columns, no classes); the training curve; images; images between two of --data")
       ->check(CLI::IsMember({"samples", "density", "grid", "training", "images", "interpolation"}));
   app.add_option("-o,--output", output, ".png")->required();
   app.add_option("-n,--count", count, "how many samples, or images; left out, 5000 and ten rows")
