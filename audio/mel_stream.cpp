@@ -29,12 +29,8 @@ void MelStream::take(int64_t end, std::vector<float>& frames) {
   // The mel of what is kept: its first frames see an end that is none, and so may its last ones; those between are the
   // whole's. That is some transforms too many a call, of half a microsecond each.
   const Mel mel = extractor_(kept_);
-  const int64_t before = first_ / options().hop_length;
-  for (; done_ < end; ++done_) {
-    for (int m = 0; m < mel.n_mels; ++m) {
-      frames.push_back(mel.values[static_cast<size_t>(m * int64_t{mel.frames} + done_ - before)]);
-    }
-  }
+  append_frames(mel, static_cast<int>(done_ - first_ / options().hop_length), static_cast<int>(end - done_), frames);
+  done_ = end;
   // What the next frame sees stays, and what a mirrored end may ask for.
   const int64_t hop = options().hop_length;
   const int64_t needed = std::max<int64_t>(first_, (done_ * hop - 2 * pad_ - hop) / hop * hop);

@@ -62,6 +62,14 @@ std::vector<std::byte> encode_pcm(std::span<const float> samples, Encoding encod
   return bytes;
 }
 
+std::vector<int16_t> to_int16(std::span<const float> samples) {
+  std::vector<int16_t> out(samples.size());
+  std::ranges::transform(samples, out.begin(), [](float s) {
+    return static_cast<int16_t>(std::lrint(std::clamp(s * 0x1p15f, -0x1p15f, 0x1p15f - 1)));
+  });
+  return out;
+}
+
 std::vector<float> decode_pcm(std::span<const std::byte> bytes, Encoding encoding) {
   const size_t width = bytes_per_sample(encoding);
   if (bytes.size() % width != 0) {

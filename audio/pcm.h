@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <vector>
@@ -13,6 +14,9 @@ size_t bytes_per_sample(Encoding encoding);
 
 /// Samples as little-endian PCM bytes. Integers are rounded to nearest and clamped, never wrapped.
 std::vector<std::byte> encode_pcm(std::span<const float> samples, Encoding encoding);
+
+/// Samples as 16-bit integers, rounded to nearest and clamped.
+std::vector<int16_t> to_int16(std::span<const float> samples);
 
 /// Raw little-endian PCM bytes → samples in [-1, 1).
 std::vector<float> decode_pcm(std::span<const std::byte> bytes, Encoding encoding);

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "audio/playback_core.h"
+#include "audio/resample.h"
 #include "audio/sink.h"
-#include "audio/stream_resampler.h"
 #include "base/error.h"
 
 namespace melflow::audio {
@@ -65,6 +65,9 @@ struct Player::Impl {
     if (ending && resampler) flush_converted();
     constexpr auto kPatience = std::chrono::seconds(5);
     const auto now = Clock::now();
+    // Nobody looked for long: this process was stopped (Ctrl-Z) or starved, and so was the device's thread.
+    if (constexpr auto kPause = std::chrono::seconds(1); now - last_check > kPause) last_progress = now;
+    last_check = now;
     if (const uint64_t asked = core.filled(); asked != last_filled) {
       last_filled = asked;
       last_progress = now;
@@ -89,7 +92,7 @@ struct Player::Impl {
   size_t converted_at = 0;
   bool ending = false;
   uint64_t last_filled = 0;
-  Clock::time_point last_progress = Clock::now();
+  Clock::time_point last_progress = Clock::now(), last_check = last_progress;
 };
 
 Player::Player(const PlayerOptions& options) : impl_(std::make_unique<Impl>(options)) {}

@@ -27,7 +27,8 @@ class Player {
 
   /// Samples queued from the front of `samples`: as many as fit. Never waits.
   size_t offer(std::span<const float> samples);
-  /// No sample follows; never waits. done() tells when the device has taken everything, played() when it was heard.
+  /// No sample follows; never waits. done() tells when the device has taken everything; finish() waits until it was
+  /// heard.
   void end();
   bool done() const;
   /// Throws Error{unavailable} where the device has gone, or has asked for nothing for seconds.

@@ -48,5 +48,7 @@ void write_audio(const std::filesystem::path& path, const Waveform& waveform, En
 /// (players then play to the end of the stream) where frames < 0. RIFF wants an even number of data bytes: an odd
 /// number of pcm24 samples is followed by one zero byte, which the header counts.
 std::vector<std::byte> wav_header(int sample_rate, Encoding encoding, int64_t frames);
+/// The most samples that a WAV file's 32 bits of length can say.
+int64_t wav_most_samples(Encoding encoding);
 
 }  // namespace melflow::audio

@@ -10,6 +10,8 @@
 namespace melflow::audio {
 namespace {
 
+constexpr uint32_t kHeaderAfterSize = 36;  // what the RIFF size counts besides the data
+
 template <typename Number>
 void put(std::vector<std::byte>& bytes, Number number) {
   const auto raw = std::bit_cast<std::array<std::byte, sizeof(Number)>>(number);
@@ -22,12 +24,16 @@ void put_text(std::vector<std::byte>& bytes, std::string_view text) {
 
 }  // namespace
 
+int64_t wav_most_samples(Encoding encoding) {
+  constexpr uint32_t kLargest = std::numeric_limits<uint32_t>::max() - kHeaderAfterSize - 1;
+  return kLargest / static_cast<uint32_t>(bytes_per_sample(encoding));
+}
+
 std::vector<std::byte> wav_header(int sample_rate, Encoding encoding, int64_t frames) {
   constexpr uint32_t kEndless = std::numeric_limits<uint32_t>::max();
-  constexpr uint32_t kHeaderAfterSize = 36;  // what the RIFF size counts besides the data
-  constexpr uint16_t kPcm = 1, kFloat = 3;   // WAVE_FORMAT_PCM, WAVE_FORMAT_IEEE_FLOAT
+  constexpr uint16_t kPcm = 1, kFloat = 3;  // WAVE_FORMAT_PCM, WAVE_FORMAT_IEEE_FLOAT
   const auto width = static_cast<uint32_t>(bytes_per_sample(encoding));
-  if (frames > static_cast<int64_t>((kEndless - kHeaderAfterSize - 1) / width)) {
+  if (frames > wav_most_samples(encoding)) {
     throw Error(Exit::usage, "a sound of " + std::to_string(frames) +
                                  " samples is too long for WAV (4 GiB); use .flac, .raw or fewer bits");
   }

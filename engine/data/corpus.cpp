@@ -25,14 +25,6 @@ double energy(const std::vector<int16_t>& samples) {
   return sum / (32768.0 * 32768.0);
 }
 
-std::vector<int16_t> sixteen_bit(const std::vector<float>& samples) {
-  std::vector<int16_t> out(samples.size());
-  std::ranges::transform(samples, out.begin(), [](float s) {
-    return static_cast<int16_t>(std::lrint(std::clamp(s * 32768.0f, -32768.0f, 32767.0f)));
-  });
-  return out;
-}
-
 /// A mel that came along, checked against its recording.
 void take_mel(const files::NpyArray& array, const audio::MelOptions& recipe, Sound& sound) {
   const auto needed = static_cast<int64_t>(sound.samples.size()) / recipe.hop_length;
@@ -135,7 +127,7 @@ std::shared_ptr<const Sound> Corpus::decode(const ClipPlace& place) const {
   const auto& recipe = options_.mel;
   auto sound = std::make_shared<Sound>();
   sound->name = clips_.name(place);
-  sound->samples = sixteen_bit(read_clip(clips_, place, recipe.sample_rate).samples);
+  sound->samples = audio::to_int16(read_clip(clips_, place, recipe.sample_rate).samples);
   if (sound->samples.size() < static_cast<size_t>(recipe.n_fft)) {
     throw Error(Exit::bad_data, sound->name + ": only " + std::to_string(sound->samples.size()) +
                                     " samples, less than one STFT window");
@@ -218,7 +210,7 @@ void Corpus::measure_level(const std::vector<int32_t>& places) {
 }
 
 void Corpus::choose_held_out(const std::vector<int32_t>& places) {
-  const size_t every = std::max<size_t>(1, places.size() / kValidationClips);
+  const size_t every = std::max<size_t>(1, (places.size() + kValidationClips - 1) / kValidationClips);
   std::vector<std::shared_ptr<Slot>> chosen;
   for (size_t i = 0; i < places.size(); i += every) chosen.push_back(slot_of(places[i]));
   parallel_for(chosen.size(), options_.workers, [&](size_t i) { sound(*chosen[i]); });

@@ -30,7 +30,7 @@ struct CorpusOptions {
 struct Sound {
   std::string name;
   std::vector<int16_t> samples;  ///< before the corpus gain
-  std::vector<float> mel;        ///< [n_mels, mel_frames] at the corpus level; empty: computed from the samples
+  std::vector<float> mel;        ///< [n_mels, mel_frames] of the recording as it is; empty: computed from the samples
   int64_t mel_frames = 0;
 };
 

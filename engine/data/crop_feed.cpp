@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 #include <span>
 #include <system_error>
 #include <utility>
@@ -82,7 +83,7 @@ Crops CropFeed::take(int64_t batch) {
 }
 
 void CropFeed::work() {
-  audio::MelExtractor extract(corpus_->options().mel);
+  std::optional<audio::MelExtractor> extract;
   std::unique_lock lock(mutex_);
   while (!stop_) {
     if (round_ > 0 && next_ <= taken_ + kAhead) {
@@ -90,7 +91,8 @@ void CropFeed::work() {
       lock.unlock();
       Made made;
       try {
-        made.crops = make(batch, extract);
+        if (!extract) extract.emplace(corpus_->options().mel);
+        made.crops = make(batch, *extract);
       } catch (...) {
         made.failure = std::current_exception();
       }
@@ -154,6 +156,9 @@ Crops CropFeed::make(int64_t batch, audio::MelExtractor& extract) {
               .seeds = {},
               .x = {},
               .mel = {}};
+  // At once: what is beyond memory is refused here, and not when half of it has been filled.
+  crops.x.reserve(static_cast<size_t>(crops.count * crops.samples));
+  crops.mel.reserve(static_cast<size_t>(crops.count * crops.frames * o.mel.n_mels));
   for (int64_t index = begin; index < end; ++index) {
     const auto bits = philox(static_cast<uint64_t>(index), kModelStream, static_cast<uint64_t>(o.seed));
     crops.seeds.push_back(static_cast<uint64_t>(bits.v[0]) << 32 | bits.v[1]);

@@ -104,10 +104,7 @@ double longest_gap(const audio::Waveform& sound) {
 }
 
 std::string digest_of(const std::vector<float>& samples) {
-  std::vector<int16_t> pcm(samples.size());
-  std::ranges::transform(samples, pcm.begin(), [](float s) {
-    return static_cast<int16_t>(std::lrint(std::clamp(s * 32768.0f, -32768.0f, 32767.0f)));
-  });
+  const auto pcm = audio::to_int16(samples);
   return files::sha256_hex(std::as_bytes(std::span(pcm)));
 }
 

@@ -65,7 +65,7 @@ struct LintOptions {
 
 struct CorpusLint {
   std::vector<ClipLint> clips;       ///< in the order of paths
-  std::vector<std::string> refused;  ///< archives that cannot be read
+  std::vector<std::string> refused;  ///< archives, folders and links that cannot be read
   double seconds = 0;
   int usual_rate = 0;
   double median_db = kNotMeasured, low_db = kNotMeasured, high_db = kNotMeasured;  ///< level: median, 5 %, 95 %

@@ -94,7 +94,7 @@ nlohmann::json summary_json(const CorpusLint& lint) {
   }
   return {{"recordings", lint.clips.size()},
           {"with_findings", lint.with_findings()},
-          {"refused_archives", lint.refused},
+          {"refused", lint.refused},
           {"seconds", lint.seconds},
           {"sample_rate", lint.usual_rate},
           {"level_median_db", number(lint.median_db)},

@@ -87,16 +87,25 @@ class ShardWriter {
   size_t members_ = 0;
 };
 
+fs::path folder_of(const fs::path& path) { return path.has_parent_path() ? path.parent_path() : fs::path("."); }
+
 /// Whether a file is, by its name, a shard of this prefix, of whatever number.
 bool is_shard_of(const fs::path& file, const fs::path& prefix) {
-  const auto folder_of = [](const fs::path& path) {
-    return path.has_parent_path() ? path.parent_path() : fs::path(".");
-  };
   const auto name = file.filename().string(), start = prefix.filename().string() + "-";
   constexpr size_t kEnding = sizeof "000000.tar" - 1;
   std::error_code error;
   return name.size() >= start.size() + kEnding && name.starts_with(start) && name.ends_with(".tar") &&
          fs::equivalent(folder_of(file), folder_of(prefix), error);
+}
+
+/// A shard of any number under this prefix belongs to an earlier run, whose shards would mix with ours.
+void require_unused(const fs::path& prefix) {
+  std::error_code error;
+  for (fs::directory_iterator entry(folder_of(prefix), error), end; !error && entry != end; entry.increment(error)) {
+    if (is_shard_of(entry->path(), prefix)) {
+      throw Error(Exit::cannot_create, entry->path().string() + ": exists; name another prefix, or say --force");
+    }
+  }
 }
 
 /// Shards that would be replaced, or removed as an earlier run's, while they are read.
@@ -117,9 +126,7 @@ Packed pack(const std::vector<fs::path>& paths, const fs::path& prefix, const Sh
             const std::function<bool()>& stop, const std::function<void(size_t, size_t)>& report) {
   Packed packed;
   std::error_code error;
-  if (options.existing == AtomicFile::Existing::refuse && fs::exists(shard_path(prefix, 0), error)) {
-    throw Error(Exit::cannot_create, shard_path(prefix, 0).string() + ": exists; name another prefix, or say --force");
-  }
+  if (options.existing == AtomicFile::Existing::refuse) require_unused(prefix);
   const auto clips = find_clips(paths, {}, 1);
   require_other_shards(clips, prefix);
   packed.refused = clips.refused;
@@ -144,7 +151,9 @@ Packed pack(const std::vector<fs::path>& paths, const fs::path& prefix, const Sh
   }
   if (stop()) return packed;
   writer.finish();
-  for (size_t n = packed.shards.size(); fs::remove(shard_path(prefix, n), error); ++n) {
+  if (options.existing == AtomicFile::Existing::replace) {  // an earlier run's, which may have had more
+    for (size_t n = packed.shards.size(); fs::remove(shard_path(prefix, n), error); ++n) {
+    }
   }
   return packed;
 }

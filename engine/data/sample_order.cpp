@@ -8,8 +8,6 @@
 namespace melflow::engine {
 namespace {
 
-constexpr uint64_t kRunStream = (uint64_t{1} << 40) + 3, kEntryStream = (uint64_t{1} << 40) + 4;
-
 /// Runs a window mixes at least: neighbours are often of one speaker and one day.
 constexpr int64_t kRunsAWindow = 32;
 

@@ -52,8 +52,14 @@ class SampleOrder {
 /// Uniform in [0, 1), a pure function of its arguments.
 double uniform_at(int64_t seed, uint64_t stream, uint64_t index);
 
-// Streams of random numbers of one seed; the noise of synthesis uses small channel numbers and is far away.
-inline constexpr uint64_t kCropStream = (uint64_t{1} << 40) + 1, kDequantiseStream = (uint64_t{1} << 40) + 2,
-                          kModelStream = (uint64_t{1} << 40) + 3;
+/// Streams of random numbers of one seed, apart from each other, the entries' one for each window far behind the
+/// rest; the noise of synthesis uses small channel numbers and is far away.
+enum RandomStream : uint64_t {
+  kCropStream = (uint64_t{1} << 40) + 1,
+  kDequantiseStream,
+  kRunStream,
+  kEntryStream,
+  kModelStream,
+};
 
 }  // namespace melflow::engine

@@ -62,6 +62,7 @@ EvalItem evaluate_one(const ModelVoice& voice, Synthesizer& synthesizer, const s
   item.griffin_lim = measure(recording.sound, item.griffin_lim_sound, voice.mel, group);
   item.griffin_lim.real_time_factor = floor_rate;
 
+  item.first_pair = pesq.pairs();
   add_pair(pesq, recording.sound, item.synthesis);
   add_pair(pesq, recording.sound, item.griffin_lim_sound);
   if (measure_noise) {
@@ -83,12 +84,13 @@ void warm_up(Synthesizer& synthesizer) {
   synthesizer(mel, Noise(0));
 }
 
-void take_pesq(Evaluation& out, size_t ways, const PesqRun::Result& result) {
+/// A recording that failed after its first pair has left pairs of no item.
+void take_pesq(Evaluation& out, bool measured_noise, const PesqRun::Result& result) {
   out.pesq_absent = result.absent;
-  for (size_t i = 0; i < out.items.size(); ++i) {
-    out.items[i].voice.pesq = result.scores[ways * i];
-    out.items[i].griffin_lim.pesq = result.scores[ways * i + 1];
-    if (ways > 2) out.items[i].refined_noise.pesq = result.scores[ways * i + 2];
+  for (auto& item : out.items) {
+    item.voice.pesq = result.scores[item.first_pair];
+    item.griffin_lim.pesq = result.scores[item.first_pair + 1];
+    if (measured_noise) item.refined_noise.pesq = result.scores[item.first_pair + 2];
   }
 }
 
@@ -162,7 +164,7 @@ Evaluation evaluate(const ModelVoice& voice, std::span<const std::filesystem::pa
     }
   }
   report(recordings.size(), recordings.size());
-  if (!out.items.empty() && !stop()) take_pesq(out, measure_noise ? 3 : 2, pesq.finish(stop));
+  if (!out.items.empty() && !stop()) take_pesq(out, measure_noise, pesq.finish(stop));
   return out;
 }
 

@@ -63,6 +63,7 @@ struct EvalItem {
   std::filesystem::path path;
   double seconds = 0.0, gain = 1.0;
   Measures voice, griffin_lim, refined_noise;
+  size_t first_pair = 0;         ///< of PESQ's pairs: the voice's, behind it Griffin-Lim's and refined noise's
   std::vector<float> per_frame;  ///< nats per sample of each mel frame
   /// Empty where not kept: what was recorded, what the voice and what Griffin-Lim make of its mel.
   audio::Waveform recording, synthesis, griffin_lim_sound;

@@ -23,6 +23,9 @@ class PesqRun {
   /// Writes the pair into the folder, at 16 kHz. Throws Error{io_error, cannot_create} where it has no room.
   void add(const audio::Waveform& reference, const audio::Waveform& degraded);
 
+  /// How many were added: the place of the next one's score.
+  size_t pairs() const { return pairs_; }
+
   struct Result {
     std::vector<double> scores;  ///< one for each pair in the order of add(); NaN where PESQ finds no speech
     std::string absent;          ///< why there is none; empty where there is

@@ -10,7 +10,7 @@
 #include "engine/data/clips.h"
 #include "engine/files/mel_file.h"
 #include "engine/tensors.h"
-#include "engine/train/trainer.h"
+#include "models/flow/flow.h"
 
 namespace melflow::engine {
 namespace {
@@ -69,8 +69,8 @@ Score score(models::Vocoder& model, const torch::Tensor& x, const torch::Tensor&
   const auto by_frame = torch::cat(nats).view({frames, groups}).mean(1);
   Score result;
   result.loss = by_frame.mean().item<double>();
-  result.nats_per_sample = result.loss + kHalfLog2Pi;
-  result.per_frame = tensor_vector(by_frame + kHalfLog2Pi);
+  result.nats_per_sample = result.loss + models::kHalfLog2Pi;
+  result.per_frame = tensor_vector(by_frame + models::kHalfLog2Pi);
   result.z = torch::cat(z, 1).contiguous();
   result.noise_power = result.z.to(torch::kFloat64).square().mean().item<double>();
   return result;

@@ -1,6 +1,8 @@
 #include "engine/kernels/thread_team.h"
 
+#include <algorithm>
 #include <cstdlib>
+#include <system_error>
 
 namespace melflow::engine {
 namespace {
@@ -30,7 +32,12 @@ int default_threads() {
 }
 
 ThreadTeam::ThreadTeam(int threads) {
-  for (int i = 1; i < threads; ++i) helpers_.emplace_back([this, i] { help(i); });
+  helpers_.reserve(static_cast<size_t>(std::max(threads - 1, 0)));
+  try {
+    for (int i = 1; i < threads; ++i) helpers_.emplace_back([this, i] { help(i); });
+  } catch (const std::system_error&) {
+    // The system gives no more: those that are there do the work. Nobody asks for size() before the first run().
+  }
 }
 
 ThreadTeam::~ThreadTeam() {

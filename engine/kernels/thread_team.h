@@ -46,7 +46,7 @@ class ThreadTeam {
     ThreadTeam* team_;
   };
 
-  /// The caller of run() is one of the threads; at least one.
+  /// The caller of run() is one of the threads; at least one, and as many as the system gives.
   explicit ThreadTeam(int threads);
   ~ThreadTeam();
   ThreadTeam(const ThreadTeam&) = delete;

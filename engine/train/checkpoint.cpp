@@ -96,13 +96,25 @@ uint32_t digest(const std::map<std::string, files::TensorView>& tensors) {
   return files::crc32c(std::as_bytes(std::span(sums)));
 }
 
+/// Of the numbers beside them.
+uint32_t digest(const nlohmann::json& facts) {
+  const auto text = facts.dump();
+  return files::crc32c(std::as_bytes(std::span(text)));
+}
+
 /// What the file says beside its tensors. Throws Error{bad_data} where the file is not a whole checkpoint.
 nlohmann::json train_state(const files::SafetensorsFile& file, const fs::path& path) {
   const auto text = file.metadata().find("train_state");
   auto facts = text == file.metadata().end() ? nlohmann::json() : nlohmann::json::parse(text->second, nullptr, false);
   if (!facts.is_object()) throw Error(Exit::bad_data, path.string() + ": not a checkpoint of a training run");
-  if (facts.contains("digest") && facts["digest"] != digest(file.tensors())) {
-    throw Error(Exit::bad_data, path.string() + ": is damaged, its digest is another");
+  auto read = facts;
+  read.erase("facts_digest");
+  const bool whole = (!facts.contains("digest") || facts["digest"] == digest(file.tensors())) &&
+                     (!facts.contains("facts_digest") || facts["facts_digest"] == digest(read));
+  if (!whole) throw Error(Exit::bad_data, path.string() + ": is damaged, its digest is another");
+  for (const auto& [name, value] : facts.items()) {
+    if (value.is_number()) continue;
+    throw Error(Exit::bad_data, path.string() + ": is damaged, its '" + name + "' is no number");
   }
   return facts;
 }
@@ -143,6 +155,7 @@ void save_checkpoint(const fs::path& run, const TrainState& state, torch::nn::Mo
   each_number(state, [&](const char* name, const auto& number) {
     if (std::isfinite(static_cast<double>(number))) facts[name] = number;  // no validation yet: no best
   });
+  facts["facts_digest"] = digest(facts);
   files::write_safetensors(folder / ("step-" + std::to_string(state.step) + ".safetensors"), table.views(),
                            {{"train_state", facts.dump()}}, AtomicFile::Existing::replace);
   for (const auto& place : {folder, run, run / "samples"}) clear_leftovers(place);

@@ -93,21 +93,37 @@ void refuse_unknown_sections(const json& in, const std::string& name) {
   }
 }
 
+constexpr int64_t kMostBatch = 65536;              // crops, all of which are in memory at once
+constexpr int64_t kMostFrames = int64_t{1} << 20;  // of a crop: hours
+constexpr int64_t kMostHop = int64_t{1} << 16;     // samples
+
 /// NVIDIA's configuration in our words, with what its file leaves to the code.
 json from_nvidia(const json& in, const std::string& name) {
   json out{{"model", {{"system", "waveglow"}}}, {"mel", json::object()}, {"train", json::object()}};
-  const auto section = [&](const char* key) { return in.value(key, json::object()); };
+  const auto section_of = [&](const json& from, const char* key) {
+    auto found = from.value(key, json::object());
+    if (!found.is_object()) throw Error(Exit::config, name + ": " + key + " is no object");
+    return found;
+  };
+  const auto section = [&](const char* key) { return section_of(in, key); };
   auto model = section("waveglow_config");
-  const auto wavenet = model.value("WN_config", json::object());
+  const auto wavenet = section_of(model, "WN_config");
   model.erase("WN_config");
   move_renamed(model, "waveglow_config", kNvidiaModel, name, out);
   move_renamed(wavenet, "waveglow_config.WN_config", kNvidiaWaveNet, name, out);
   move_renamed(section("data_config"), "data_config", kNvidiaData, name, out);
   move_renamed(section("train_config"), "train_config", kNvidiaTrain, name, out);
   refuse_unknown_sections(in, name);
-  const auto hop = out["mel"].value("hop_length", 256);
-  if (out["train"].contains("segment_samples") && hop > 0) {
-    out["train"]["segment_frames"] = out["train"]["segment_samples"].get<int64_t>() / hop;
+  const auto whole = [&](const char* key, const json& value, int64_t most) {
+    const bool good = value.is_number_integer() && value > 0 && value <= most;
+    if (!good)
+      throw Error(Exit::config, name + ": data_config." + key + " is " + value.dump() + ", no number of samples");
+    return value.get<int64_t>();
+  };
+  const auto hop = whole("hop_length", out["mel"].value("hop_length", json(256)), kMostHop);
+  if (out["train"].contains("segment_samples")) {
+    const auto segment = whole("segment_length", out["train"]["segment_samples"], kMostFrames * hop);
+    out["train"]["segment_frames"] = segment / hop;
     out["train"].erase("segment_samples");
   }
   if (out["model"].contains("n_mels")) out["mel"]["n_mels"] = out["model"]["n_mels"];
@@ -115,8 +131,6 @@ json from_nvidia(const json& in, const std::string& name) {
   out["model"]["upsample_kernel"] = 4 * hop;
   return out;
 }
-
-constexpr int64_t kMostBatch = 65536;  // crops, all of which are in memory at once
 
 void read_mel(audio::MelOptions& mel, const json& object, const std::string& name) {
   for (const auto& [key, value] : object.items()) {
@@ -139,7 +153,7 @@ void require_ranges(const TrainConfig& c, const std::string& name) {
   const auto number = [](int64_t value) { return static_cast<double>(value); };
   for (const auto& r : std::initializer_list<Range>{
            {"batch_size", number(c.batch_size), 1, number(kMostBatch), "; train.accumulate makes larger ones"},
-           {"segment_frames", number(c.segment_frames), 1, std::numeric_limits<double>::infinity()},
+           {"segment_frames", number(c.segment_frames), 1, number(kMostFrames)},
            {"sigma", c.sigma, 0, kMostScale},
            {"level", c.level, 0, kMostScale},
            {"data_workers", number(c.data_workers), 0, 256},
@@ -152,9 +166,7 @@ void require_ranges(const TrainConfig& c, const std::string& name) {
       const bool whole = std::abs(x) < 1e15 && x == std::floor(x);
       return (whole ? json(std::llround(x)) : json(x)).dump();
     };
-    const auto wanted = std::isinf(r.most)  ? shown(r.least) + " or more"
-                        : r.most == r.least ? shown(r.least)
-                                            : "from " + shown(r.least) + " to " + shown(r.most);
+    const auto wanted = r.most == r.least ? shown(r.least) : "from " + shown(r.least) + " to " + shown(r.most);
     throw Error(Exit::config, name + ": train." + r.key + " is " + shown(r.value) + "; it must be " + wanted + r.why);
   }
 }

@@ -21,7 +21,8 @@ void cut_after(const std::filesystem::path& path, int64_t step) {
   std::string kept, line;
   while (std::getline(in, line)) {
     const auto json = nlohmann::json::parse(line, nullptr, false);
-    if (json.is_object() && json.value("step", int64_t{0}) <= step) kept += line + "\n";
+    const auto number = json.is_object() ? json.value("step", nlohmann::json(0)) : nlohmann::json();
+    if (number.is_number() && number <= step) kept += line + "\n";
   }
   if (!in.eof()) throw Error(Exit::no_input, path.string() + ": cannot be read, so the run cannot go on in it");
   write_file(path, std::as_bytes(std::span(kept)), AtomicFile::Existing::replace);

@@ -40,10 +40,6 @@ std::string stem_of(const std::string& name) {
 
 }  // namespace
 
-torch::Tensor nats_by_group(const models::Mapped& mapped, int64_t group_size) {
-  return (mapped.value.square().sum(1) / 2 - mapped.local) / static_cast<double>(group_size);
-}
-
 Trainer::Trainer(const TrainConfig& config, std::shared_ptr<Corpus> corpus, fs::path run, bool resume,
                  Processes* processes, torch::Device device)
     : config_(config), corpus_(std::move(corpus)), run_(std::move(run)), device_(device) {
@@ -121,8 +117,9 @@ ModelVoice Trainer::averaged_voice(const Weights& average, const TrainState& sta
                              {"commit", commit()}}},
                    new_model(config_)};
   torch::NoGradGuard no_grad;
+  const auto raw = model_->named_parameters();
   for (const auto& p : voice.model->named_parameters()) {
-    p.value().copy_(average.empty() ? model_->named_parameters()[p.key()] : average.at(p.key()));
+    p.value().copy_(average.empty() ? raw[p.key()] : average.at(p.key()));
   }
   voice.model->eval();
   return voice;

@@ -16,10 +16,6 @@ namespace melflow::engine {
 
 using models::kHalfLog2Pi;
 
-/// Negative log-likelihood of each position, in nats per sample without the constant ½ln(2π):
-/// (½ Σ_channels z² - local) / group, [batch, groups]. The reference's loss at sigma 1, before its mean.
-torch::Tensor nats_by_group(const models::Mapped& mapped, int64_t group_size);
-
 /// Trains a vocoder by maximum likelihood in a run folder: config.json, TensorBoard events, metrics.jsonl,
 /// checkpoints/, samples/, voice.safetensors. A run may go on on another device than it began on.
 class Trainer : private Objective {

@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "audio/portaudio_io.h"
-#include "audio/stream_resampler.h"
+#include "audio/resample.h"
 #include "audio/wav.h"
 #include "base/error.h"
 #include "tests/audio/alsa_config.h"
@@ -222,7 +222,6 @@ TEST(Player, PlaysEverySampleToTheEnd) {
   player.push(sound);
   player.finish();
   EXPECT_EQ(player.position(), sound.size());
-  EXPECT_GE(player.latency_seconds(), 0.0);
 }
 
 TEST(Player, StopsAtOnce) {

@@ -1,5 +1,4 @@
 #include "audio/resample.h"
-#include "audio/stream_resampler.h"
 
 #include <gtest/gtest.h>
 

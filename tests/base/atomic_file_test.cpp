@@ -78,6 +78,16 @@ TEST(AtomicFile, RefusesAnExistingNameUnlessToldToReplace) {
   EXPECT_EQ(files_in(dir), 1u);
 }
 
+TEST(AtomicFile, ReplacesWhatALinkLeadsToAndNotTheLink) {
+  const TempDir dir;
+  std::filesystem::create_directory(dir / "disk");
+  write_file(dir / "disk/real.bin", bytes_of("old"), AtomicFile::Existing::refuse);
+  std::filesystem::create_symlink("disk/real.bin", dir / "link.bin");
+  write_file(dir / "link.bin", bytes_of("new"), AtomicFile::Existing::replace);
+  EXPECT_TRUE(std::filesystem::is_symlink(dir / "link.bin"));
+  EXPECT_EQ(content(dir / "disk/real.bin"), "new");
+}
+
 TEST(AtomicFile, KeepsAFileThatAppearedMeanwhile) {
   const TempDir dir;
   const auto path = dir / "out.bin";

@@ -67,6 +67,13 @@ TEST_F(PackTest, IsDeterministicAndReplacesOnlyWhenTold) {
   EXPECT_EQ(content(one.shards[0]), content(packed("other").shards[0]));
 }
 
+TEST_F(PackTest, AShardOfWhateverNumberIsNotLost) {
+  const auto earlier = packed("s", {.shard_bytes = 1});
+  fs::remove(earlier.shards[0]);
+  EXPECT_THROW(packed("s"), Error);
+  EXPECT_TRUE(fs::exists(earlier.shards[1]));
+}
+
 TEST_F(PackTest, TarReadsItToo) {
   const std::string folder(120, 'n');
   fs::create_directories(data() / folder);

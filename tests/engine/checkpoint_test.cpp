@@ -103,6 +103,25 @@ TEST(Checkpoint, OneByteThatChangedIsFoundAndTheOneBeforeTaken) {
   EXPECT_EQ(SmallRun::in(folder.path()), 1);
 }
 
+TEST(Checkpoint, AChangedNumberOrOneThatIsNoneIsFoundToo) {
+  for (const auto& [from, to] :
+       {std::pair<std::string, std::string>{"\\\"skipped_steps\\\":0", "\\\"skipped_steps\\\":7"},
+        {"\\\"skipped_steps\\\":0", "\\\"skipped_steps\\\":[]"}}) {
+    const TempDir folder;
+    SmallRun training;
+    for (const int64_t step : {1, 2}) training.save(folder.path(), step, 5);
+    const auto newest = folder / "checkpoints/step-2.safetensors";
+    std::ifstream in(newest, std::ios::binary);
+    std::string bytes{std::istreambuf_iterator<char>(in), {}};
+    const auto at = bytes.find(from);
+    ASSERT_NE(at, std::string::npos);
+    bytes.replace(at, from.size(), to);
+    if (to.size() > from.size()) bytes.erase(bytes.find(' '), to.size() - from.size());  // the header's padding
+    std::ofstream(newest, std::ios::binary) << bytes;
+    EXPECT_EQ(SmallRun::in(folder.path()), 1) << to;
+  }
+}
+
 TEST(Checkpoint, WhereNoneIsWholeTheRunIsNotBegunAnew) {
   const TempDir folder;
   SmallRun training;

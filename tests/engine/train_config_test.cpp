@@ -47,6 +47,26 @@ TEST(TrainConfig, UnknownKeysAreErrorsWithTheNearestName) {
   EXPECT_EQ(message(nlohmann::json::object(), {"train.steps=5", "model.n_flows=4", "name=x"}), "");
 }
 
+TEST(TrainConfig, NumbersThatNoTrainingCanHaveAreRefusedAsConfigurations) {
+  const auto code = [](const nlohmann::json& json, const std::vector<std::string>& sets) {
+    try {
+      parse_train_config(json, sets, "c.json");
+      return Exit::ok;
+    } catch (const Error& e) {
+      return e.code();
+    }
+  };
+  // 2^56 frames of 256 samples are 2^64 samples, which 64 bits take for none.
+  EXPECT_EQ(code(nlohmann::json::object(), {"segment_frames=72057594037927936"}), Exit::config);
+  EXPECT_EQ(code(nlohmann::json::object(), {"segment_frames=0"}), Exit::config);
+  const nlohmann::json none = nlohmann::json::object();
+  EXPECT_EQ(code({{"waveglow_config", 3}}, {}), Exit::config);
+  EXPECT_EQ(code({{"waveglow_config", {{"WN_config", "x"}}}}, {}), Exit::config);
+  EXPECT_EQ(code({{"waveglow_config", none}, {"data_config", {{"hop_length", "256"}}}}, {}), Exit::config);
+  EXPECT_EQ(code({{"waveglow_config", none}, {"data_config", {{"hop_length", 1 << 30}}}}, {}), Exit::config);
+  EXPECT_EQ(code({{"waveglow_config", none}, {"data_config", {{"segment_length", "long"}}}}, {}), Exit::config);
+}
+
 TEST(TrainConfig, WhatIsWrittenIsReadBack) {
   const auto config = parse_train_config({{"model", {{"system", "block_flow"}}}}, {"steps=77", "mel.f_max=7600"}, "t");
   const auto again = parse_train_config(to_json(config), {}, "t");

@@ -72,6 +72,10 @@ TEST_F(Foreign, AVoiceIsHalvedAndSoundsTheSame) {
     EXPECT_EQ(view.dtype == files::Dtype::f16, view.shape.size() > 1) << key;
   EXPECT_EQ(run({"inspect", path("small.safetensors")}).code, 0);
   EXPECT_EQ(run({"convert", kathleen, "--half", "--to", "nvidia-state-dict", "-o", path("x.pt")}).code, 64);
+  EXPECT_EQ(run({"convert", kathleen, "--half", "--set", "f_max=7000", "-o", path("x.safetensors")}).code, 64);
+  const auto half = text_of(path("half.safetensors"));
+  EXPECT_EQ(run({"convert", path("half.safetensors"), "--int8", "-o", path("half.safetensors"), "--force"}).code, 64);
+  EXPECT_EQ(text_of(path("half.safetensors")), half);
 }
 
 TEST_F(Foreign, ConvertOverwritesNothingAndKeepsTheRecipeThatItIsTold) {

@@ -207,9 +207,10 @@ TEST_F(Refusals, WhatIsReadIsNotWrittenOver) {
 }
 
 TEST_F(Refusals, MoreMemoryThanThereIsIsOneClearLine) {
-  // 16 crops of a terabyte.
-  const auto result = run({"train", "--data", clip_, "--out", path("run"), "--set", "model.system=block_flow", "--set",
-                           "segment_frames=1000000000", "--set", "hold_out_every=0", "--set", "steps=1"});
+  // 65,536 crops of a gigabyte.
+  const auto result =
+      run({"train", "--data", clip_, "--out", path("run"), "--set", "model.system=block_flow", "--set",
+           "segment_frames=1000000", "batch_size=65536", "--set", "hold_out_every=0", "--set", "steps=1"});
   EXPECT_EQ(result.code, 69) << result.err;
   EXPECT_NE(result.err.find("segment_frames"), std::string::npos) << result.err;
   EXPECT_EQ(result.err.find("internal"), std::string::npos) << result.err;

@@ -13,6 +13,9 @@ namespace melflow::tools {
 /// The subjects of `melflow bench`, a file each; every line they print has measurement.h's schema.
 using Print = std::function<void(const nlohmann::json& line)>;
 
+/// At least so many seconds of the shipped sample mel, over and over, frame after frame: what the benches speak.
+std::vector<float> sample_frames(const audio::MelOptions& recipe, double seconds);
+
 /// Who speaks and how, for a line's `case`: voice, device, precision, draws, refine, threads.
 nlohmann::json spoken_by(const engine::Synthesizer& synthesizer, const VoiceOptions& options);
 

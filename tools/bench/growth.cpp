@@ -9,7 +9,6 @@
 #include "engine/kernels/thread_team.h"
 #include "tools/bench/benches.h"
 #include "tools/bench/measurement.h"
-#include "tools/cli/inputs.h"
 
 namespace melflow::tools {
 namespace {

@@ -18,7 +18,6 @@
 #include "base/error.h"
 #include "engine/kernels/thread_team.h"
 #include "tools/bench/measurement.h"
-#include "tools/cli/inputs.h"
 
 extern char** environ;
 

@@ -2,10 +2,10 @@
 #include <cmath>
 
 #include "audio/griffin_lim.h"
+#include "engine/files/mel_file.h"
 #include "engine/kernels/thread_team.h"
 #include "tools/bench/benches.h"
 #include "tools/bench/measurement.h"
-#include "tools/cli/inputs.h"
 
 namespace melflow::tools {
 namespace {
@@ -35,6 +35,17 @@ double difference_from_stream(const engine::Synthesizer& synthesizer, const engi
 }
 
 }  // namespace
+
+std::vector<float> sample_frames(const audio::MelOptions& recipe, double seconds) {
+  const auto mel = files::read_mel(MELFLOW_DATA_DIR "/samples/sentence.npy", recipe.n_mels);
+  std::vector<float> frames;
+  for (auto left = static_cast<int64_t>(std::ceil(seconds * recipe.sample_rate / recipe.hop_length)); left > 0;) {
+    const auto count = static_cast<int>(std::min<int64_t>(left, mel.frames));
+    audio::append_frames(mel, 0, count, frames);
+    left -= count;
+  }
+  return frames;
+}
 
 nlohmann::json spoken_by(const engine::Synthesizer& synthesizer, const VoiceOptions& o) {
   const auto& voice = synthesizer.voice();

@@ -118,7 +118,7 @@ double gradient_error(models::Vocoder& model, const TrainBench& o, engine::Train
     model.to(type);
     const models::Autocast precision(x.device().type(), {.on = o.bf16 && type == torch::kFloat32});
     const auto z = model.forward(x.to(type), mel.to(type));
-    const auto loss = engine::nats_by_group(z, model.group_size()).mean();
+    const auto loss = models::nats_by_group(z, model.group_size()).mean();
     return torch::autograd::grad({loss}, model.parameters(), {}, {}, false, /*allow_unused=*/true);
   };
   const auto actual = gradients(torch::kFloat32), expected = gradients(torch::kFloat64);

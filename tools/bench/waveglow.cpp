@@ -14,7 +14,6 @@
 #include "models/waveglow.h"
 #include "tools/bench/benches.h"
 #include "tools/bench/measurement.h"
-#include "tools/cli/inputs.h"
 #include "tools/cli/with_torch.h"
 
 namespace melflow::tools {

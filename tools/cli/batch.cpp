@@ -16,7 +16,7 @@ std::string json_text(const nlohmann::json& value) {
   return value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
-int for_each_item(const std::vector<std::string>& inputs, std::ostream* json,
+int for_each_item(const std::vector<std::string>& inputs, std::ostream* lines,
                   const std::function<nlohmann::json(const std::string&)>& work) {
   int failed = 0;
   Exit code = Exit::ok;
@@ -33,7 +33,7 @@ int for_each_item(const std::vector<std::string>& inputs, std::ostream* json,
       // A pipe or a disk that is gone is gone for the others too.
       if (e.code() == Exit::io_error) break;
     }
-    if (json != nullptr) *json << json_text(item) << std::endl;
+    if (lines != nullptr) *lines << json_text(item) << std::endl;
     if (stop_requested()) break;
   }
   if (stop_requested()) return signal_exit_code();

@@ -9,7 +9,7 @@
 
 #include "audio/mel_stream.h"
 #include "audio/portaudio_io.h"
-#include "audio/stream_resampler.h"
+#include "audio/resample.h"
 #include "audio/wav.h"
 #include "base/error.h"
 #include "tools/cli/frames.h"

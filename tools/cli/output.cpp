@@ -101,8 +101,7 @@ void SoundOutput::finish() {
 
 /// The header of a file can be put right at the end; one that is too long for WAV's numbers stays endless.
 void SoundOutput::put_length() {
-  constexpr int64_t kMost = int64_t{1} << 29;  // samples, at most 4 bytes each
-  if (kind_ == Kind::wav && written_ >= kMost) return;
+  if (kind_ == Kind::wav && written_ > audio::wav_most_samples(options_.encoding)) return;
   const auto bytes = header(written_);
   if (::pwrite(file_->descriptor(), bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
     throw Error(Exit::io_error, path_.string() + ": cannot be written (" + std::strerror(errno) + ")");

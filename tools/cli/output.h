@@ -45,7 +45,7 @@ class SoundOutput {
     AtomicFile::Existing existing = AtomicFile::Existing::refuse;
   };
   /// Throws Error{usage} for an extension that is none of these and where samples are too many for the format,
-  /// Error{io_error} where the file cannot be made.
+  /// Error{cannot_create} where the file cannot be made.
   SoundOutput(std::filesystem::path path, const Options& options);
   /// The next samples, in [-1, 1], clipped where the encoding needs it. Throws Error{io_error}, or ClosedPipe.
   void write(std::span<const float> samples);

@@ -130,12 +130,15 @@ int run_convert(CLI::App& app, std::vector<std::string> arguments) {
     throw Error(Exit::usage,
                 std::string(a.int8 ? "--int8" : "--half") + ": is for voices; leave it out, or take --to voice");
   }
+  if (a.to_nvidia()) refuse_options(app, {"--name"}, "with --to nvidia-state-dict, which stores none");
+  require_other(a.output, a.input);
   if (!a.to_nvidia() && !has_ending(a.output, ".safetensors")) {
     throw Error(Exit::usage, a.output + ": a voice is a .safetensors file; choose such a name");
   }
   const files::CheckpointFile file(a.input);
   int64_t numbers = 0;
   const bool own = engine::is_own_voice(file.content()) && file.content().container == "safetensors";
+  if (own) refuse_options(app, {"--set"}, "for a melflow voice, which stores its recipe");
   if (a.int8 && !own) {
     throw Error(Exit::usage,
                 a.input + ": --int8 is for voices of the block_flow kind; a published WaveGlow has --half");

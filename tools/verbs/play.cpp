@@ -41,8 +41,8 @@ struct PlayArguments {
 /// The thread that computes. What it fails with arrives at the reader of `sound`.
 class Computing {
  public:
-  Computing(SoundAhead& sound, std::function<void()> work)
-      : sound_(sound), thread_([&sound, work = std::move(work)] {
+  Computing(SoundAhead& sound, bool reads_stdin, std::function<void()> work)
+      : sound_(sound), reads_stdin_(reads_stdin), thread_([&sound, work = std::move(work)] {
           try {
             work();
             sound.close();
@@ -54,6 +54,7 @@ class Computing {
         }) {}
   ~Computing() {
     sound_.stop();
+    if (reads_stdin_) leave_stdin();
     thread_.join();
   }
   Computing(const Computing&) = delete;
@@ -61,6 +62,7 @@ class Computing {
 
  private:
   SoundAhead& sound_;
+  bool reads_stdin_;
   std::thread thread_;
 };
 
@@ -106,16 +108,25 @@ nlohmann::json play(const PlayArguments& a, engine::Synthesizer& synthesizer, co
                      .live = a.live()},
                     sound);
   const engine::Noise noise(a.voice.seed);
-  const Computing computing(sound, [&] {
+  const Computing computing(sound, speech.frames != nullptr, [&] {
     if (speech.whole) {
       synthesizer.run(speech.whole->mel, noise, keep);
     } else {
       speak(*speech.frames, voice.mel.n_mels, *synthesizer.open_stream(noise), keep);
     }
   });
+  constexpr size_t kDelays = 65536;  // the last two minutes', of which the median is told
   std::vector<double> delays;
+  size_t looks = 0;
   playback.run([&](double place) {
-    if (a.live() && place > 0) delays.push_back(speech.frames->seconds_in() - place);
+    if (!a.live() || place <= 0) return;
+    const double delay = speech.frames->seconds_in() - place;
+    if (delays.size() < kDelays) {
+      delays.push_back(delay);
+    } else {
+      delays[looks % kDelays] = delay;
+    }
+    ++looks;
   });
   if (stop_requested()) leave_at_once();
   playback.warn(input);
