@@ -14,13 +14,10 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/folder_of.h"
 
 namespace melflow {
 namespace {
-
-std::filesystem::path folder_of(const std::filesystem::path& target) {
-  return target.has_parent_path() ? target.parent_path() : std::filesystem::path(".");
-}
 
 [[noreturn]] void fail_exists(const std::filesystem::path& target) {
   throw Error(Exit::cannot_create, target.string() + ": exists already; give --force to replace it");

@@ -11,6 +11,17 @@
 
 namespace melflow::engine {
 
+/// Appends threads of work(first) … work(first + count - 1), or as many of them as the system gives: who asks for help
+/// does without what there is not.
+template <typename Thread, typename Work>
+void start_threads(std::vector<Thread>& threads, int first, int count, const Work& work) {
+  threads.reserve(threads.size() + static_cast<size_t>(std::max(count, 0)));
+  try {
+    for (int i = first; i < first + count; ++i) threads.emplace_back([work, i] { work(i); });
+  } catch (const std::system_error&) {
+  }
+}
+
 /// Calls work(0) … work(count - 1), each once, from at most `workers` threads, this one among them. The first exception
 /// ends what is not begun yet and is thrown here.
 template <typename Work>
@@ -29,11 +40,8 @@ void parallel_for(size_t count, int workers, Work&& work) {
   };
   {
     std::vector<std::jthread> threads;
-    try {
-      for (size_t i = 1; i < std::min(count, static_cast<size_t>(std::max(workers, 1))); ++i) threads.emplace_back(run);
-    } catch (const std::system_error&) {
-      // The system gives no more threads: those that are there do all of it.
-    }
+    const auto most = static_cast<int>(std::min(count, static_cast<size_t>(std::max(workers, 1))));
+    start_threads(threads, 1, most - 1, [&run](int) { run(); });
     run();
   }
   if (failure) std::rethrow_exception(failure);

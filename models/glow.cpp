@@ -14,17 +14,19 @@ namespace {
 using Parts = std::vector<std::shared_ptr<Bijection>>;
 using Keep = AffineCoupling::Keep;
 
-ConvNet::Options image_net(int64_t in, int64_t out, const FlowShape& shape, const GlowOptions& o) {
-  return {.in = in, .out = out, .hidden = o.hidden, .context = shape.context};
-}
-
-Mlp::Options row_net(int64_t in, int64_t out, const FlowShape& shape, const GlowOptions& o) {
+template <typename Net>
+typename Net::Options net_options(int64_t in, int64_t out, const FlowShape& shape, const GlowOptions& o) {
   return {.in = in, .out = out, .hidden = o.hidden, .context = shape.context};
 }
 
 std::shared_ptr<Conditioner> net(int64_t in, int64_t out, const FlowShape& shape, const GlowOptions& o) {
-  if (shape.image()) return std::make_shared<ConvNet>(image_net(in, out, shape, o));
-  return std::make_shared<Mlp>(row_net(in, out, shape, o));
+  if (shape.image()) return std::make_shared<ConvNet>(net_options<ConvNet>(in, out, shape, o));
+  return std::make_shared<Mlp>(net_options<Mlp>(in, out, shape, o));
+}
+
+double net_weight_count(int64_t in, int64_t out, const FlowShape& shape, const GlowOptions& o) {
+  return shape.image() ? net_options<ConvNet>(in, out, shape, o).weight_count()
+                       : net_options<Mlp>(in, out, shape, o).weight_count();
 }
 
 void append_steps(Parts& parts, const FlowShape& shape, const GlowOptions& o) {
@@ -63,9 +65,7 @@ std::shared_ptr<Bijection> level(const FlowShape& shape, const GlowOptions& o, i
 double steps_weight_count(const FlowShape& shape, const GlowOptions& o) {
   const auto c = shape.channels, in = c / 2, out = 2 * (c - in);
   const auto mixing = o.convolution == Convolution::lu ? Conv1x1Lu::weight_count(c) : Conv1x1::weight_count(c);
-  const auto coupling =
-      shape.image() ? image_net(in, out, shape, o).weight_count() : row_net(in, out, shape, o).weight_count();
-  return static_cast<double>(o.steps) * (mixing + coupling);
+  return static_cast<double>(o.steps) * (mixing + net_weight_count(in, out, shape, o));
 }
 
 }  // namespace
@@ -78,7 +78,7 @@ double weight_count(const FlowShape& shape, const GlowOptions& o) {
     at.channels *= 4;
     count += steps_weight_count(at, o);
     at.channels /= 2;
-    if (level > 1) count += image_net(at.channels, 2 * at.channels, at, o).weight_count();
+    if (level > 1) count += net_weight_count(at.channels, 2 * at.channels, at, o);
   }
   return count;
 }

@@ -4,11 +4,11 @@
 #include <chrono>
 #include <optional>
 #include <span>
-#include <system_error>
 #include <utility>
 
 #include "base/error.h"
 #include "engine/noise.h"
+#include "engine/parallel.h"
 
 namespace melflow::engine {
 namespace {
@@ -38,12 +38,8 @@ struct CropFeed::Window {
 
 CropFeed::CropFeed(std::shared_ptr<Corpus> corpus, const FeedOptions& options)
     : corpus_(std::move(corpus)), options_(options) {
-  try {
-    threads_.reserve(static_cast<size_t>(std::max(options.workers, 0)));
-    for (int i = 0; i < options.workers; ++i) threads_.emplace_back([this] { work(); });
-  } catch (const std::system_error&) {
-    // The system gives no more: those that are there read ahead, or take() reads itself. The crops are the same.
-  }
+  // None at all: take() reads itself. The crops are the same.
+  start_threads(threads_, 0, options.workers, [this](int) { work(); });
 }
 
 CropFeed::~CropFeed() {

@@ -6,6 +6,7 @@
 #include <unordered_set>
 
 #include "base/error.h"
+#include "base/folder_of.h"
 #include "engine/data/clips.h"
 #include "engine/files/tar_writer.h"
 
@@ -86,8 +87,6 @@ class ShardWriter {
   uint64_t bytes_ = 0;
   size_t members_ = 0;
 };
-
-fs::path folder_of(const fs::path& path) { return path.has_parent_path() ? path.parent_path() : fs::path("."); }
 
 /// Whether a file is, by its name, a shard of this prefix, of whatever number.
 bool is_shard_of(const fs::path& file, const fs::path& prefix) {

@@ -56,6 +56,15 @@ void fit_model(json& model, const FlowData& data, bool conditional, const std::s
   if (one_sided) set_default(model, "closed", data.energy != nullptr ? "sampling" : "density");
 }
 
+/// Rows whose logit is to be taken as they are; pixels are looked at where they get their noise.
+void require_logits(const json& model, const FlowData& data) {
+  if (model.at("preprocess") != "logit" || !data.x.defined() || data.x.dim() != 2) return;
+  const auto levels = model.at("pixel_levels").get<int64_t>();
+  if (data.x.min().item<double>() >= 0 && data.x.max().item<double>() <= static_cast<double>(levels)) return;
+  throw Error(Exit::config, data.name + ": model.preprocess=logit is of numbers from 0 to model.pixel_levels, " +
+                                std::to_string(levels) + "; rows are standardised");
+}
+
 }  // namespace
 
 FlowTrainConfig::FlowTrainConfig() {
@@ -98,6 +107,7 @@ FlowTrainConfig parse_flow_config(const json& input, const std::vector<std::stri
   auto model = root.value("model", json::object());
   fit_model(model, data, config.conditional == 1, name);
   config.model = resolved_flow_config(model, name);
+  require_logits(config.model, data);
   return config;
 }
 

@@ -77,19 +77,9 @@ void FlowTrainer::split(int64_t items) {
   training_ = order.narrow(0, kept_out, items - kept_out).contiguous();
 }
 
-/// Rows whose logit is taken as they are; pixels are looked at where they get their noise.
-void FlowTrainer::require_logits() const {
-  if (config_.model.at("preprocess") != "logit") return;
-  const auto levels = config_.model.at("pixel_levels").get<double>();
-  if (data_.x.min().item<double>() >= 0 && data_.x.max().item<double>() <= levels) return;
-  throw Error(Exit::config, data_.name + ": model.preprocess=logit is of numbers from 0 to model.pixel_levels, " +
-                                std::to_string(static_cast<int64_t>(levels)) + "; rows are standardised");
-}
-
 void FlowTrainer::prepare_model() {
   if (data_.energy != nullptr) return;
   torch::NoGradGuard no_grad;
-  if (data_.x.defined() && data_.x.dim() == 2) require_logits();
   if (data_.x.defined() && data_.x.dim() == 2) fit_standardise(*flow_, data_.x.index_select(0, training_));
   flow_->train();
   mean_loss(training_batch(0), seed_for(config_.seed, kTrainingNoise, 0));

@@ -45,7 +45,6 @@ class FlowTrainer : private Objective {
 
   void split(int64_t items);
   /// Sets what the model takes from data before its first step.
-  void require_logits() const;
   void prepare_model();
   FlowBatch training_batch(int64_t index);
   /// Mean loss of a batch, in the objective's unit; `seed` is that of the dequantisation.

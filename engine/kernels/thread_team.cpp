@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <system_error>
+
+#include "engine/parallel.h"
 
 namespace melflow::engine {
 namespace {
@@ -32,12 +33,8 @@ int default_threads() {
 }
 
 ThreadTeam::ThreadTeam(int threads) {
-  helpers_.reserve(static_cast<size_t>(std::max(threads - 1, 0)));
-  try {
-    for (int i = 1; i < threads; ++i) helpers_.emplace_back([this, i] { help(i); });
-  } catch (const std::system_error&) {
-    // The system gives no more: those that are there do the work. Nobody asks for size() before the first run().
-  }
+  // Where they become fewer, no helper has asked for size() yet: that it does in run().
+  start_threads(helpers_, 1, threads - 1, [this](int i) { help(i); });
 }
 
 ThreadTeam::~ThreadTeam() {

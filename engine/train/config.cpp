@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <initializer_list>
-#include <limits>
 
 #include "audio/refine.h"
 #include "base/error.h"
@@ -100,19 +99,18 @@ constexpr int64_t kMostHop = int64_t{1} << 16;     // samples
 /// NVIDIA's configuration in our words, with what its file leaves to the code.
 json from_nvidia(const json& in, const std::string& name) {
   json out{{"model", {{"system", "waveglow"}}}, {"mel", json::object()}, {"train", json::object()}};
-  const auto section_of = [&](const json& from, const char* key) {
+  const auto section = [&](const json& from, const char* key) {
     auto found = from.value(key, json::object());
     if (!found.is_object()) throw Error(Exit::config, name + ": " + key + " is no object");
     return found;
   };
-  const auto section = [&](const char* key) { return section_of(in, key); };
-  auto model = section("waveglow_config");
-  const auto wavenet = section_of(model, "WN_config");
+  auto model = section(in, "waveglow_config");
+  const auto wavenet = section(model, "WN_config");
   model.erase("WN_config");
   move_renamed(model, "waveglow_config", kNvidiaModel, name, out);
   move_renamed(wavenet, "waveglow_config.WN_config", kNvidiaWaveNet, name, out);
-  move_renamed(section("data_config"), "data_config", kNvidiaData, name, out);
-  move_renamed(section("train_config"), "train_config", kNvidiaTrain, name, out);
+  move_renamed(section(in, "data_config"), "data_config", kNvidiaData, name, out);
+  move_renamed(section(in, "train_config"), "train_config", kNvidiaTrain, name, out);
   refuse_unknown_sections(in, name);
   const auto whole = [&](const char* key, const json& value, int64_t most) {
     const bool good = value.is_number_integer() && value > 0 && value <= most;

@@ -15,33 +15,27 @@ namespace fs = std::filesystem;
 
 RunFolder::RunFolder(const fs::path& path, bool resume) {
   std::error_code error;
+  const auto fail = [&](const std::string& what) {
+    if (lock_ >= 0) ::close(lock_);
+    throw Error(Exit::cannot_create, path.string() + ": " + what);
+  };
   const auto require_none = [&] {
     if (resume || !fs::exists(path / "checkpoints", error)) return;
-    throw Error(Exit::cannot_create,
-                path.string() + ": holds a run already; go on with --resume, or name another folder");
+    fail("holds a run already; go on with --resume, or name another folder");
   };
   require_none();
   fs::create_directories(path, error);
-  if (error) throw Error(Exit::cannot_create, path.string() + ": cannot be made (" + error.message() + ")");
+  if (error) fail("cannot be made (" + error.message() + ")");
   lock_ = ::open((path / "lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  if (lock_ < 0) {
-    throw Error(Exit::cannot_create, path.string() + ": cannot be written to (" + std::strerror(errno) + ")");
-  }
+  if (lock_ < 0) fail(std::string("cannot be written to (") + std::strerror(errno) + ")");
   struct flock whole {};
   whole.l_type = F_WRLCK;
   whole.l_whence = SEEK_SET;
   // A file system that knows no locks lets everybody in.
   if (::fcntl(lock_, F_SETLK, &whole) != 0 && (errno == EACCES || errno == EAGAIN)) {
-    ::close(lock_);
-    throw Error(Exit::cannot_create,
-                path.string() + ": another process trains in it; wait for its end, or name another folder");
+    fail("another process trains in it; wait for its end, or name another folder");
   }
-  try {
-    require_none();  // one that began while we waited for the lock
-  } catch (...) {
-    ::close(lock_);
-    throw;
-  }
+  require_none();  // one may have begun before the lock was ours
 }
 
 RunFolder::~RunFolder() {

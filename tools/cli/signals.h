@@ -14,6 +14,8 @@ void watch_signals();
 /// signal_exit_code(). A second SIGINT or SIGTERM ends the process at once. `word`, a literal, is said on stderr at the
 /// first, where a step may take long.
 void catch_signals(const char* word = nullptr);
+/// The word of trainings.
+inline constexpr const char* kAfterThisStep = "stopping when this step is done and saved; once more: at once, without";
 bool stop_requested();
 /// 130, 143 or 129 after a signal, else 0.
 int signal_exit_code();

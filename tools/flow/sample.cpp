@@ -56,6 +56,7 @@ int run_flow_sample(CLI::App& app, std::vector<std::string> arguments) {
   if (output != "-" && !picture && !has_ending(output, ".npy")) {
     throw Error(Exit::usage, output + ": samples are written as .npy, images also as .png");
   }
+  if (!picture) refuse_options(app, {"--columns"}, "but for a .png");
   require_apart("-o", output, "--labels-output", labels_output);
   const auto x = engine::sample_flow(model, 0, count, sampling);
   if (!labels_output.empty()) {
@@ -67,7 +68,6 @@ int run_flow_sample(CLI::App& app, std::vector<std::string> arguments) {
   if (picture) {
     deliver(output, files::png_bytes(engine::picture_images(model, x, columns)), force);
   } else {
-    refuse_options(app, {"--columns"}, "but for a .png");
     deliver(output, files::npy_bytes(x.sizes(), engine::tensor_vector(x)), force);
   }
   return 0;

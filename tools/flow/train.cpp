@@ -67,7 +67,7 @@ int run_flow_train(CLI::App& app, std::vector<std::string> arguments) {
   auto data = engine::load_flow_data(engine::parse_flow_data(json, a.sets, name));
   for (const auto& line : engine::doubtful_columns(data)) std::fprintf(stderr, "%s\n", one_line(line).c_str());
   const auto config = engine::parse_flow_config(json, a.sets, data, name);
-  catch_signals("stopping when this step is done and saved; once more: at once, without");
+  catch_signals(kAfterThisStep);
   const bool from_file = data.x.defined();
   engine::FlowTrainer trainer(config, std::move(data), a.out, a.resume, device);
   if (from_file && config.hold_out > 0 && trainer.held_out_items() == 0) {

@@ -41,8 +41,8 @@ struct PlayArguments {
 /// The thread that computes. What it fails with arrives at the reader of `sound`.
 class Computing {
  public:
-  Computing(SoundAhead& sound, bool reads_stdin, std::function<void()> work)
-      : sound_(sound), reads_stdin_(reads_stdin), thread_([&sound, work = std::move(work)] {
+  Computing(SoundAhead& sound, std::function<void()> work)
+      : sound_(sound), thread_([&sound, work = std::move(work)] {
           try {
             work();
             sound.close();
@@ -54,7 +54,7 @@ class Computing {
         }) {}
   ~Computing() {
     sound_.stop();
-    if (reads_stdin_) leave_stdin();
+    leave_stdin();
     thread_.join();
   }
   Computing(const Computing&) = delete;
@@ -62,7 +62,6 @@ class Computing {
 
  private:
   SoundAhead& sound_;
-  bool reads_stdin_;
   std::thread thread_;
 };
 
@@ -108,7 +107,7 @@ nlohmann::json play(const PlayArguments& a, engine::Synthesizer& synthesizer, co
                      .live = a.live()},
                     sound);
   const engine::Noise noise(a.voice.seed);
-  const Computing computing(sound, speech.frames != nullptr, [&] {
+  const Computing computing(sound, [&] {
     if (speech.whole) {
       synthesizer.run(speech.whole->mel, noise, keep);
     } else {

@@ -124,7 +124,7 @@ int run_train(CLI::App& app, std::vector<std::string> arguments) {
   const auto config = engine::parse_train_config(json, a.sets, config_path.empty() ? "--set" : config_path);
 
   const auto corpus = open_corpus(a.data, config, first);
-  catch_signals("stopping when this step is done and saved; once more: at once, without");
+  catch_signals(kAfterThisStep);
   engine::Trainer trainer(config, corpus, a.out, resume, processes ? &*processes : nullptr, where);
   if (start) trainer.start_from(*start);
   if (first) {
