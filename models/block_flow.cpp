@@ -80,10 +80,10 @@ torch::Tensor BlockFlow::to_blocks(const torch::Tensor& at_frames, double fracti
   return torch::lerp(left.expand({-1, -1, ratio, -1}), right.expand({-1, -1, ratio, -1}), weight).flatten(1, 2);
 }
 
-BlockFlow::Guide BlockFlow::guide(const torch::Tensor& mel, int64_t frames) {
-  const auto& o = options_;
-  TORCH_CHECK(mel.dim() == 3 && mel.size(1) == o.n_mels && mel.size(2) >= frames, "BlockFlow: wants a mel [batch, ",
-              o.n_mels, ", ", frames, " or more], not ", mel.sizes());
+BlockFlow::Heard BlockFlow::heard(const torch::Tensor& mel, int64_t frames) {
+  const auto n_mels = options_.n_mels;
+  TORCH_CHECK(mel.dim() == 3 && mel.size(1) == n_mels && mel.size(2) >= frames, "BlockFlow: wants a mel [batch, ",
+              n_mels, ", ", frames, " or more], not ", mel.sizes());
   // Frames -kLookahead … frames + kLookahead, the ends repeated where there are none.
   const auto wanted = torch::arange(-kLookahead, frames + kLookahead + 1, torch::kInt64).clamp(0, mel.size(2) - 1);
   const auto m = mel.index_select(2, wanted.to(mel.device())).clamp(-kMelLimit, kMelLimit);
@@ -98,13 +98,16 @@ BlockFlow::Guide BlockFlow::guide(const torch::Tensor& mel, int64_t frames) {
     const auto y = torch::silu(encoder_[i]->forward(h));
     h = i == 0 ? y : y + h.narrow(2, (h.size(2) - y.size(2)) / 2, y.size(2));
   }
-  const auto features = h.transpose(1, 2);  // [batch, frames + 1, encoder_channels]
+  return {h.transpose(1, 2), m.narrow(2, kLookahead, frames + 1).transpose(1, 2),
+          level.narrow(1, kLookahead, frames + 1).unsqueeze(2)};
+}
 
+BlockFlow::Guide BlockFlow::guide(const torch::Tensor& mel, int64_t frames) {
+  const auto& o = options_;
+  const auto [features, own, own_level] = heard(mel, frames);
   // Small high quefrencies at the start: they steer the filter most, and would blow it up.
-  const auto damping = 1 / (1 + torch::arange(o.cepstrum + 1, m.options()) / 16);
-  const auto own = m.narrow(2, kLookahead, frames + 1).transpose(1, 2);
-  const auto own_level = level.narrow(1, kLookahead, frames + 1).unsqueeze(2);
-  const auto c = cepstrum_->forward(features).to(m.scalar_type()) * damping;  // no transform is narrower
+  const auto damping = 1 / (1 + torch::arange(o.cepstrum + 1, own.options()) / 16);
+  const auto c = cepstrum_->forward(features).to(own.scalar_type()) * damping;  // no transform is narrower
   // ln A is linear in its bounded cepstrum, so frames are blended there: the blend is a minimum-phase filter again.
   const auto blended = torch::view_as_complex(to_blocks(torch::view_as_real(log_inverse(c.slice(2, 1))).flatten(2))
                                                   .unflatten(2, {kFft / 2 + 1, 2})

@@ -60,6 +60,13 @@ class BlockFlow : public Vocoder, public BlockFlowConstants {
     torch::Tensor e, x;  ///< [.., past]; x over the gain
     torch::Tensor raw;   ///< [.., kInversionPast] of x
   };
+  /// What the encoder makes of a mel [batch, n_mels, frames or more].
+  struct Heard {
+    torch::Tensor features;  ///< [batch, frames + 1, encoder_channels]
+    torch::Tensor mel;       ///< [batch, frames + 1, n_mels], the last frame repeated, bounded
+    torch::Tensor level;     ///< [batch, frames + 1, 1], read off the mel
+  };
+  Heard heard(const torch::Tensor& mel, int64_t frames);
   Guide guide(const torch::Tensor& mel, int64_t frames);
   /// Adds noise to what the network sees of the past, as much of it in each item as its seed says.
   void perturb(Past& past) const;

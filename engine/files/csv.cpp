@@ -86,7 +86,9 @@ bool is_value(std::string_view field) {
 }
 
 [[noreturn]] void refuse_field(const std::string& name, size_t line, std::string_view field) {
-  if (const auto written = written_number(field); written && std::abs(*written) > std::numeric_limits<float>::max()) {
+  const bool digits = field.find_first_of("0123456789") != std::string_view::npos;  // not the word for infinity
+  if (const auto written = written_number(field);
+      digits && written && std::abs(*written) > std::numeric_limits<float>::max()) {
     refuse(name, line, shown_name(field) + " is no finite number in single precision; bring the column to scale");
   }
   const auto comma = field.find(',');

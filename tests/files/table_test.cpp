@@ -82,6 +82,7 @@ TEST(Csv, WhatIsNoNumberIsRefusedByLine) {
     EXPECT_NE(csv_refusal(missing).find("line 1"), std::string::npos) << missing << "was taken for names";
   }
   EXPECT_NE(csv_refusal("1,1e39\n").find("single precision"), std::string::npos);
+  EXPECT_EQ(csv_refusal("1,inf\n").find("single precision"), std::string::npos);
   EXPECT_EQ(parse_csv("1,1e-400\n", "t.csv").values, (std::vector<float>{1, 0}));
   EXPECT_NE(csv_refusal(std::string("1\0,\0", 4)).find("UTF-8"), std::string::npos);
 }
