@@ -6,6 +6,7 @@
 #include "engine/kernels/thread_team.h"
 #include "tools/bench/benches.h"
 #include "tools/bench/measurement.h"
+#include "tools/cli/shipped_voices.h"
 
 namespace melflow::tools {
 namespace {
@@ -37,7 +38,7 @@ double difference_from_stream(const engine::Synthesizer& synthesizer, const engi
 }  // namespace
 
 std::vector<float> sample_frames(const audio::MelOptions& recipe, double seconds) {
-  const auto mel = files::read_mel(MELFLOW_DATA_DIR "/samples/sentence.npy", recipe.n_mels);
+  const auto mel = files::read_mel(data_folder() / "samples/sentence.npy", recipe.n_mels);
   std::vector<float> frames;
   for (auto left = static_cast<int64_t>(std::ceil(seconds * recipe.sample_rate / recipe.hop_length)); left > 0;) {
     const auto count = static_cast<int>(std::min<int64_t>(left, mel.frames));

@@ -86,7 +86,7 @@ double operations(const engine::ModelOptions& options, const engine::TrainConfig
 }
 
 std::shared_ptr<engine::Corpus> corpus_of(const TrainBench& o, const engine::TrainConfig& config) {
-  return engine::load_corpus({o.data.empty() ? fs::path(MELFLOW_DATA_DIR "/golden") : fs::path(o.data)}, config,
+  return engine::load_corpus({o.data.empty() ? data_folder() / "golden" : fs::path(o.data)}, config,
                              [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); });
 }
 

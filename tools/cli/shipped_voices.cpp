@@ -20,11 +20,14 @@ std::string chosen_folder() {
 
 }  // namespace
 
+fs::path data_folder() { return MELFLOW_DATA_DIR; }
+
 std::vector<fs::path> shipped_voices() {
   const auto chosen = chosen_folder();
   std::error_code error;
   std::vector<fs::path> voices;
-  for (const auto& entry : fs::directory_iterator(chosen.empty() ? MELFLOW_DATA_DIR "/voices" : chosen, error)) {
+  for (const auto& entry :
+       fs::directory_iterator(chosen.empty() ? data_folder() / "voices" : fs::path(chosen), error)) {
     if (entry.path().extension() == ".safetensors") voices.push_back(entry.path());
   }
   std::sort(voices.begin(), voices.end());

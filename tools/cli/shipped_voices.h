@@ -8,6 +8,9 @@
 
 namespace melflow::tools {
 
+/// What the source tree ships: voices, samples, recordings to measure with.
+std::filesystem::path data_folder();
+
 /// The shipped voices: $MELFLOW_VOICES, or data/voices of the source tree.
 std::vector<std::filesystem::path> shipped_voices();
 std::vector<std::string> shipped_names();

@@ -10,6 +10,7 @@
 #include "engine/data/lint.h"
 #include "engine/data/pack.h"
 #include "tools/cli/batch.h"
+#include "tools/cli/options.h"
 #include "tools/cli/output.h"
 #include "tools/cli/progress.h"
 #include "tools/cli/signals.h"
