@@ -143,7 +143,7 @@ torch::Tensor FlowTrainer::loss(int64_t batch) {
   return divergence(config_.batch_size, weight) + data_.energy->log_normaliser;
 }
 
-double FlowTrainer::validate(const Weights& average) {
+std::optional<double> FlowTrainer::validate(const Weights& average, const Stop& stop) {
   torch::NoGradGuard no_grad;
   const Averaged weights(*flow_, average);
   if (data_.energy != nullptr) {
@@ -155,6 +155,7 @@ double FlowTrainer::validate(const Weights& average) {
   if (held_out_.size(0) == 0) return std::numeric_limits<double>::quiet_NaN();
   double sum = 0;
   for (const auto& part : held_out_.split(kValidationChunk)) {
+    if (stop()) return {};
     sum += mean_loss(take(data_, part), noise).item<double>() * static_cast<double>(part.size(0));
   }
   return sum / static_cast<double>(held_out_.size(0));
@@ -175,7 +176,7 @@ void FlowTrainer::write_result(const TrainState& state, const Weights& average) 
             AtomicFile::Existing::replace);
 }
 
-void FlowTrainer::run(const std::function<bool()>& stop, const std::function<void(const Progress&)>& report) {
+void FlowTrainer::run(const Stop& stop, const std::function<void(const Progress&)>& report) {
   loop_->run(stop, report);
 }
 

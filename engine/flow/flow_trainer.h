@@ -22,9 +22,11 @@ class FlowTrainer : private Objective {
   FlowTrainer(const FlowTrainConfig& config, FlowData data, std::filesystem::path run, bool resume,
               torch::Device device = torch::kCPU);
 
-  void run(const std::function<bool()>& stop, const std::function<void(const Progress&)>& report);
+  void run(const Stop& stop, const std::function<void(const Progress&)>& report);
 
-  double validate() { return validate(loop_->average()); }
+  double validate() {
+    return *validate(loop_->average(), [] { return false; });
+  }
   const TrainState& state() const { return loop_->state(); }
   bool data_changed() const { return loop_->data_changed(); }  ///< as TrainingLoop has it
   /// Of a file's items, for validation: 0 where there are too few to keep any out.
@@ -39,7 +41,7 @@ class FlowTrainer : private Objective {
   double items_per_batch() const override { return static_cast<double>(config_.batch_size); }
   std::string item_unit() const override { return "items"; }
   int64_t data_digest() const override;
-  double validate(const Weights& average) override;
+  std::optional<double> validate(const Weights& average, const Stop& stop) override;
   std::string validation_tag() const override { return "validation"; }
   void write_result(const TrainState& state, const Weights& average) override;
 

@@ -86,6 +86,7 @@ void each_number(State& state, Use&& use) {
   use("bad_in_a_row", state.bad_in_a_row);
   use("loss_sum", state.loss_sum);
   use("losses", state.losses);
+  use("owes_validation", state.owes_validation);
   use("data", state.data);
 }
 

@@ -20,12 +20,13 @@ struct TrainState {
   double seconds = 0;                                     ///< spent training, over all resumptions
   double best = std::numeric_limits<double>::infinity();  ///< smallest validation so far, where there is patience
   int64_t since_best = 0;                                 ///< validations since then
-  int64_t since_fall = 0;    ///< validations without a new best since the plateau schedule last cut the rate
-  double plateau_scale = 1;  ///< what it has made of the rate
-  int64_t bad_in_a_row = 0;  ///< steps just now that were not finite
-  double loss_sum = 0;       ///< of the finite steps since the last point of the curve
-  int64_t losses = 0;        ///< how many those are
-  int64_t data = 0;          ///< Objective::data_digest() of what it learned from; 0: not known
+  int64_t since_fall = 0;       ///< validations without a new best since the plateau schedule last cut the rate
+  double plateau_scale = 1;     ///< what it has made of the rate
+  int64_t bad_in_a_row = 0;     ///< steps just now that were not finite
+  double loss_sum = 0;          ///< of the finite steps since the last point of the curve
+  int64_t losses = 0;           ///< how many those are
+  int64_t owes_validation = 0;  ///< 1: somebody ended the run in this step's
+  int64_t data = 0;             ///< Objective::data_digest() of what it learned from; 0: not known
 };
 
 /// Weights, buffers that training changes, the moving average of the weights (names → tensors, both may be empty) and

@@ -133,16 +133,26 @@ void TrainingLoop::update_average() {
   torch::_foreach_lerp_(averages, weights, 1 - decay);
 }
 
-void TrainingLoop::validate(RunLog* log) {
-  double value = 0;
-  if (log != nullptr) {
-    value = objective_.validate(average_);
-    auto points = objective_.curves();
-    points.emplace_back(objective_.validation_tag(), value);
-    if (!average_.empty()) points.emplace_back(objective_.validation_tag() + "_raw", objective_.validate({}));
-    log->scalars(state_.step, points);
-  }
-  if (processes_ != nullptr) value = processes_->from_first(value);
+std::optional<double> TrainingLoop::validated(RunLog& log, const Stop& stop) {
+  const auto value = objective_.validate(average_, stop);
+  const auto raw = value && !average_.empty() ? objective_.validate({}, stop) : value;
+  if (!raw) return {};
+  auto points = objective_.curves();
+  points.emplace_back(objective_.validation_tag(), *value);
+  if (!average_.empty()) points.emplace_back(objective_.validation_tag() + "_raw", *raw);
+  log.scalars(state_.step, points);
+  return value;
+}
+
+void TrainingLoop::validate(RunLog* log, const Stop& stop) {
+  std::optional<double> value = 0;
+  if (log != nullptr) value = validated(*log, stop);
+  const bool stopped = ended(!value);
+  state_.owes_validation = stopped ? 1 : 0;
+  if (!stopped) heed(processes_ != nullptr ? processes_->from_first(*value) : *value);
+}
+
+void TrainingLoop::heed(double value) {
   if (std::isnan(value)) return;
   if (value < state_.best) {
     state_.best = value;
@@ -155,6 +165,18 @@ void TrainingLoop::validate(RunLog* log) {
     state_.since_fall = 0;
     state_.plateau_scale *= options_.plateau_factor;
   }
+}
+
+bool TrainingLoop::due(int64_t every) const {
+  return every > 0 && (state_.step % every == 0 || state_.step == options_.steps);
+}
+
+bool TrainingLoop::measure(RunLog* log, const Stop& stop) {
+  state_.owes_validation = 0;
+  if (due(options_.validation_every)) validate(log, stop);
+  if (state_.owes_validation != 0) return false;
+  if (log != nullptr && due(options_.sample_every)) objective_.write_samples(*log, state_.step, average_);
+  return true;
 }
 
 void TrainingLoop::log_loss(RunLog& log, double items_per_second, double data_wait) {
@@ -175,16 +197,18 @@ void TrainingLoop::save(RunLog& log) {
   if (!best_is_written) objective_.write_result(state_, average_);
 }
 
-void TrainingLoop::run(const std::function<bool()>& stop, const std::function<void(const Progress&)>& report) {
+void TrainingLoop::run(const Stop& stop, const std::function<void(const Progress&)>& report) {
   std::optional<RunLog> log;
   if (writes()) log.emplace(run_, state_.step);
-  const auto due = [&](int64_t every) {
-    return every > 0 && (state_.step % every == 0 || state_.step == options_.steps);
-  };
   const double items = objective_.items_per_batch() * static_cast<double>(options_.accumulate);
   Meter reported(objective_), logged(objective_);
-  bool saved = false;
-  while (state_.step < options_.steps && !ended(out_of_patience() || stop())) {
+  bool saved = false, whole = true;
+  if (state_.owes_validation != 0) {
+    whole = measure(log ? &*log : nullptr, stop);
+    if (log) save(*log);  // at once, so that it is on record once
+    saved = true;
+  }
+  while (whole && state_.step < options_.steps && !ended(out_of_patience() || stop())) {
     const auto begin = Clock::now();
     const double value = train_step();
     state_.seconds += seconds_since(begin);
@@ -205,10 +229,8 @@ void TrainingLoop::run(const std::function<bool()>& stop, const std::function<vo
       log_loss(*log, logged.steps_per_second() * items, logged.wait(objective_));
       logged = Meter(objective_);
     }
-    if (due(options_.validation_every)) validate(log ? &*log : nullptr);
-    if (!log) continue;
-    if (due(options_.sample_every)) objective_.write_samples(*log, state_.step, average_);
-    if (due(options_.checkpoint_every)) {
+    whole = measure(log ? &*log : nullptr, stop);
+    if (log && whole && due(options_.checkpoint_every)) {
       save(*log);
       saved = true;
     }

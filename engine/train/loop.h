@@ -5,6 +5,7 @@
 #include <limits>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,6 +19,9 @@ namespace melflow::engine {
 
 /// Weights by name: the moving average, empty where there is none.
 using Weights = std::map<std::string, torch::Tensor>;
+
+/// Whether an end is wanted. Asked often, between pieces of work.
+using Stop = std::function<bool()>;
 
 /// What is trained, and on what: all that the loop does not know.
 class Objective {
@@ -37,8 +41,8 @@ class Objective {
   virtual double data_wait_seconds() const { return 0; }  ///< that loss() has waited for data, over all batches
 
   /// The loss of data that training does not see, under the averaged weights, or the model's own where there are none;
-  /// NaN where there is no such data.
-  virtual double validate(const Weights& average) = 0;
+  /// NaN where there is no such data, nothing where `stop` came first.
+  virtual std::optional<double> validate(const Weights& average, const Stop& stop) = 0;
   virtual std::string validation_tag() const = 0;
   /// More that is worth a curve, at every validation: of the model's own weights.
   virtual std::vector<std::pair<std::string, double>> curves() { return {}; }
@@ -66,9 +70,10 @@ class TrainingLoop {
   TrainingLoop(const LoopOptions& options, Objective& objective, std::filesystem::path run,
                Processes* processes = nullptr);
 
-  /// Goes on to options.steps, to the end of patience, or until `stop` says so; the state is saved in any case. Calls
-  /// `report` about once a second. Throws Error{bad_data} after too many steps that were not finite.
-  void run(const std::function<bool()>& stop, const std::function<void(const Progress&)>& report);
+  /// Goes on to options.steps, to the end of patience, or until `stop` says so, which ends a validation too: a resumed
+  /// run begins with it. The state is saved in any case. Calls `report` about once a second. Throws Error{bad_data}
+  /// after too many steps that were not finite.
+  void run(const Stop& stop, const std::function<void(const Progress&)>& report);
 
   /// The weights were replaced from outside: their moving average begins with them.
   void restart_average();
@@ -85,10 +90,16 @@ class TrainingLoop {
   /// Gradients of the batches of this step, averaged; the mean of their losses.
   double gradients();
   double learning_rate() const;
+  bool due(int64_t every) const;  ///< behind this step, or the last
   void log_loss(RunLog& log, double items_per_second, double data_wait);
   void update_average();
+  /// The validation and the samples that are due; false where `stop` ended the validation, which is owed then.
+  bool measure(RunLog* log, const Stop& stop);
   /// Of several processes, the first validates and tells the others; they have no log.
-  void validate(RunLog* log);
+  void validate(RunLog* log, const Stop& stop);
+  /// The loss of what is held out, on record; nothing where `stop` came first.
+  std::optional<double> validated(RunLog& log, const Stop& stop);
+  void heed(double validated);
   void save(RunLog& log);
   bool writes() const { return processes_ == nullptr || processes_->rank() == 0; }
   /// Whether one of the processes is to end: then all do, after the same step.

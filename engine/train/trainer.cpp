@@ -125,14 +125,17 @@ ModelVoice Trainer::averaged_voice(const Weights& average, const TrainState& sta
   return voice;
 }
 
-double Trainer::validate() { return validate(loop_->average()); }
+double Trainer::validate() {
+  return *validate(loop_->average(), [] { return false; });
+}
 
-double Trainer::validate(const Weights& average) {
+std::optional<double> Trainer::validate(const Weights& average, const Stop& stop) {
   torch::NoGradGuard no_grad;
   const auto voice = averaged_voice(average, loop_->state());
   voice.model->to(device_);
   double sum = 0, count = 0;
   for (const auto& clip : corpus_->held_out()) {
+    if (stop()) return {};
     const auto batch = whole_clip(*clip, *corpus_).to(device_);
     const auto nats = nats_by_group(voice.model->forward(batch.x, batch.mel), voice.model->group_size());
     sum += nats.sum().item<double>();
@@ -179,8 +182,6 @@ void Trainer::write_samples(RunLog& log, int64_t step, const Weights& average) {
   }
 }
 
-void Trainer::run(const std::function<bool()>& stop, const std::function<void(const Progress&)>& report) {
-  loop_->run(stop, report);
-}
+void Trainer::run(const Stop& stop, const std::function<void(const Progress&)>& report) { loop_->run(stop, report); }
 
 }  // namespace melflow::engine

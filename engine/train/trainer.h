@@ -30,7 +30,7 @@ class Trainer : private Objective {
   void start_from(const ModelVoice& voice);
 
   /// TrainingLoop::run: the loss is nats per sample without ½ln(2π), the items are samples of sound.
-  void run(const std::function<bool()>& stop, const std::function<void(const Progress&)>& report);
+  void run(const Stop& stop, const std::function<void(const Progress&)>& report);
 
   /// Mean nats per sample, ½ln(2π) included, of the held-out recordings, each whole, under the averaged weights.
   double validate();
@@ -45,7 +45,7 @@ class Trainer : private Objective {
   double items_per_batch() const override;
   std::string item_unit() const override { return "samples"; }
   double data_wait_seconds() const override { return feed_->seconds_waited(); }
-  double validate(const Weights& average) override;
+  std::optional<double> validate(const Weights& average, const Stop& stop) override;
   std::string validation_tag() const override { return "validation_nats_per_sample"; }
   std::vector<std::pair<std::string, double>> curves() override;
   void write_samples(RunLog& log, int64_t step, const Weights& average) override;

@@ -28,7 +28,8 @@ class LayerObjective : public Objective {
   }
   double items_per_batch() const override { return 4; }
   std::string item_unit() const override { return "rows"; }
-  double validate(const Weights& average) override {
+  std::optional<double> validate(const Weights& average, const Stop& stop) override {
+    if (stop()) return {};
     return (average.empty() ? layer_->weight : average.at("weight")).sum().item<double>();
   }
   std::string validation_tag() const override { return "validation"; }
@@ -46,8 +47,9 @@ class LayerObjective : public Objective {
 
 constexpr int64_t kSteps = 6;
 
-/// Begins or resumes the run, and ends it at step `until`, or where it is where that is further.
-void go_on(const fs::path& run, int64_t until = kSteps) {
+/// Begins or resumes the run, which ends where `stop`, given its step, says so.
+template <typename StopAt>
+void go_on(const fs::path& run, StopAt&& stop) {
   LoopOptions options;
   options.steps = kSteps;
   options.log_every = 1;
@@ -55,12 +57,16 @@ void go_on(const fs::path& run, int64_t until = kSteps) {
   options.sample_every = 0;
   LayerObjective objective(run);
   TrainingLoop loop(options, objective, run);
-  loop.run([&] { return loop.state().step >= until; }, [](const Progress&) {});
+  loop.run([&] { return stop(loop.state().step); }, [](const Progress&) {});
+}
+
+void go_on(const fs::path& run) {
+  go_on(run, [](int64_t) { return false; });
 }
 
 /// A run that died behind step 5, the checkpoint of which, and that of step 4, are damaged: 2 is the newest whole one.
 void make_broken_run(const fs::path& run) {
-  go_on(run, 5);
+  go_on(run, [](int64_t step) { return step >= 5; });
   const auto checkpoint = [&](int step) {
     return run / "checkpoints" / ("step-" + std::to_string(step) + ".safetensors");
   };
@@ -123,6 +129,27 @@ void expect_mended_by_resuming(const fs::path& run, const fs::path& straight, co
   }
   for (const auto& entry : fs::recursive_directory_iterator(run)) {
     EXPECT_FALSE(entry.path().filename().string().starts_with(".melflow-")) << entry.path() << where;
+  }
+}
+
+TEST(TrainingLoop, EndsInAValidationAndBeginsWithItWhenItIsResumed) {
+  const TempDir folder;
+  const auto straight = folder / "straight", run = folder / "run";
+  go_on(straight);
+  // Asked before each step, and before both halves of the validations behind steps 2, 4 and 6: the average's, the raw.
+  for (const int ends_at : {2, 3, 6, 7, 10, 11}) {
+    fs::remove_all(run);
+    int asked = 0;
+    go_on(run, [&](int64_t) { return ++asked > ends_at; });
+    const auto before = logged(run);
+    EXPECT_LT(before.size(), logged(straight).size());
+    go_on(run, [](int64_t) { return true; });  // at once: it is still owed
+    EXPECT_EQ(logged(run), before);
+    go_on(run);
+    EXPECT_EQ(logged(run), logged(straight)) << ends_at;
+    for (const char* file : {"checkpoints/step-6.safetensors", "voice.safetensors"}) {
+      expect_same_tensors(run / file, straight / file, " ended at question " + std::to_string(ends_at));
+    }
   }
 }
 
