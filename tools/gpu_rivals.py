@@ -65,7 +65,7 @@ def main(folder):
         model.float()
         print(json.dumps({"what": "melflow, the whole 10 s against float64", "snr_db": snr_db(ours, expected)}), flush=True)
         compiled = torch.compile(model)
-        kinds = (("eager float32", model, False), ("eager bfloat16", model, True), ("torch.compile bfloat16", compiled, True))
+        kinds = (("eager float32, convolutions in TF32", model, False), ("eager bfloat16", model, True), ("torch.compile bfloat16", compiled, True))
         for batch in (1, 16):
             m, n = mel.expand(batch, -1, -1).contiguous(), z.expand(batch, -1, -1).contiguous()
             for name, run, half in kinds:

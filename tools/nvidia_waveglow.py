@@ -44,7 +44,8 @@ class WaveGlow(torch.nn.Module):
             flow.layers = torch.nn.ModuleList(layers)
             flow.end = both(net + "end", 2 * moved, channels, 1, bias=2 * moved)
             self.flows.append(flow)
-        self.inverses = [torch.linalg.inv(flow.conv.double()) for flow in self.flows]
+        for k, flow in enumerate(self.flows):  # buffers: they go where the model goes
+            self.register_buffer(f"inverse_{k}", torch.linalg.inv(flow.conv.double()))
 
     def wavenet(self, flow, x, context):
         n = self.channels
@@ -75,7 +76,7 @@ class WaveGlow(torch.nn.Module):
             shift, log_s = self.wavenet(flow, x[:, :half], context).to(z.dtype).chunk(2, 1)
             x = torch.cat([x[:, :half], (x[:, half:] - shift) / torch.exp(log_s)], 1)
             with torch.autocast(x.device.type, enabled=False):
-                x = torch.einsum("ij,bjt->bit", self.inverses[f].to(x), x)
+                x = torch.einsum("ij,bjt->bit", getattr(self, f"inverse_{f}").to(x), x)
         return x.transpose(1, 2).reshape(mel.shape[0], -1)
 
 

@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <cstring>
+
 #include <cuda_runtime.h>
 
 #include "base/error.h"
@@ -14,6 +17,7 @@ namespace {
 
 void check(cudaError_t status, const char* what) {
   if (status == cudaSuccess) return;
+  cudaGetLastError();  // it is told here, and must not be taken for the next kernel's
   const auto code = status == cudaErrorMemoryAllocation ? Exit::unavailable : Exit::internal;
   throw Error(code, std::string("GPU: ") + what + ": " + cudaGetErrorString(status));
 }
@@ -30,9 +34,11 @@ class CudaDevice : public Device {
       : properties_(properties), tensor_cores_(tensor_cores) {
     check(cudaSetDevice(0), "cannot open it");
     check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "no stream");
+    check(cudaMallocHost(&staging_, kStaging), "not enough memory of the machine's own");
   }
   ~CudaDevice() override {
     cudaStreamSynchronize(stream_);
+    cudaFreeHost(staging_);
     cudaStreamDestroy(stream_);
   }
   CudaDevice(const CudaDevice&) = delete;
@@ -53,14 +59,26 @@ class CudaDevice : public Device {
     cudaStreamSynchronize(stream_);
     cudaFree(memory);
   }
+  /// By way of pinned memory: from other memory CUDA may copy while the caller changes it.
   void upload(void* to, const void* from, size_t bytes) override {
-    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream_), "cannot copy to it");
+    for (size_t at = 0; at < bytes;) {
+      if (staged_ == kStaging) wait();
+      const size_t part = std::min(bytes - at, kStaging - staged_);
+      std::memcpy(staging_ + staged_, static_cast<const char*>(from) + at, part);
+      check(cudaMemcpyAsync(static_cast<char*>(to) + at, staging_ + staged_, part, cudaMemcpyHostToDevice, stream_),
+            "cannot copy to it");
+      staged_ += part;
+      at += part;
+    }
   }
   void download(void* to, const void* from, size_t bytes) override {
     check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream_), "cannot copy from it");
     wait();
   }
-  void wait() override { check(cudaStreamSynchronize(stream_), "the work failed"); }
+  void wait() override {
+    check(cudaStreamSynchronize(stream_), "the work failed");
+    staged_ = 0;
+  }
 
   void launch(const EnterArgs& args) override { run<EnterKernel>(args, grid_of(args)); }
   void launch(const CoupleArgs& args) override { run<CoupleKernel>(args, grid_of(args)); }
@@ -84,7 +102,9 @@ class CudaDevice : public Device {
 
   struct Graph : Recording {
     cudaGraphExec_t graph = nullptr;
-    ~Graph() override { cudaGraphExecDestroy(graph); }
+    ~Graph() override {
+      if (graph != nullptr) cudaGraphExecDestroy(graph);
+    }
   };
 
   std::unique_ptr<Recording> record(const std::function<void()>& launches) override {
@@ -140,6 +160,9 @@ class CudaDevice : public Device {
   cudaDeviceProp properties_;
   TensorCores tensor_cores_;
   cudaStream_t stream_ = nullptr;
+  static constexpr size_t kStaging = size_t{32} << 20;
+  char* staging_ = nullptr;  // pinned
+  size_t staged_ = 0;        // of it, that copies may still be reading
 };
 
 bool has(const cudaDeviceProp& properties, TensorCores tensor_cores) {

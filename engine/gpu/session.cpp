@@ -74,7 +74,10 @@ void Session::end(int slot, int64_t frames) {
   require(total <= kEndless, "a stream is too long");
   slots_.at(static_cast<size_t>(slot)).total = static_cast<int32_t>(total);
 }
-void Session::close(int slot) { slots_.at(static_cast<size_t>(slot)) = {0, 0}; }
+void Session::close(int slot) {
+  slots_.at(static_cast<size_t>(slot)) = {0, 0};
+  ready_[static_cast<size_t>(slot)] = {};
+}
 
 Session::Ready Session::ready(int slot) const { return ready_.at(static_cast<size_t>(slot)); }
 

@@ -219,26 +219,33 @@ class TileProduct {
   MELFLOW_DEVICE void start(Group group, uint32_t stage, PerThreadSums& sums) {
     const uint32_t rows = stage + static_cast<uint32_t>(64 * group.index() * kRowBytes),
                    weights = stage + Tile::kRows * kRowBytes, side = weights + kWeightRows * kRowBytes;
-    group.begin();
-    if constexpr (kWithTile) {
-      MELFLOW_UNROLL
-      for (uint32_t k = 0; k < Product::kDepth / 16; ++k) {
-        group.template multiply_add<Tile::kN>(
-            [&sums](int thread) -> auto& { return sums[thread].main[0]; }, group.matrix(rows + 32 * k),
-            group.matrix(weights + 32 * k));
+    const auto tile = [&] {
+      if constexpr (kWithTile) {
+        MELFLOW_UNROLL
+        for (uint32_t k = 0; k < Product::kDepth / 16; ++k) {
+          group.template multiply_add<Tile::kN>(
+              [&sums](int thread) -> auto& { return sums[thread].main[0]; }, group.matrix(rows + 32 * k),
+              group.matrix(weights + 32 * k));
+        }
       }
-    }
+    };
     if constexpr (kWithSide) {
+      // No branch between products and their commit: the compiler would wait for them there.
       if (with_side_) {
-        group.begin();  // behind a branch the compiler does not know of the one above
+        group.begin();
+        tile();
         MELFLOW_UNROLL
         for (uint32_t k = 0; k < Product::kDepth / 16; ++k) {
           group.template multiply_add<1>(
               [&sums](int thread) -> auto& { return sums[thread].side; }, group.matrix(rows + 32 * k),
               group.matrix(side + 32 * k));
         }
+        group.commit();
+        return;
       }
     }
+    group.begin();
+    tile();
     group.commit();
   }
 

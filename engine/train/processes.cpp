@@ -194,6 +194,8 @@ void Processes::share_gradients(const std::vector<torch::Tensor>& parameters) {
 }
 
 void Processes::backward(const torch::Tensor& loss) {
+  // On a device the new buckets are agreed on there, where who has gone is missed for long: Gloo knows at once.
+  if (impl_->on_device && impl_->reducer->should_rebuild_buckets()) any(false);
   impl_->reached([&] {
     impl_->reducer->rebuild_buckets();
     impl_->reducer->prepare_for_backward({});
