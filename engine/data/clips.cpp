@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cmath>
 #include <cstring>
+#include <set>
 #include <span>
 #include <unordered_set>
 
@@ -78,7 +79,11 @@ bool is_of_a_training(const fs::path& folder) {
 
 Walk walk(const fs::path& folder, bool with_shards) {
   std::error_code error;
+  if (!fs::is_directory(folder, error) && !error) {
+    throw Error(Exit::no_input, folder.string() + ": is no folder; name the folder that it lies in");
+  }
   Walk found;
+  bool shards = false;
   for (fs::recursive_directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
     if (std::error_code unknown; it->is_directory(unknown) && ::access(it->path().c_str(), R_OK | X_OK) != 0) {
       found.refused.push_back(one_line(it->path().string() + ": cannot be read (" + std::strerror(errno) + ")"));
@@ -89,6 +94,7 @@ Walk walk(const fs::path& folder, bool with_shards) {
     const auto& name = it->path().native();
     const bool wanted = files::has_audio_ending(name) || (with_shards && has_ending(name, ".tar"));
     const bool mel = with_shards && has_ending(name, ".npy");
+    shards = shards || has_ending(name, ".tar");
     if (!wanted && !mel) continue;
     std::error_code gone;
     if (wanted && it->is_symlink(gone) && !it->exists(gone)) {
@@ -105,7 +111,8 @@ Walk walk(const fs::path& folder, bool with_shards) {
   if (error) throw Error(Exit::no_input, folder.string() + ": cannot be read (" + error.message() + ")");
   if (found.files.empty()) {
     throw Error(Exit::no_input, folder.string() + ": holds no audio files" + (with_shards ? " and no .tar" : "") +
-                                    "; name a folder of recordings" +
+                                    (shards && !with_shards ? ", only .tar shards, which are for training; unpack them"
+                                                            : "; name a folder of recordings") +
                                     (found.refused.empty() ? "" : "; " + found.refused.front()));
   }
   std::sort(found.files.begin(), found.files.end());
@@ -155,6 +162,16 @@ void open_shards(Clips& clips, int workers) {
     clips.shards.push_back(clips.places[i].path);
   }
   clips.places = std::move(places);
+}
+
+/// A file that lies in two of the folders named counts once: else what is kept out would be trained on.
+void leave_once(std::vector<ClipPlace>& places) {
+  std::set<fs::path> seen;
+  std::erase_if(places, [&](const ClipPlace& place) {
+    std::error_code error;
+    const auto file = fs::canonical(place.path, error);
+    return !error && !seen.insert(file).second;
+  });
 }
 
 std::vector<std::byte> copied(std::span<const std::byte> bytes) { return {bytes.begin(), bytes.end()}; }
@@ -209,6 +226,7 @@ Clips list_clips(const std::vector<fs::path>& paths, int workers) {
       clips.places.push_back({.path = file.string(), .mel_beside = mel});
     }
   }
+  if (paths.size() > 1) leave_once(clips.places);
   open_shards(clips, workers);
   require_some(clips, paths);
   return clips;

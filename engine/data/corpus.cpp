@@ -66,6 +66,7 @@ Corpus::Corpus(Clips clips, const CorpusOptions& options, std::function<void(con
   }
   require_training(kept_out.size());
   held_out_clips_ = static_cast<int64_t>(kept_out.size());
+  require_crops();
   order_training(window);
   auto all = training_;
   all.insert(all.end(), kept_out.begin(), kept_out.end());
@@ -96,6 +97,16 @@ void Corpus::require_training(size_t kept_out) const {
   throw Error(Exit::no_input, "no usable recording is left to train on; the first that was refused: " + first);
 }
 
+void Corpus::require_crops() const {
+  int64_t longest = 0;
+  for (const auto place : training_) longest = std::max(longest, clips_.places[static_cast<size_t>(place)].samples);
+  const int64_t most = longest / options_.mel.hop_length;
+  if (options_.segment_frames <= most) return;
+  throw Error(Exit::config, "train.segment_frames is " + std::to_string(options_.segment_frames) +
+                                " mel frames of a crop, but the longest recording has " + std::to_string(most) +
+                                "; take no more than that");
+}
+
 void Corpus::order_training(int64_t window) {
   std::vector<int64_t> samples;
   std::vector<bool> follows;
@@ -116,7 +127,7 @@ double Corpus::seconds() const {
 
 int64_t Corpus::digest() const {
   // Of all that the headers say: what turns out to be no sound is found before the first step, or later.
-  std::string all = std::to_string(options_.hold_out_every) + "\n";
+  std::string all = std::to_string(options_.hold_out_every) + " " + std::to_string(options_.level) + "\n";
   for (const auto& place : clips_.places) {
     all += std::filesystem::path(place.path).filename().string() + " " + std::to_string(place.samples) + "\n";
   }

@@ -76,6 +76,7 @@ class Corpus {
   /// Throws Error{no_input} that says why nothing is left.
   void require_training(size_t kept_out) const;
   /// `window` in samples.
+  void require_crops() const;  ///< of which one fits into some recording
   void order_training(int64_t window);
   /// Decodes all of `places`; those that can be used remain.
   void decode_all(std::vector<int32_t>& places);

@@ -79,10 +79,16 @@ std::optional<float> number(std::string_view field) {
 
 /// A number, finite or not, or one of the words for a value that is missing: no name of a column.
 bool is_value(std::string_view field) {
-  static constexpr std::string_view kMissing[] = {"", "na", "n/a", "null", "none", "?", "-"};
+  static constexpr std::string_view kMissing[] = {"na", "n/a", "null", "none", "?", "-"};
   std::string small(unquoted(field));
   std::ranges::transform(small, small.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return written_number(field).has_value() || std::ranges::find(kMissing, small) != std::end(kMissing);
+}
+
+/// Names of columns, of which some may have none, as pandas leaves that of its index.
+bool are_names(const std::vector<std::string_view>& fields) {
+  return std::ranges::none_of(fields, is_value) &&
+         std::ranges::any_of(fields, [](std::string_view field) { return !unquoted(field).empty(); });
 }
 
 [[noreturn]] void refuse_field(const std::string& name, size_t line, std::string_view field) {
@@ -120,7 +126,7 @@ NpyArray parse_csv(std::string_view text, const std::string& name) {
     if (line.empty() || line.front() == '#') continue;
     if (table.shape[0] == 0) separator = separator_of(line);
     const auto fields = fields_of(line, separator);
-    const bool names = names_allowed && std::ranges::none_of(fields, is_value);
+    const bool names = names_allowed && are_names(fields);
     names_allowed = false;
     if (names) continue;
     for (const auto field : fields) {

@@ -103,6 +103,9 @@ models::FlowShape FlowData::shape() const {
 int64_t FlowData::classes() const { return labels.defined() ? labels.max().item<int64_t>() + 1 : 0; }
 
 FlowData load_flow_data(const FlowDataOptions& o) {
+  if ((o.height > 0) != (o.width > 0)) {
+    throw Error(Exit::config, "data.height and data.width: images have both; give the other one too");
+  }
   FlowData data{.name = o.path};
   data.toy = find_toy(o.path);
   data.energy = find_energy(o.path);
@@ -174,12 +177,15 @@ std::vector<std::string> doubtful_columns(const FlowData& data) {
   constexpr double kFewSteps = 1000;
   if (!data.x.defined() || data.x.dim() != 2 || data.x.size(0) < 2) return {};
   const auto low = std::get<0>(data.x.min(0)), high = std::get<0>(data.x.max(0));
-  std::vector<int64_t> constant, coarse;
+  std::vector<int64_t> constant, coarse, counted;
+  const auto steps = data.x.slice(0, 1) - data.x.slice(0, 0, -1);
+  const auto counts = (steps == 1).all(0);
   for (int64_t column = 0; column < data.x.size(1); ++column) {
     const auto least = low[column].item<float>(), most = high[column].item<float>();
     const float size = std::max(std::abs(least), std::abs(most));
     const double step = static_cast<double>(size) - static_cast<double>(std::nextafter(size, 0.0f));
     const double spread = static_cast<double>(most) - static_cast<double>(least);
+    if (counts[column].item<bool>()) counted.push_back(column);
     if (spread == 0) constant.push_back(column);
     if (spread > 0 && spread < kFewSteps * step) coarse.push_back(column);
   }
@@ -194,6 +200,9 @@ std::vector<std::string> doubtful_columns(const FlowData& data) {
   if (!constant.empty()) {
     lines.push_back(data.name + ": the same in every row, as single precision has it: " + named(constant) +
                     "; the density there says nothing");
+  }
+  if (!counted.empty()) {
+    lines.push_back(data.name + ": counts the rows: " + named(counted) + "; leave it out (pandas: index=False)");
   }
   if (!coarse.empty()) {
     lines.push_back(data.name + ": single precision tells few values apart in " + named(coarse) +

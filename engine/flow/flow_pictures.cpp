@@ -1,5 +1,6 @@
 #include "engine/flow/flow_pictures.h"
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 
@@ -117,6 +118,9 @@ files::Image picture_training(const std::filesystem::path& run) {
     }
   }
   std::erase_if(curves, [](const auto& curve) { return curve.points.empty(); });
+  if (std::ranges::none_of(curves, [](const auto& curve) { return curve.points.size() >= 4; })) {
+    throw Error(Exit::bad_data, path.string() + ": has fewer than two points of a curve; train on (--resume)");
+  }
   return files::line_chart(curves, {"step", "loss, " + unit_of_loss(run)});
 }
 

@@ -67,6 +67,10 @@ FlowScore score_flow(const FlowModel& model, const FlowData& data, int64_t count
   }
   const auto all = torch::cat(values).to(torch::kFloat64);
   FlowScore score{.items = items, .nats = estimate(all)};
+  if (const auto wrong = all.isfinite().logical_not().nonzero(); wrong.size(0) > 0) {
+    score.not_finite = wrong.size(0);
+    score.first_not_finite = wrong[0].item<int64_t>();
+  }
   const auto& shape = model.flow->shape();
   if (shape.image())
     score.bits_per_dimension = estimate(all / (-static_cast<double>(shape.numel()) * std::numbers::ln2));

@@ -16,6 +16,8 @@ struct Estimate {
 /// How well data fits a flow.
 struct FlowScore {
   int64_t items = 0;
+  int64_t not_finite = 0;  ///< of them: so far from all that the flow learned that single precision holds no density
+  int64_t first_not_finite = -1;
   Estimate nats;                                    ///< log-likelihood of an item, in the data's own units
   std::optional<Estimate> bits_per_dimension = {};  ///< of images: an upper bound of the pixels' own
   std::optional<double> standardised_nats = {};     ///< where the flow standardises: the mean in standardised units

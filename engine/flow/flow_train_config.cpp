@@ -102,7 +102,9 @@ FlowTrainConfig parse_flow_config(const json& input, const std::vector<std::stri
     throw Error(Exit::config, name + ": train.batch_size must not be 0, hold_out below 1, conditional 0 or 1");
   }
   if (config.conditional == 1 && data.classes() == 0) {
-    throw Error(Exit::config, name + ": train.conditional needs labels; name them in data.labels or data.label_column");
+    throw Error(Exit::config, name +
+                                  ": train.conditional (--conditional) needs labels: --labels FILE, or --label-column "
+                                  "first or last (data.labels, data.label_column)");
   }
   auto model = root.value("model", json::object());
   fit_model(model, data, config.conditional == 1, name);

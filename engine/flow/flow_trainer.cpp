@@ -121,7 +121,9 @@ torch::Tensor FlowTrainer::divergence(int64_t count, double energy_weight) {
 
 int64_t FlowTrainer::data_digest() const {
   std::string all = data_.name;
-  if (data_.x.defined()) all.clear();  // whatever the file is called
+  if (data_.x.defined()) {  // whatever the file is called; the items that are held out belong to it
+    all = std::to_string(config_.hold_out) + " " + std::to_string(config_.seed) + "\n";
+  }
   for (const auto& tensor : {data_.x, data_.labels}) {
     if (!tensor.defined()) continue;
     const auto values = tensor.contiguous();

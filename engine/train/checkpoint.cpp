@@ -134,7 +134,10 @@ TrainState restore(const files::SafetensorsFile& file, const nlohmann::json& fac
     ++used;
   });
   if (used != file.tensors().size()) {
-    throw Error(Exit::bad_data, path.string() + ": holds tensors that this model has not");
+    throw Error(Exit::bad_data,
+                path.string() +
+                    ": holds tensors that this model has not, or an average (ema) that this run does not keep; "
+                    "leave that setting as it was");
   }
   TrainState state;
   each_number(state, [&](const char* name, auto& number) { number = facts.value(name, number); });
@@ -185,7 +188,7 @@ std::optional<TrainState> load_checkpoint(const fs::path& run, torch::nn::Module
   }
   if (all.empty()) return std::nullopt;
   throw Error(Exit::bad_data, (run / "checkpoints").string() + ": none of them can be read, and nothing was changed; " +
-                                  "fetch them again, or begin a new run from the voice with --init");
+                                  "fetch them again, or begin a new run");
 }
 
 }  // namespace melflow::engine

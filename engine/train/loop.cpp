@@ -55,6 +55,10 @@ TrainingLoop::TrainingLoop(const LoopOptions& options, Objective& objective, fs:
   const auto data = objective_.data_digest();
   data_changed_ = state_.data != 0 && data != state_.data;
   state_.data = data;
+  if (data_changed_) {  // how well it did on other data is no measure of what comes
+    state_.best = std::numeric_limits<double>::infinity();
+    state_.since_best = state_.since_fall = 0;
+  }
   if (processes_ == nullptr) return;
   processes_->require_same(
       state_.step,

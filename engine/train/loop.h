@@ -80,7 +80,7 @@ class TrainingLoop {
 
   const TrainState& state() const { return state_; }
   const Weights& average() const { return average_; }
-  /// Whether the run has learned from other data than those that it goes on with.
+  /// Whether the run has learned from other data than those that it goes on with: its best validation begins anew.
   bool data_changed() const { return data_changed_; }
   bool out_of_patience() const { return options_.patience > 0 && state_.since_best >= options_.patience; }
 

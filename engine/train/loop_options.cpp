@@ -65,4 +65,20 @@ void apply_sets(json& root, const std::vector<std::string>& sets, const std::vec
   for (const auto& set : sets) apply(root, set, sections);
 }
 
+void require_same_system(const json& root, const std::vector<std::string>& sets, const std::string& name) {
+  const auto system = [](const json& of) {
+    const auto model = of.is_object() ? of.value("model", json()) : json();
+    const auto found = model.is_object() ? model.value("system", json()) : json();
+    return found.is_string() ? found.get<std::string>() : std::string();
+  };
+  const auto before = system(root);
+  if (before.empty()) return;
+  auto changed = root;
+  for (const auto& set : sets) apply(changed, set, {"train", "model"});
+  const auto after = system(changed);
+  if (after == before) return;
+  throw Error(Exit::config, name + ": its model is a " + before + " and cannot go on as '" + after +
+                                "'; leave the system out, or begin a new run");
+}
+
 }  // namespace melflow::engine

@@ -76,4 +76,7 @@ void loop_fields(LoopOptions& o, Visit&& visit) {
 void apply_sets(nlohmann::json& root, const std::vector<std::string>& sets, const std::vector<std::string>& sections,
                 const std::string& name);
 
+/// Throws Error{config} where the settings make another system of the model that goes on: that of `root`, from `name`.
+void require_same_system(const nlohmann::json& root, const std::vector<std::string>& sets, const std::string& name);
+
 }  // namespace melflow::engine

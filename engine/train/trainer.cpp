@@ -31,6 +31,18 @@ std::shared_ptr<models::Vocoder> new_model(const TrainConfig& config) {
   return model;
 }
 
+/// A run goes on with the recipe that it began with, which is the one that its model speaks.
+void require_recipe_of(const fs::path& run, const TrainConfig& config) {
+  const auto told = run / "config.json";
+  std::ifstream in(told);
+  const auto before = nlohmann::json::parse(in, nullptr, false);
+  if (!in || !before.is_object()) return;
+  const auto difference = audio::first_difference(parse_train_config(before, {}, told.string()).mel, config.mel);
+  if (difference.empty()) return;
+  throw Error(Exit::config, told.string() + ": mel." + difference +
+                                ", in the run that is to go on; leave it so, or begin a new run with --init");
+}
+
 /// "folder/a.wav", or "shard.tar: 'folder/a.wav'" → "a"
 std::string stem_of(const std::string& name) {
   auto stem = fs::path(name).stem().string();
@@ -56,6 +68,7 @@ Trainer::Trainer(const TrainConfig& config, std::shared_ptr<Corpus> corpus, fs::
     std::error_code told_when_one_is_written;
     fs::create_directories(run_ / "samples", told_when_one_is_written);
   }
+  if (resume) require_recipe_of(run_, config_);
   torch::manual_seed(static_cast<uint64_t>(config_.seed));
   model_ = new_model(config_);
   if (config_.reversible && !model_->set_reversible(true)) {

@@ -93,6 +93,28 @@ TEST_F(CorpusTest, OneThatIsKeptOutAsAWholeSaysSo) {
   EXPECT_EQ(open({data() / "clip0.wav"}, {.hold_out_every = 0})->training_clips(), 1);
 }
 
+TEST_F(CorpusTest, ACropLongerThanEveryRecordingIsTold) {
+  fs::create_directories(other("few"));
+  fs::copy_file(data() / "clip0.wav", other("few") / "a.wav");  // 0.3 s: 25 frames
+  const auto clips = [&] { return find_clips({other("few")}, audio::MelOptions(), 0); };
+  const auto open_with = [&](int64_t frames) {
+    return Corpus(clips(), {.hold_out_every = 0, .segment_frames = frames}, [](const std::string&) {}).training_clips();
+  };
+  EXPECT_EQ(open_with(25), 1);
+  try {
+    open_with(26);
+    FAIL() << "26 frames of 25";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), Exit::config);
+    EXPECT_NE(std::string(error.what()).find("the longest recording has 25"), std::string::npos) << error.what();
+  }
+}
+
+TEST_F(CorpusTest, ARecordingInTwoFoldersCountsOnce) {
+  fs::create_directory_symlink(data(), other("again"));
+  EXPECT_EQ(open({data(), other("again"), data() / "clip3.wav"}, {.hold_out_every = 0})->training_clips(), 6);
+}
+
 TEST_F(CorpusTest, ComesToTheConfiguredLevel) {
   const auto corpus = open({data()}, {.hold_out_every = 0});
   double energy = 0, count = 0;

@@ -59,7 +59,7 @@ TEST(Csv, OtherSeparatorsLineEndsNamesAndComments) {
   const std::vector<float> expected{1, 2, 3, 4};
   for (const std::string text :
        {"1;2\r\n3;4\r\n", "1\t2\n3\t4", "1 2\n3   4\n", "# made by hand\nleft,right\n1,2\n\n3,4\n", "\"1\",\"2\"\n3,4",
-        "1, 2\n3, 4\n", "1,2,\n3,4,\n", "left right\n1;2\n3;4\n",
+        "1, 2\n3, 4\n", "1,2,\n3,4,\n", "left right\n1;2\n3;4\n", ",x\n1,2\n3,4\n",
         "\xEF\xBB\xBF"
         "1,2\n3,4\n"}) {
     EXPECT_EQ(parse_csv(text, "t.csv").values, expected) << text;
@@ -78,7 +78,8 @@ TEST(Csv, WhatIsNoNumberIsRefusedByLine) {
     csv_refusal("1\n" + bad + "\n");
   }
   csv_refusal("a\nb\n1\n");  // one line of names, not two
-  for (const std::string missing : {"nan,NaN\n1,2\n", "NA,N/A\n1,2\n", "?,-\n1,2\n", "inf,x\n1,2\n"}) {
+  for (const std::string missing :
+       {"nan,NaN\n1,2\n", "NA,N/A\n1,2\n", "?,-\n1,2\n", "inf,x\n1,2\n", ",2\n3,4\n", "\"\",\"\"\n1,2\n"}) {
     EXPECT_NE(csv_refusal(missing).find("line 1"), std::string::npos) << missing << "was taken for names";
   }
   EXPECT_NE(csv_refusal("1,1e39\n").find("single precision"), std::string::npos);

@@ -228,6 +228,10 @@ TEST_F(Cli, TrainStopsOnASignalAndGoesOn) {
   EXPECT_EQ(resumed.code, 0) << resumed.err;
   EXPECT_NE(resumed.err.find("going on at step " + step), std::string::npos) << resumed.err;
   EXPECT_EQ(resumed.err.find("other data than before"), std::string::npos) << resumed.err;
+  const auto recipe = run(
+      {"train", "--data", path("data"), "--out", path("run"), "--resume", "--threads", "1", "--set", "mel.f_max=6000"});
+  EXPECT_EQ(recipe.code, 78) << recipe.err;
+  EXPECT_NE(recipe.err.find("mel.f_max is 8000, not 6000"), std::string::npos) << recipe.err;
   std::filesystem::copy_file(clip_, folder_ / "data" / "d.wav");
   const auto with_more = run(
       {"train", "--data", path("data"), "--out", path("run"), "--resume", "--threads", "1", "--set", "steps=" + step});

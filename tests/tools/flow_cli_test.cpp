@@ -1,6 +1,8 @@
 // `melflow flow` as a user meets it: train, eval, sample, plot, and what is refused.
 
 #include <cmath>
+#include <fstream>
+#include <random>
 
 #include <nlohmann/json.hpp>
 
@@ -104,13 +106,14 @@ TEST_F(FlowCli, ImagesOfTwoClassesAndWhatLiesBetween) {
 TEST_F(FlowCli, ColumnsThatSinglePrecisionCannotTellAreTold) {
   std::ofstream table(path("times.csv"));
   for (int i = 0; i < 50; ++i)
-    table << 1700000000 + i << ',' << 1700000000 + 1000 * i << ',' << 0.01 * (i * i % 17) << '\n';
+    table << 1700000000 + i << ',' << 1700000000 + 1000 * i << ',' << 0.01 * (i * i % 17) << ',' << i << '\n';
   table.close();
   const auto trained = run(training(path("times.csv"), {"--flow", "maf", "--set", "steps=2", "model.hidden=8"}));
   EXPECT_EQ(trained.code, 0) << trained.err;
   EXPECT_NE(trained.err.find("the same in every row, as single precision has it: column 1;"), std::string::npos)
       << trained.err;
   EXPECT_NE(trained.err.find("few values apart in column 2;"), std::string::npos) << trained.err;
+  EXPECT_NE(trained.err.find("counts the rows: column 4;"), std::string::npos) << trained.err;
 }
 
 TEST_F(FlowCli, ARunStopsAndGoesOn) {
@@ -124,6 +127,40 @@ TEST_F(FlowCli, ARunStopsAndGoesOn) {
   const auto other = run(training("two_moons", {"--resume", "--set", "steps=30"}));
   EXPECT_EQ(other.code, 0) << other.err;
   EXPECT_NE(other.err.find("on other data than before"), std::string::npos) << other.err;
+  const auto iaf = run({"train", "--out", path("run"), "--resume", "--flow", "iaf"});
+  EXPECT_EQ(iaf.code, 78) << iaf.err;
+  EXPECT_NE(iaf.err.find("its model is a real_nvp and cannot go on as 'iaf'"), std::string::npos) << iaf.err;
+}
+
+TEST_F(FlowCli, WhatWasBestOfOtherDataIsForgotten) {
+  std::ofstream narrow(path("narrow.csv")), wide(path("wide.csv"));
+  std::mt19937 random(1);
+  for (int i = 0; i < 400; ++i) {
+    const auto a = random() * 0x1p-32, b = random() * 0x1p-32;
+    narrow << 1e-3 * a << ',' << 1e-3 * b << '\n';
+    wide << 100 * a << ',' << 50 * b << '\n';
+  }
+  narrow.close();
+  wide.close();
+  const std::vector<std::string> with{"--flow", "maf", "--set", "model.hidden=8", "validation_every=10", "steps=20"};
+  ASSERT_EQ(run(training(path("narrow.csv"), with)).code, 0);
+  const auto before = text_of(flow());
+  const auto other = run(training(path("wide.csv"), {"--resume", "--set", "steps=60", "validation_every=10"}));
+  EXPECT_EQ(other.code, 0) << other.err;
+  EXPECT_NE(text_of(flow()), before) << "what was learned of the other data is not kept";
+  // The narrow data's flow knows nothing of the wide one's scale.
+  const auto far = run({"eval", "--flow", flow(), "--data", path("wide.csv"), "--json"});
+  ASSERT_EQ(far.code, 0) << far.err;
+  EXPECT_FALSE(json::parse(far.out).contains("not_finite"));
+}
+
+TEST_F(FlowCli, AnItemWithoutADensityIsCountedAndNamed) {
+  ASSERT_EQ(run(training("banana", {"--flow", "real_nvp", "--set", "steps=2"})).code, 0);
+  std::ofstream(path("far.csv")) << "0.1,0.2\n1e25,1\n0.3,0.1\n";
+  const auto eval = run({"eval", "--flow", flow(), "--data", path("far.csv"), "--json"});
+  EXPECT_EQ(eval.code, 1);
+  EXPECT_EQ(json::parse(eval.out)["not_finite"], 1) << eval.out;
+  EXPECT_NE(eval.err.find("1 of 3 items, item 2 the first"), std::string::npos) << eval.err;
 }
 
 TEST_F(FlowCli, EvalOfAVocoderIsItsScore) {
@@ -158,6 +195,8 @@ TEST_F(FlowCli, WhatMakesNoSenseIsToldInOneLine) {
   EXPECT_EQ(code(training("banana", {"--flow", "maf", "--set", "stepz=3"})), 78);
   EXPECT_EQ(code(training("banana", {"--flow", "maf", "--set", "model.hiden=3"})), 78);
   EXPECT_EQ(code(training("banana", {"--flow", "maf", "--conditional"})), 78);
+  std::ofstream(path("rows.csv")) << "1,2,3,4\n5,6,7,8\n";
+  EXPECT_EQ(code(training(path("rows.csv"), {"--flow", "maf", "--set", "data.height=2"})), 78);
   EXPECT_EQ(code({"eval", "--flow", path("bad.csv"), "--data", "banana"}), 65);
   EXPECT_EQ(code({"eval", "--flow", path("none"), "--data", "banana"}), 66);
   EXPECT_EQ(code({"plot", "--kind", "grid", "--temperature", "0.5", "--flow", path("f"), "-o", path("p.png")}), 64);

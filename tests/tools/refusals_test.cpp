@@ -207,13 +207,14 @@ TEST_F(Refusals, WhatIsReadIsNotWrittenOver) {
 }
 
 TEST_F(Refusals, MoreMemoryThanThereIsIsOneClearLine) {
-  // 65,536 crops of a gigabyte.
-  const auto result =
-      run({"train", "--data", clip_, "--out", path("run"), "--set", "model.system=block_flow", "--set",
-           "segment_frames=1000000", "batch_size=65536", "--set", "hold_out_every=0", "--set", "steps=1"});
-  EXPECT_EQ(result.code, 69) << result.err;
-  EXPECT_NE(result.err.find("segment_frames"), std::string::npos) << result.err;
-  EXPECT_EQ(result.err.find("internal"), std::string::npos) << result.err;
+  // 65,536 crops of 100 KB, where there are 6 GB.
+  const auto command = std::string("ulimit -v 6000000; ") + MELFLOW_PROGRAM + " train --data " + clip_ + " --out " +
+                       path("run") + " --threads 1 --set model.system=block_flow segment_frames=100 batch_size=65536 " +
+                       "data_workers=0 hold_out_every=0 steps=1 2>" + path("err");
+  EXPECT_EQ(WEXITSTATUS(std::system(("bash -c '" + command + "'").c_str())), 69);
+  const auto message = text_of(path("err"));
+  EXPECT_NE(message.find("segment_frames"), std::string::npos) << message;
+  EXPECT_EQ(message.find("internal"), std::string::npos) << message;
 }
 
 }  // namespace

@@ -39,6 +39,7 @@ std::string shown(const Estimate& e, const char* unit) {
 
 json as_json(const engine::FlowScore& score) {
   json item{{"items", score.items}};
+  if (score.not_finite > 0) item["not_finite"] = score.not_finite;
   put(item, "nats", score.nats);
   if (score.bits_per_dimension) put(item, "bits_per_dimension", *score.bits_per_dimension);
   if (score.standardised_nats) item["standardised_nats"] = *score.standardised_nats;
@@ -106,6 +107,7 @@ int run_flow_eval(CLI::App& app, std::vector<std::string> arguments) {
   const auto data = use.load_data(model);
   if (data.x.defined()) refuse_options(app, {"--count"}, "for a file, all of which is scored");
   json item{{"flow", use.flow}, {"data", use.data}};
+  int64_t not_finite = 0;
   if (data.energy != nullptr) {
     const auto score = engine::score_energy(model, *data.energy, count, use.seed);
     item["items"] = score.items;
@@ -119,9 +121,18 @@ int run_flow_eval(CLI::App& app, std::vector<std::string> arguments) {
     const auto score = engine::score_flow(model, data, count, use.seed);
     item.update(as_json(score));
     if (!as_one_object) print(use.data, score);
+    not_finite = score.not_finite;
+    if (not_finite > 0) {
+      std::fprintf(
+          stderr,
+          "melflow: %s: %ld of %ld items, item %ld the first, have no density in single precision: they are far "
+          "from all that the flow has learned\n",
+          one_line(use.data).c_str(), static_cast<long>(not_finite), static_cast<long>(score.items),
+          static_cast<long>(score.first_not_finite) + 1);
+    }
   }
   if (as_one_object) std::cout << json_text(item) << std::endl;
-  return 0;
+  return static_cast<int>(not_finite > 0 ? Exit::some_failed : Exit::ok);
 }
 
 }  // namespace melflow::tools

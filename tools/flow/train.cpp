@@ -64,6 +64,7 @@ int run_flow_train(CLI::App& app, std::vector<std::string> arguments) {
   const auto device = engine::open_device(a.device);
   const auto json = a.config.empty() ? nlohmann::json::object() : read_json(a.config);
   const auto name = a.config.empty() ? "--set" : a.config;
+  if (a.resume) engine::require_same_system(json, a.sets, name);
   auto data = engine::load_flow_data(engine::parse_flow_data(json, a.sets, name));
   for (const auto& line : engine::doubtful_columns(data)) std::fprintf(stderr, "%s\n", one_line(line).c_str());
   const auto config = engine::parse_flow_config(json, a.sets, data, name);

@@ -80,9 +80,10 @@ void inspect_checkpoint(const files::Checkpoint& checkpoint, const std::string& 
   } else if (checkpoint.tensors.size() == 1 && checkpoint.tensors.begin()->first.empty()) {
     out["layout"] = "one tensor";
   } else {
-    out["layout"] = checkpoint.tensors.contains("mel") ? "mel"
-                    : metadata.contains("train_state") ? "checkpoint of a training run"
-                                                       : "unknown";
+    out["layout"] = metadata.contains("melflow_flow_version") ? "melflow flow"
+                    : checkpoint.tensors.contains("mel")      ? "mel"
+                    : metadata.contains("train_state")        ? "checkpoint of a training run"
+                                                              : "unknown";
   }
 }
 

@@ -121,6 +121,7 @@ int run_train(CLI::App& app, std::vector<std::string> arguments) {
     start = engine::load_voice(find_voice(a.init));
     begin_as(*start, json);
   }
+  if (resume || start) engine::require_same_system(json, a.sets, start ? a.init : config_path);
   const auto config = engine::parse_train_config(json, a.sets, config_path.empty() ? "--set" : config_path);
 
   const auto corpus = open_corpus(a.data, config, first);
