@@ -43,9 +43,8 @@ class WaveGlow(torch.nn.Module):
             flow.cond = torch.nn.ParameterList([torch.cat([w for w, _ in conds]), torch.cat([b for _, b in conds])])
             flow.layers = torch.nn.ModuleList(layers)
             flow.end = both(net + "end", 2 * moved, channels, 1, bias=2 * moved)
+            flow.register_buffer("inverse", torch.linalg.inv(flow.conv.double()))
             self.flows.append(flow)
-        for k, flow in enumerate(self.flows):  # buffers: they go where the model goes
-            self.register_buffer(f"inverse_{k}", torch.linalg.inv(flow.conv.double()))
 
     def wavenet(self, flow, x, context):
         n = self.channels
@@ -76,7 +75,7 @@ class WaveGlow(torch.nn.Module):
             shift, log_s = self.wavenet(flow, x[:, :half], context).to(z.dtype).chunk(2, 1)
             x = torch.cat([x[:, :half], (x[:, half:] - shift) / torch.exp(log_s)], 1)
             with torch.autocast(x.device.type, enabled=False):
-                x = torch.einsum("ij,bjt->bit", getattr(self, f"inverse_{f}").to(x), x)
+                x = torch.einsum("ij,bjt->bit", flow.inverse.to(x), x)
         return x.transpose(1, 2).reshape(mel.shape[0], -1)
 
 

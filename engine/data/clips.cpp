@@ -92,9 +92,10 @@ Walk walk(const fs::path& folder, bool with_shards) {
       it.disable_recursion_pending();
     }
     const auto& name = it->path().native();
-    const bool wanted = files::has_audio_ending(name) || (with_shards && has_ending(name, ".tar"));
+    const bool shard = has_ending(name, ".tar");
+    shards = shards || shard;
+    const bool wanted = files::has_audio_ending(name) || (with_shards && shard);
     const bool mel = with_shards && has_ending(name, ".npy");
-    shards = shards || has_ending(name, ".tar");
     if (!wanted && !mel) continue;
     std::error_code gone;
     if (wanted && it->is_symlink(gone) && !it->exists(gone)) {

@@ -75,8 +75,9 @@ class Corpus {
   std::vector<int32_t> split();
   /// Throws Error{no_input} that says why nothing is left.
   void require_training(size_t kept_out) const;
+  /// Throws Error{config} where a crop is longer than every recording.
+  void require_crops() const;
   /// `window` in samples.
-  void require_crops() const;  ///< of which one fits into some recording
   void order_training(int64_t window);
   /// Decodes all of `places`; those that can be used remain.
   void decode_all(std::vector<int32_t>& places);

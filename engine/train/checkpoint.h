@@ -25,7 +25,7 @@ struct TrainState {
   int64_t bad_in_a_row = 0;     ///< steps just now that were not finite
   double loss_sum = 0;          ///< of the finite steps since the last point of the curve
   int64_t losses = 0;           ///< how many those are
-  int64_t owes_validation = 0;  ///< 1: somebody ended the run in this step's
+  int64_t owes_validation = 0;  ///< 1: this step's was ended before it was done
   int64_t data = 0;             ///< Objective::data_digest() of what it learned from; 0: not known
 };
 

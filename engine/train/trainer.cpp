@@ -36,7 +36,7 @@ void require_recipe_of(const fs::path& run, const TrainConfig& config) {
   const auto told = run / "config.json";
   std::ifstream in(told);
   const auto before = nlohmann::json::parse(in, nullptr, false);
-  if (!in || !before.is_object()) return;
+  if (!before.is_object()) return;
   const auto difference = audio::first_difference(parse_train_config(before, {}, told.string()).mel, config.mel);
   if (difference.empty()) return;
   throw Error(Exit::config, told.string() + ": mel." + difference +
