@@ -66,7 +66,7 @@ FlowScore score_flow(const FlowModel& model, const FlowData& data, int64_t count
     if (data.toy != nullptr) true_values.push_back(data.toy->log_prob(batch.x.to(torch::kFloat64)));
   }
   const auto all = torch::cat(values).to(torch::kFloat64);
-  FlowScore score{.items = items, .nats = estimate(all)};
+  FlowScore score{.items = items, .nats = estimate(all), .log_prob = tensor_vector(all)};
   if (const auto wrong = all.isfinite().logical_not().nonzero(); wrong.size(0) > 0) {
     score.not_finite = wrong.size(0);
     score.first_not_finite = wrong[0].item<int64_t>();

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "engine/flow/flow_data.h"
 #include "engine/flow/flow_file.h"
@@ -22,6 +23,7 @@ struct FlowScore {
   std::optional<Estimate> bits_per_dimension = {};  ///< of images: an upper bound of the pixels' own
   std::optional<double> standardised_nats = {};     ///< where the flow standardises: the mean in standardised units
   std::optional<double> entropy = {};               ///< of a toy: what no model can go below
+  std::vector<float> log_prob;                      ///< nats of each item, in order
   std::optional<Estimate> gap = {};  ///< of a toy: true log-density minus the flow's on the same points ≥ 0
 };
 

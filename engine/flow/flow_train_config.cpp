@@ -56,6 +56,15 @@ void fit_model(json& model, const FlowData& data, bool conditional, const std::s
   if (one_sided) set_default(model, "closed", data.energy != nullptr ? "sampling" : "density");
 }
 
+/// A class that nothing is of would never be learned, and be drawn from all the same.
+void require_no_gaps(const FlowData& data, const std::string& name) {
+  const auto absent = (torch::bincount(data.labels) == 0).nonzero();
+  if (absent.numel() == 0) return;
+  throw Error(Exit::bad_data, name + ": its largest label is " + std::to_string(data.classes() - 1) +
+                                  ", but nothing has label " + std::to_string(absent[0].item<int64_t>()) +
+                                  "; number the classes from 0, without gaps");
+}
+
 /// Rows whose logit is to be taken as they are; pixels are looked at where they get their noise.
 void require_logits(const json& model, const FlowData& data) {
   if (model.at("preprocess") != "logit" || !data.x.defined() || data.x.dim() != 2) return;
@@ -106,6 +115,7 @@ FlowTrainConfig parse_flow_config(const json& input, const std::vector<std::stri
                                   ": train.conditional (--conditional) needs labels: --labels FILE, or --label-column "
                                   "first or last (data.labels, data.label_column)");
   }
+  if (config.conditional == 1) require_no_gaps(data, config.data.labels.empty() ? data.name : config.data.labels);
   auto model = root.value("model", json::object());
   fit_model(model, data, config.conditional == 1, name);
   config.model = resolved_flow_config(model, name);

@@ -106,7 +106,9 @@ TEST_F(Cli, AMelOfAnotherScaleIsSpokenWithAWord) {
   files::write_mel(path("db.npy"), mel, AtomicFile::Existing::refuse);
   for (float& x : mel.values) x = std::exp(x / 8.686f);
   files::write_mel(path("linear.npy"), mel, AtomicFile::Existing::refuse);
-  for (const auto& [name, told] : {std::pair{"ln", false}, {"db", true}, {"linear", true}}) {
+  for (float& x : mel.values) x = std::max(std::log10(x), -2.0f);  // a floor that some of it lies below
+  files::write_mel(path("log10.npy"), mel, AtomicFile::Existing::refuse);
+  for (const auto& [name, told] : {std::pair{"ln", false}, {"db", true}, {"linear", true}, {"log10", true}}) {
     const auto result = run({"synth", path(std::string(name) + ".npy"), "-o", path(std::string(name) + ".wav")});
     EXPECT_EQ(result.code, 0) << result.err;
     EXPECT_EQ(result.err.find("natural logarithms") != std::string::npos, told) << name << ": " << result.err;

@@ -163,6 +163,25 @@ TEST_F(FlowCli, AnItemWithoutADensityIsCountedAndNamed) {
   EXPECT_NE(eval.err.find("1 of 3 items, item 2 the first"), std::string::npos) << eval.err;
 }
 
+TEST_F(FlowCli, EachItemsLikelihoodIsWrittenAndTheLeastIsNamed) {
+  ASSERT_EQ(run(training("banana", {"--flow", "real_nvp", "--set", "steps=2"})).code, 0);
+  std::ofstream(path("three.csv")) << "0.1,0.2\n5,-7\n0.3,0.1\n";
+  const std::vector<std::string> eval{"eval",       "--flow",         flow(),  "--data", path("three.csv"),
+                                      "--log-prob", path("each.npy"), "--json"};
+  const auto first = run(eval);
+  ASSERT_EQ(first.code, 0) << first.err;
+  const auto each = files::read_npy(path("each.npy"));
+  ASSERT_EQ(each.shape, std::vector<int64_t>{3});
+  const auto told = json::parse(first.out);
+  EXPECT_NEAR(told["nats"].get<double>(), (each.values[0] + each.values[1] + each.values[2]) / 3, 1e-5);
+  EXPECT_EQ(told["least_index"], 1);
+  EXPECT_FLOAT_EQ(told["least_nats"].get<float>(), each.values[1]);
+  EXPECT_EQ(run(eval).code, 73) << "the file is there";
+  const auto text = run({"eval", "--flow", flow(), "--data", path("three.csv")});
+  EXPECT_NE(text.out.find("item 2 the least likely"), std::string::npos) << text.out;
+  EXPECT_EQ(code({"eval", "--flow", flow(), "--data", "banana", "--log-prob", path("other.npy")}), 64);
+}
+
 TEST_F(FlowCli, EvalOfAVocoderIsItsScore) {
   const auto clip = testing::in_tree("data/golden/LJ001-0002.wav");
   std::filesystem::create_directories(path("data"));
@@ -234,6 +253,9 @@ TEST_F(FlowCli, DataThatIsNoDataIsToldAsWhatItIs) {
   files::write_npy(path("rows.npy"), rows, std::vector<float>{1, 2, 3, -4, 5, 6}, AtomicFile::Existing::refuse);
   EXPECT_NE(refusal(path("rows.npy"), {"--labels", "x", "--label-column", "last"}).find("give one"), std::string::npos);
   EXPECT_NE(refusal("banana", {"--labels", path("rows.npy")}).find("no labels"), std::string::npos);
+  files::write_npy(path("gaps.npy"), rows, std::vector<float>{1, 0, 3, 2, 5, 2}, AtomicFile::Existing::refuse);
+  EXPECT_NE(refusal(path("gaps.npy"), {"--label-column", "last", "--conditional"}).find("nothing has label 1"),
+            std::string::npos);
   const auto logit = run(training(path("rows.npy"), {"--flow", "maf", "--set", "steps=2", "model.preprocess=logit"}));
   EXPECT_EQ(logit.code, 78) << logit.err;
   EXPECT_NE(logit.err.find("preprocess=logit"), std::string::npos) << logit.err;

@@ -99,7 +99,9 @@ audio::Waveform read_sound(const std::string& input, int rate, int assume_rate, 
 namespace {
 
 /// A mel says by its recipe how it was made, or is taken at its word; but numbers that are no natural logarithms of
-/// magnitudes (linear, decibels, normalised to 0 to 1) would only be noise, and who made them would not know why.
+/// magnitudes (linear, decibels, log10, normalised) would only be noise, and who made them would not know why. Where
+/// several are least, they are the floor that silence was raised to: a whole number as log10(1e-5) is, or as -4 of what
+/// was normalised to -4 to 4, and as the natural logarithm of no usual floor is.
 void warn_of_scale(const files::MelFrames& mel, const std::string& name) {
   constexpr int kLooked = 1000;  // frames
   constexpr float kFarthest = 20;
@@ -107,7 +109,8 @@ void warn_of_scale(const files::MelFrames& mel, const std::string& name) {
   mel.append(0, std::min(mel.frames(), kLooked), values);
   if (mel.recipe() || values.empty()) return;
   const auto [least, most] = std::minmax_element(values.begin(), values.end());
-  if (*least < 0 && *least > -kFarthest && *most < kFarthest) return;
+  const bool whole_floor = std::abs(*least - std::round(*least)) < 1e-5F && std::ranges::count(values, *least) > 1;
+  if (*least < 0 && *least > -kFarthest && *most < kFarthest && !whole_floor) return;
   std::fprintf(stderr,
                "%s: its numbers, %g to %g, do not look like natural logarithms of mel magnitudes, which is what voices "
                "are told; ln(max(1e-5, magnitude)) is usual\n",

@@ -4,14 +4,17 @@
 
 #include <torch/torch.h>
 
+#include "base/file_ending.h"
 #include "engine/device.h"
 #include "engine/eval/score.h"
+#include "engine/files/npy.h"
 #include "engine/files/safetensors.h"
 #include "engine/flow/flow_score.h"
 #include "engine/model_voice.h"
 #include "engine/tensors.h"
 #include "tools/cli/batch.h"
 #include "tools/cli/options.h"
+#include "tools/cli/output.h"
 #include "tools/cli/shipped_voices.h"
 #include "tools/cli/with_torch.h"
 #include "tools/flow/verbs.h"
@@ -37,6 +40,15 @@ std::string shown(const Estimate& e, const char* unit) {
   return text;
 }
 
+/// The index of the item that the flow finds least likely, among those with a density.
+std::optional<int64_t> least_likely(const std::vector<float>& log_prob) {
+  std::optional<int64_t> least;
+  for (size_t i = 0; i < log_prob.size(); ++i) {
+    if (std::isfinite(log_prob[i]) && (!least || log_prob[i] < log_prob[*least])) least = i;
+  }
+  return least;
+}
+
 json as_json(const engine::FlowScore& score) {
   json item{{"items", score.items}};
   if (score.not_finite > 0) item["not_finite"] = score.not_finite;
@@ -45,6 +57,10 @@ json as_json(const engine::FlowScore& score) {
   if (score.standardised_nats) item["standardised_nats"] = *score.standardised_nats;
   if (score.entropy) item["entropy"] = *score.entropy;
   if (score.gap) put(item, "gap", *score.gap);
+  if (const auto least = least_likely(score.log_prob)) {
+    item["least_nats"] = score.log_prob[*least];
+    item["least_index"] = *least;
+  }
   return item;
 }
 
@@ -53,7 +69,11 @@ void print(const std::string& name, const engine::FlowScore& score) {
   if (score.bits_per_dimension) std::cout << ", " << shown(*score.bits_per_dimension, "bits/dim");
   if (score.standardised_nats) std::printf(" (%.4f in standardised units)", *score.standardised_nats);
   if (score.gap) std::cout << ", " << shown(*score.gap, "below the true density");
-  std::cout << ", " << score.items << " items" << std::endl;
+  std::cout << ", " << score.items << " items";
+  if (const auto least = least_likely(score.log_prob); least && !score.entropy) {  // fresh items of a toy have no names
+    std::printf(", item %ld the least likely, %.4f", static_cast<long>(*least) + 1, score.log_prob[*least]);
+  }
+  std::cout << std::endl;
 }
 
 bool is_flow(const std::filesystem::path& path) {
@@ -78,61 +98,81 @@ json eval_voice(const FlowUse& use, const std::filesystem::path& file) {
   return {{"flow", use.flow}, {"data", use.data}, {"items", 1}, {"nats", nats}, {"nats_per_sample", -nats / samples}};
 }
 
+struct EvalOptions {
+  FlowUse use;
+  int64_t count = 50000;
+  bool as_json = false, force = false;
+  std::string log_prob;  ///< a file for the nats of each item
+};
+
+json eval_energy(const EvalOptions& o, const engine::FlowModel& model, const engine::Energy& energy) {
+  const auto score = engine::score_energy(model, energy, o.count, o.use.seed);
+  json item{{"items", score.items}, {"effective_share", score.effective_share}};
+  put(item, "kl", score.kl);
+  if (!o.as_json) {
+    std::cout << o.use.data << ": " << shown(score.kl, "nats of KL(flow, energy)") << ", effective share of samples "
+              << score.effective_share << ", " << score.items << " samples" << std::endl;
+  }
+  return item;
+}
+
+json eval_items(const EvalOptions& o, const engine::FlowModel& model, const engine::FlowData& data) {
+  const auto score = engine::score_flow(model, data, o.count, o.use.seed);
+  if (!o.log_prob.empty()) {
+    const int64_t shape[] = {score.items};
+    files::write_npy(o.log_prob, shape, score.log_prob, existing(o.force));
+  }
+  if (!o.as_json) print(o.use.data, score);
+  if (score.not_finite > 0) {
+    std::fprintf(stderr,
+                 "melflow: %s: %ld of %ld items, item %ld the first, have no density in single precision: they are far "
+                 "from all that the flow has learned\n",
+                 one_line(o.use.data).c_str(), static_cast<long>(score.not_finite), static_cast<long>(score.items),
+                 static_cast<long>(score.first_not_finite) + 1);
+  }
+  return as_json(score);
+}
+
 }  // namespace
 
 int run_flow_eval(CLI::App& app, std::vector<std::string> arguments) {
-  FlowUse use;
-  int64_t count = 50000;
-  bool as_one_object = false;
-  app.add_option("--flow", use.flow, "a flow's file: RUN/flow.safetensors; or a voice, of a recording, by file or name")
+  EvalOptions o;
+  app.add_option("--flow", o.use.flow,
+                 "a flow's file: RUN/flow.safetensors; or a voice, of a recording, by file or name")
       ->required();
-  app.add_option("--data", use.data, ".npy, .csv, idx (also .gz), or a named distribution")->required();
-  app.add_option("--count", count, "fresh items of a named distribution")->check(CLI::Range(2, 100000000));
-  app.add_flag("--json", as_one_object, "one object");
-  use.add_labels_to(app);
-  use.add_to(app);
+  app.add_option("--data", o.use.data, ".npy, .csv, idx (also .gz), or a named distribution")->required();
+  app.add_option("--count", o.count, "fresh items of a named distribution")->check(CLI::Range(2, 100000000));
+  app.add_flag("--json", o.as_json, "one object");
+  app.add_option("--log-prob", o.log_prob, "the log-likelihood of each item of --data, in nats, to this .npy");
+  app.add_flag("--force", o.force, "overwrite it");
+  o.use.add_labels_to(app);
+  o.use.add_to(app);
   parse(app, std::move(arguments));
-  const auto file = named_input(use.flow);
+  const auto file = named_input(o.use.flow);
   if (!is_flow(file)) {
-    refuse_options(app, {"--count", "--labels", "--label-column"}, "for a voice");
-    const auto item = eval_voice(use, file);
-    if (as_one_object) {
+    refuse_options(app, {"--count", "--labels", "--label-column", "--log-prob"}, "for a voice");
+    const auto item = eval_voice(o.use, file);
+    if (o.as_json) {
       std::cout << json_text(item) << std::endl;
     } else {
-      std::printf("%s: %.4f nats per sample\n", use.data.c_str(), item.at("nats_per_sample").get<double>());
+      std::printf("%s: %.4f nats per sample\n", o.use.data.c_str(), item.at("nats_per_sample").get<double>());
     }
     return 0;
   }
-  const auto model = use.load();
-  const auto data = use.load_data(model);
-  if (data.x.defined()) refuse_options(app, {"--count"}, "for a file, all of which is scored");
-  json item{{"flow", use.flow}, {"data", use.data}};
-  int64_t not_finite = 0;
-  if (data.energy != nullptr) {
-    const auto score = engine::score_energy(model, *data.energy, count, use.seed);
-    item["items"] = score.items;
-    put(item, "kl", score.kl);
-    item["effective_share"] = score.effective_share;
-    if (!as_one_object) {
-      std::cout << use.data << ": " << shown(score.kl, "nats of KL(flow, energy)") << ", effective share of samples "
-                << score.effective_share << ", " << score.items << " samples" << std::endl;
-    }
+  const auto model = o.use.load();
+  const auto data = o.use.load_data(model);
+  if (data.x.defined()) {
+    refuse_options(app, {"--count"}, "for a file, all of which is scored");
   } else {
-    const auto score = engine::score_flow(model, data, count, use.seed);
-    item.update(as_json(score));
-    if (!as_one_object) print(use.data, score);
-    not_finite = score.not_finite;
-    if (not_finite > 0) {
-      std::fprintf(
-          stderr,
-          "melflow: %s: %ld of %ld items, item %ld the first, have no density in single precision: they are far "
-          "from all that the flow has learned\n",
-          one_line(use.data).c_str(), static_cast<long>(not_finite), static_cast<long>(score.items),
-          static_cast<long>(score.first_not_finite) + 1);
-    }
+    refuse_options(app, {"--log-prob"}, "for a named distribution, whose items are drawn here");
   }
-  if (as_one_object) std::cout << json_text(item) << std::endl;
-  return static_cast<int>(not_finite > 0 ? Exit::some_failed : Exit::ok);
+  if (!o.log_prob.empty() && !has_ending(o.log_prob, ".npy")) {
+    throw Error(Exit::usage, o.log_prob + ": log-likelihoods are written as .npy");
+  }
+  json item{{"flow", o.use.flow}, {"data", o.use.data}};
+  item.update(data.energy != nullptr ? eval_energy(o, model, *data.energy) : eval_items(o, model, data));
+  if (o.as_json) std::cout << json_text(item) << std::endl;
+  return static_cast<int>(item.contains("not_finite") ? Exit::some_failed : Exit::ok);
 }
 
 }  // namespace melflow::tools
