@@ -153,8 +153,12 @@ int64_t first_sample_frames(const ModelOptions& options) {
 
 bool chooses_draws(const ModelOptions& options) { return std::holds_alternative<models::BlockFlowOptions>(options); }
 
+double weight_count(const ModelOptions& options) {
+  return std::visit([](const auto& o) { return o.weight_count(); }, options);
+}
+
 void require_weights(const ModelOptions& options, double most, const std::string& name) {
-  if (std::visit([](const auto& o) { return o.weight_count(); }, options) <= most) return;
+  if (weight_count(options) <= most) return;
   throw Error(Exit::config,
               name + ": the configured model has over " + std::to_string(static_cast<int64_t>(most)) + " weights");
 }

@@ -36,6 +36,7 @@ models::Reach reach(const ModelOptions& options);
 int64_t first_sample_frames(const ModelOptions& options);
 /// Whether it may take the best of several draws of noise for each group: a BlockFlow, that is.
 bool chooses_draws(const ModelOptions& options);
+double weight_count(const ModelOptions& options);
 /// Throws Error{config} where the model has more than `most` weights.
 void require_weights(const ModelOptions& options, double most, const std::string& name);
 

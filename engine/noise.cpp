@@ -115,6 +115,11 @@ Noise::Noise(files::NpyArray z, std::string name) : z_(std::move(z)), name_(std:
   if (z_->shape.size() != 2) {
     throw Error(Exit::bad_data, name_ + ": noise must be an array [n_group, groups], as --dump-z writes it");
   }
+  const auto wrong = std::ranges::find_if(z_->values, [](float number) { return !std::isfinite(number); });
+  if (wrong == z_->values.end()) return;
+  const auto at = wrong - z_->values.begin();
+  throw Error(Exit::bad_data, name_ + ": noise at row " + std::to_string(at / z_->shape[1] + 1) + ", column " +
+                                  std::to_string(at % z_->shape[1] + 1) + " is NaN or infinity");
 }
 
 Noise Noise::from(int64_t group) const {

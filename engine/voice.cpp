@@ -16,9 +16,11 @@ using nlohmann::json;
 
 using Views = std::map<std::string, files::TensorView>;
 
+constexpr const char* kDamaged = "; the file is damaged, or of another make: fetch or convert it again";
+
 json parse_metadata_json(const std::string& text, const std::string& key, const std::string& name) {
   auto parsed = json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!parsed.is_object()) throw Error(Exit::bad_data, name + ": metadata '" + key + "' is no JSON object");
+  if (!parsed.is_object()) throw Error(Exit::bad_data, name + ": metadata '" + key + "' is no JSON object" + kDamaged);
   return parsed;
 }
 
@@ -28,7 +30,7 @@ double number(const std::map<std::string, std::string>& metadata, const std::str
   if (found == metadata.end()) return otherwise;
   const auto parsed = json::parse(found->second, nullptr, false);
   if (!parsed.is_number() || !(parsed.get<double>() >= 0) || parsed.get<double>() > kMostScale) {
-    throw Error(Exit::bad_data, name + ": metadata '" + key + "' is no sensible number");
+    throw Error(Exit::bad_data, name + ": metadata '" + key + "' is no sensible number" + kDamaged);
   }
   return parsed.get<double>();
 }
@@ -61,21 +63,24 @@ Voice own_voice(const std::map<std::string, std::string>& metadata, double weigh
   const auto text = [&](const std::string& key) {
     const auto found = metadata.find(key);
     if (found == metadata.end())
-      throw Error(Exit::bad_data, name + ": not a melflow voice: metadata '" + key + "' is missing");
+      throw Error(Exit::bad_data, name + ": not a melflow voice: metadata '" + key + "' is missing" + kDamaged);
     return found->second;
   };
   if (text("melflow_format_version") != std::to_string(kVoiceFormat)) {
     throw Error(Exit::bad_data, name + ": voice format version " + text("melflow_format_version") +
-                                    " is not one that this program reads (" + std::to_string(kVoiceFormat) + ")");
+                                    " is not one that this program reads (" + std::to_string(kVoiceFormat) +
+                                    "); a newer melflow may");
   }
   Voice voice;
   voice.name = name;
   try {
     voice.model_config = resolved_model_config(parse_metadata_json(text("model_config"), "model_config", name), name);
     voice.mel = files::recipe_from_json(text("mel_recipe"), name);
-    require_weights(voice.options(), weights, name);
   } catch (const Error& e) {
     throw Error(Exit::bad_data, e.what());  // a bad configuration inside a file is bad data
+  }
+  if (weight_count(voice.options()) > weights) {
+    throw Error(Exit::bad_data, name + ": model_config describes a larger model than its tensors are" + kDamaged);
   }
   voice.level = number(metadata, "level", 0.0, name);
   voice.sigma = number(metadata, "sigma", 1.0, name);

@@ -5,6 +5,7 @@
 #include <memory>
 #include <unordered_set>
 
+#include "audio/wav.h"
 #include "base/error.h"
 #include "base/folder_of.h"
 #include "engine/data/clips.h"
@@ -119,6 +120,18 @@ void require_other_shards(const Clips& clips, const fs::path& prefix) {
   }
 }
 
+/// The bytes of a recording that can be read to its end, or nothing and a line about it.
+std::vector<std::byte> whole_sound(const Clips& clips, const ClipPlace& place, std::vector<std::string>& refused) {
+  try {
+    auto bytes = read_sound_bytes(clips, place);
+    audio::read_audio(bytes, clips.name(place));
+    return bytes;
+  } catch (const Error& e) {
+    refused.push_back(e.what());
+    return {};
+  }
+}
+
 }  // namespace
 
 Packed pack(const std::vector<fs::path>& paths, const fs::path& prefix, const ShardOptions& options,
@@ -139,14 +152,16 @@ Packed pack(const std::vector<fs::path>& paths, const fs::path& prefix, const Sh
   for (size_t i = 0; i < clips.places.size() && !stop(); ++i) {
     const auto& place = clips.places[i];
     const auto name = relative_name(place, paths);
+    report(i + 1, clips.places.size());
+    auto sound = whole_sound(clips, place, packed.refused);
+    if (sound.empty()) continue;
     const auto key = unique_key(std::string(files::sample_key(name)), taken);
     std::vector<std::pair<std::string, std::vector<std::byte>>> members;
-    members.emplace_back(key + fs::path(name).extension().string(), read_sound_bytes(clips, place));
+    members.emplace_back(key + fs::path(name).extension().string(), std::move(sound));
     if (place.has_mel()) members.emplace_back(key + ".mel.npy", read_mel_bytes(clips, place));
     packed.mels += place.has_mel();
     writer.add(members);
     ++packed.recordings;
-    report(i + 1, clips.places.size());
   }
   if (stop()) return packed;
   writer.finish();

@@ -48,6 +48,14 @@ class Panel {
     const auto right = axis_number(window_.right);
     canvas_.text(left_ + width_ - text_width(right), top_ + height_ + 5, right);
   }
+  /// The frame of a plane, with the other axis's numbers too where that has another scale.
+  void plane_frame() const {
+    frame();
+    const double across = window_.right - window_.left, up = window_.top - window_.bottom;
+    if (std::abs(up - across) < 1e-9 * across) return;
+    const auto vertical = "y " + axis_number(window_.bottom) + " to " + axis_number(window_.top);
+    canvas_.text(left_ + (width_ - text_width(vertical)) / 2, top_ + height_ + 5, vertical);
+  }
 
  private:
   Canvas& canvas_;
@@ -126,7 +134,7 @@ Image scatter_picture(std::span<const std::vector<float>> sets, const Window& wi
   for (int i = 0; i < count; ++i) {
     const Panel panel(canvas, kMargin + i * (kSide + kMargin), kMargin, kSide, kSide, window);
     dots(canvas, panel, sets[static_cast<size_t>(i)]);
-    panel.frame();
+    panel.plane_frame();
   }
   return canvas.take();
 }
@@ -143,7 +151,7 @@ Image heat_map(std::span<const float> values, int columns, const Window& window)
       canvas.put(kMargin + x, kMargin + y, magma(peak > 0 ? value / peak : 0));
     }
   }
-  Panel(canvas, kMargin, kMargin, kSide, kSide, window).frame();
+  Panel(canvas, kMargin, kMargin, kSide, kSide, window).plane_frame();
   return canvas.take();
 }
 
@@ -151,7 +159,7 @@ Image curve_picture(std::span<const std::vector<float>> curves, const Window& wi
   Canvas canvas(kSide + 2 * kMargin, kMargin + kSide + kAxis);
   const Panel panel(canvas, kMargin, kMargin, kSide, kSide, window);
   for (const auto& curve : curves) draw_curve(panel, curve, kCurves[0]);
-  panel.frame();
+  panel.plane_frame();
   return canvas.take();
 }
 

@@ -117,6 +117,7 @@ NpyArray parse_csv(std::string_view text, const std::string& name) {
   NpyArray table{{0, 0}, {}};
   size_t line_number = 0;
   bool names_allowed = true;
+  size_t named = 0;
   char separator = ' ';
   while (!text.empty()) {
     const auto end = text.find('\n');
@@ -128,7 +129,10 @@ NpyArray parse_csv(std::string_view text, const std::string& name) {
     const auto fields = fields_of(line, separator);
     const bool names = names_allowed && are_names(fields);
     names_allowed = false;
-    if (names) continue;
+    if (names) {
+      named = fields.size();
+      continue;
+    }
     for (const auto field : fields) {
       const auto value = number(field);
       if (!value) refuse_field(name, line_number, field);
@@ -136,6 +140,9 @@ NpyArray parse_csv(std::string_view text, const std::string& name) {
     }
     const size_t columns = fields.size();
     if (columns > kMaxColumns) refuse(name, line_number, "more columns than a table has");
+    if (named > 0 && named != columns && separator != ' ') {  // a name may have blanks in it
+      refuse(name, line_number, std::to_string(columns) + " columns, where " + std::to_string(named) + " are named");
+    }
     if (table.shape[0] == 0) table.shape[1] = static_cast<int64_t>(columns);
     if (static_cast<int64_t>(columns) != table.shape[1]) {
       refuse(name, line_number,

@@ -274,7 +274,8 @@ class Reader {
 
 PublishedWaveGlow read_published_waveglow(const Checkpoint& checkpoint, const std::string& name) {
   const auto path = waveglow_path(checkpoint.tensors);
-  if (!path) refuse(name, "not a WaveGlow: it has no tensor 'convinv.0.conv.weight'");
+  if (!path)
+    refuse(name, "not a WaveGlow: it has no tensor 'convinv.0.conv.weight'; melflow inspect lists what it has");
   return Reader(checkpoint, *path, name).read();
 }
 

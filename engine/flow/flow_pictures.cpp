@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "engine/files/chart.h"
+#include "engine/flow/registry.h"
 #include "engine/tensors.h"
 
 namespace melflow::engine {
@@ -23,18 +24,29 @@ void require_plane(const FlowModel& model) {
                                "curve is drawn of any flow, of images also --kind images and interpolation");
 }
 
-/// The middle 98 % of the data and some air; the toys and energies know their own.
+/// `count` rows of a file, or all of fewer, wherever they lie: files are often sorted.
+torch::Tensor some_rows(const torch::Tensor& x, int64_t count, uint64_t seed) {
+  if (x.size(0) <= count) return x;
+  auto random = generator(seed);
+  const auto order = torch::randperm(x.size(0), random, torch::TensorOptions().dtype(torch::kInt64));
+  return x.index_select(0, order.narrow(0, 0, count));
+}
+
+/// The middle 98 % of each column and some air; the toys and energies know their own.
 Window window_of(const FlowData& data) {
-  double centre[2] = {0, 0}, half = 4;
-  if (data.toy != nullptr) half = data.toy->reach;
+  double centre[2] = {0, 0}, half[2] = {4, 4};
+  if (data.toy != nullptr) half[0] = half[1] = data.toy->reach;
   if (data.toy != nullptr && data.toy->name == "banana") centre[0] = 4;
   if (data.toy != nullptr && data.toy->name == "two_moons") centre[0] = 0.5;
   if (data.x.defined()) {
-    const auto ends = torch::quantile(data.x.slice(0, 0, 100000), torch::tensor({0.01f, 0.99f}), 0);
-    half = (ends[1] - ends[0]).max().item<double>() * 0.65;
-    for (int i = 0; i < 2; ++i) centre[i] = (ends[0][i] + ends[1][i]).item<double>() / 2;
+    const auto ends = torch::quantile(some_rows(data.x, 100000, 0), torch::tensor({0.01f, 0.99f}), 0);
+    for (int i = 0; i < 2; ++i) {
+      centre[i] = (ends[0][i] + ends[1][i]).item<double>() / 2;
+      const double spread = (ends[1][i] - ends[0][i]).item<double>();
+      half[i] = spread > 0 ? spread * 0.65 : std::max(1e-3, std::abs(centre[i]));  // a column of one value
+    }
   }
-  return {centre[0] - half, centre[0] + half, centre[1] - half, centre[1] + half};
+  return {centre[0] - half[0], centre[0] + half[0], centre[1] - half[1], centre[1] + half[1]};
 }
 
 /// The middles of cells: [cells², 2], the lowest row first.
@@ -55,8 +67,8 @@ std::string unit_of_loss(const std::filesystem::path& run) {
   const auto config = nlohmann::json::parse(in, nullptr, false);
   if (!config.is_object()) return "nats";
   const auto height = nlohmann::json::json_pointer("/model/height");
-  const bool image = config.contains(height) && config.at(height).is_number() && config.at(height) > 0;
-  return image ? "bits/dim" : config.contains("mel") ? "nats per sample" : "nats";
+  const bool pixels = config.contains(height) && config.at(height).is_number() && is_of_pixels(config.at("model"));
+  return pixels ? "bits/dim" : config.contains("mel") ? "nats per sample" : "nats";
 }
 
 }  // namespace
@@ -65,7 +77,7 @@ files::Image picture_samples(const FlowModel& model, const FlowData& data, int64
   require_plane(model);
   std::vector<std::vector<float>> sets{tensor_vector(sample_flow(model, 0, count, {.seed = seed}))};
   if (data.toy != nullptr) sets.push_back(tensor_vector(draw(data, count, seed).x));
-  if (data.x.defined()) sets.push_back(tensor_vector(data.x.slice(0, 0, count).contiguous()));
+  if (data.x.defined()) sets.push_back(tensor_vector(some_rows(data.x, count, seed)));
   return files::scatter_picture(sets, window_of(data));
 }
 

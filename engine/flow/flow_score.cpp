@@ -20,6 +20,13 @@ Estimate estimate(const torch::Tensor& values) {
   return {v.mean().item<double>(), n > 1 ? v.std().item<double>() / std::sqrt(n) : NAN};
 }
 
+/// Neighbours far apart (splitmix64's last steps): the parts of one evaluation are not those of another seed's, nor a
+/// training's batches.
+uint64_t mixed(uint64_t seed) {
+  seed = (seed + 0x9E3779B97F4A7C15u) * 0xBF58476D1CE4E5B9u;
+  return (seed ^ (seed >> 31)) * 0x94D049BB133111EBu;
+}
+
 }  // namespace
 
 void require_fit(const FlowModel& model, const FlowData& data) {
@@ -43,9 +50,8 @@ namespace {
 
 torch::Tensor log_prob(const FlowModel& model, const FlowBatch& batch, uint64_t seed, const std::string& name) {
   const auto& shape = model.flow->shape();
-  const auto x = shape.image() && model.config.at("preprocess") == "logit"
-                     ? dequantise(batch.x, model.config.at("pixel_levels"), seed, name)
-                     : batch.x;
+  const auto x =
+      is_of_pixels(model.config) ? dequantise(batch.x, model.config.at("pixel_levels"), seed, name) : batch.x;
   const auto context = context_of(batch.labels, shape.context, name);
   const auto device = model.device();
   return model.flow->log_prob(x.to(device), context.defined() ? context.to(device) : context).to(torch::kCPU);
@@ -60,7 +66,7 @@ FlowScore score_flow(const FlowModel& model, const FlowData& data, int64_t count
   const int64_t items = data.x.defined() ? data.x.size(0) : count;
   for (int64_t first = 0; first < items; first += kChunk) {
     const auto n = std::min(kChunk, items - first);
-    const auto part_seed = seed + static_cast<uint64_t>(first);
+    const auto part_seed = mixed(seed) + static_cast<uint64_t>(first);
     const auto batch = data.toy != nullptr ? draw(data, n, part_seed) : take(data, torch::arange(first, first + n));
     values.push_back(log_prob(model, batch, part_seed, data.name));
     if (data.toy != nullptr) true_values.push_back(data.toy->log_prob(batch.x.to(torch::kFloat64)));
@@ -72,7 +78,7 @@ FlowScore score_flow(const FlowModel& model, const FlowData& data, int64_t count
     score.first_not_finite = wrong[0].item<int64_t>();
   }
   const auto& shape = model.flow->shape();
-  if (shape.image())
+  if (is_of_pixels(model.config))
     score.bits_per_dimension = estimate(all / (-static_cast<double>(shape.numel()) * std::numbers::ln2));
   if (const double shift = standardise_log_scale(*model.flow); shift != 0) {
     score.standardised_nats = score.nats.mean + shift;
@@ -119,7 +125,7 @@ namespace {
 
 /// Whole pixels where the flow is one of pixels.
 torch::Tensor as_pixels(const FlowModel& model, const torch::Tensor& x) {
-  if (model.config.at("preprocess") != "logit") return x;
+  if (!is_of_pixels(model.config)) return x;
   const auto levels = model.config.at("pixel_levels").get<double>();
   return x.floor().clamp(0, levels - 1);
 }
@@ -155,7 +161,7 @@ torch::Tensor interpolate(const FlowModel& model, const torch::Tensor& ends, con
   const auto device = model.device();
   auto context = classes > 0 ? context_of(labels, classes, model.name).to(device) : torch::Tensor();
   // The middle of a pixel stands for the pixel.
-  const double middle = model.config.at("preprocess") == "logit" ? 0.5 : 0.0;
+  const double middle = is_of_pixels(model.config) ? 0.5 : 0.0;
   const auto z = model.flow->bijection().forward((ends + middle).to(device), context).value;
   const auto way = [&](const torch::Tensor& two) {
     std::vector<torch::Tensor> steps;

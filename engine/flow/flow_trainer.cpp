@@ -108,7 +108,7 @@ torch::Tensor FlowTrainer::mean_loss(const FlowBatch& batch, uint64_t seed) {
   const auto& shape = flow_->shape();
   auto context = context_of(batch.labels, shape.context, data_.name);
   if (context.defined()) context = context.to(device_);
-  if (!shape.image()) return -flow_->log_prob(batch.x.to(device_), context).mean();
+  if (!is_of_pixels(config_.model)) return -flow_->log_prob(batch.x.to(device_), context).mean();
   const auto x = dequantise(batch.x, config_.model.at("pixel_levels"), seed, data_.name);
   return flow_->log_prob(x.to(device_), context).mean() *
          (-1 / (static_cast<double>(shape.numel()) * std::numbers::ln2));
@@ -135,7 +135,7 @@ int64_t FlowTrainer::data_digest() const {
 
 std::string FlowTrainer::unit() const {
   if (data_.energy != nullptr) return "nats of KL";
-  return flow_->shape().image() ? "bits/dim" : "nats";
+  return is_of_pixels(config_.model) ? "bits/dim" : "nats";
 }
 
 torch::Tensor FlowTrainer::loss(int64_t batch) {

@@ -98,6 +98,9 @@ Parsed parse(const json& config, const std::string& name) {
   reader.refuse_unknown();
   parsed.system.options["system"] = system.name;
   const auto& c = parsed.common;
+  if (c.shape.image() && c.preprocess == Preprocess::standardise) {
+    throw Error(Exit::config, name + ": model.preprocess=standardise is of rows; images take logit, or none");
+  }
   const bool sensible =
       c.preprocess != Preprocess::logit || (c.pixel_levels > 0 && c.logit_alpha > 0 && c.logit_alpha < 0.5);
   if (!sensible) throw Error(Exit::config, name + ": model.pixel_levels must be positive, logit_alpha in (0, 0.5)");
@@ -151,6 +154,8 @@ std::shared_ptr<models::Standardise> standardise_of(models::Flow& flow) {
 }
 
 }  // namespace
+
+bool is_of_pixels(const json& config) { return config.at("height") > 0 && config.at("preprocess") == "logit"; }
 
 void fit_standardise(models::Flow& flow, const torch::Tensor& rows) {
   if (const auto layer = standardise_of(flow)) layer->fit(rows);

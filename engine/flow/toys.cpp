@@ -73,7 +73,8 @@ Toy checkerboard() {
             const auto x = torch::rand({n, 2}, g, torch::TensorOptions()) * 2;
             const auto square = choice(n, 8, g);
             const auto column = square % 4, row = square.div(4, "floor") * 2 + column % 2;
-            return x + torch::stack({column, row}, 1) * 2 - 4;
+            const auto corner = (torch::stack({column, row}, 1) * 2 - 4).to(torch::kFloat32);
+            return torch::minimum(x + corner, (corner + 2).nextafter(corner));  // rounding may not leave the square
           },
           [](const Tensor& x) {
             const auto cell = ((x + 4) / 2).floor();

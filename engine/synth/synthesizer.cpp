@@ -88,13 +88,14 @@ void Synthesizer::keep_to_latency(double seconds) {
   if (frames >= needed) return;
   hurry_ = frames;
   if (frames >= 1 && source_->open_hasty(Noise(0), sigma_, frames)) return;
-  const auto milliseconds = [](double s) {
-    const auto whole = std::lround(1000 * s);
-    return (whole > 0 ? std::to_string(whole) : "less than 1") + " ms";
-  };
-  throw Error(Exit::usage, voice_.name + ": cannot speak " + milliseconds(seconds) +
-                               " after its mel; without --latency and --refine it takes " +
-                               milliseconds(static_cast<double>(needed) * frame_seconds() + denoiser));
+  const auto milliseconds = [](double s) { return std::to_string(std::llround(std::ceil(1000 * s - 1e-6))); };
+  const double exact = static_cast<double>(needed) * frame_seconds() + denoiser, hasty = frame_seconds() + denoiser;
+  const bool hurries = source_->open_hasty(Noise(0), sigma_, 1) != nullptr;
+  auto message = voice_.name + ": cannot speak " + milliseconds(seconds) +
+                 " ms after its mel; the least is --latency " + milliseconds(hurries ? hasty : exact);
+  if (hurries) message += ", and " + milliseconds(exact) + " guesses nothing";
+  if (denoise_ > 0) message += "; --denoise takes " + milliseconds(denoiser) + " ms of it";
+  throw Error(Exit::usage, message);
 }
 
 Synthesizer::Synthesizer(const VoiceFile& file, const SynthOptions& options)

@@ -57,6 +57,15 @@ TEST_F(PackTest, WhatGoesInComesOut) {
                                              "speaker_1/a_b.flac"}));
 }
 
+TEST_F(PackTest, WhatCannotBeReadToItsEndStaysOut) {
+  const auto whole = content(data() / "clip3.wav");
+  std::ofstream(data() / "clip3.wav", std::ios::binary) << whole.substr(0, whole.size() / 2);
+  const auto result = packed("s");
+  EXPECT_EQ(result.recordings, 5);
+  ASSERT_EQ(result.refused.size(), 2u);
+  EXPECT_NE(result.refused[1].find("clip3.wav"), std::string::npos) << result.refused[1];
+}
+
 TEST_F(PackTest, IsDeterministicAndReplacesOnlyWhenTold) {
   const auto many = packed("s", {.shard_bytes = 1});
   EXPECT_EQ(many.shards.size(), 6u);

@@ -139,6 +139,34 @@ TEST_F(DigitLikeImages, ClassesComeOutAsTheyWentIn) {
   }
 }
 
+/// Rows of numbers from 0 to 1 may go through a logit, and images that are no pixels through nothing: neither gets
+/// noise, nor is it rounded.
+TEST_F(DigitLikeImages, NumbersThatAreNoPixelsStayAsTheyAre) {
+  auto random = generator(4);
+  const auto numbers = torch::rand({256, 16}, random, torch::TensorOptions()) * 0.9 + 0.05;
+  const int64_t shape[] = {256, 16};
+  files::write_npy(file("numbers.npy"), shape, tensor_vector(numbers), AtomicFile::Existing::refuse);
+  const std::vector<std::string> common{"steps=3", "batch_size=32", "model.hidden=16", "patience=0", "hold_out=0.25"};
+  for (const std::vector<std::string>& kind :
+       {std::vector<std::string>{"model.system=maf", "model.preprocess=logit", "model.pixel_levels=1"},
+        {"model.system=glow", "model.preprocess=none", "data.height=4", "data.width=4", "model.levels=1"}}) {
+    auto settings = common;
+    settings.insert(settings.end(), kind.begin(), kind.end());
+    const auto c = config(file("numbers.npy").string(), settings);
+    const auto run = kind.front().substr(13);
+    auto t = trainer(c, run);
+    train(t, 3);
+    const auto model = load_flow(file(run) / "flow.safetensors");
+    const auto score = score_flow(model, load_flow_data(c.data), 0, 0);
+    EXPECT_FALSE(score.bits_per_dimension) << run;
+    const auto x = sample_flow(model, 0, 50, {.seed = 1});
+    EXPECT_GT((x != x.floor()).sum().item<int64_t>(), 700) << run << ": 800 numbers, none whole";
+  }
+  EXPECT_THROW(config(file("numbers.npy").string(),
+                      {"model.system=glow", "model.preprocess=standardise", "data.height=4", "data.width=4"}),
+               Error);
+}
+
 TEST_F(DigitLikeImages, PixelsOutsideTheLevelsAreRefused) {
   auto c = image_config("glow", 1);
   c.model["pixel_levels"] = 4;

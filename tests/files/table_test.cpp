@@ -70,6 +70,8 @@ TEST(Csv, WhatIsNoNumberIsRefusedByLine) {
   EXPECT_NE(csv_refusal("1,2\n3,x\n").find("line 2: 'x' is no finite number"), std::string::npos);
   EXPECT_NE(csv_refusal("1,2\n3\n").find("line 2: 1 columns"), std::string::npos);
   EXPECT_NE(csv_refusal("1,2\n3,\n").find("line 2"), std::string::npos);
+  EXPECT_NE(csv_refusal("a,b,c\n1,2,\n3,4,\n").find("line 2: 2 columns, where 3 are named"), std::string::npos);
+  EXPECT_EQ(parse_csv("sepal length\n1 2\n", "t.csv").shape[1], 2) << "blanks apart and within names";
   EXPECT_NE(csv_refusal("nan,2\n3,4\n").find("line 1: 'nan'"), std::string::npos) << "a row is no line of names";
   EXPECT_NE(csv_refusal("id,2019,2020\n1,2,3\n").find("begins with #"), std::string::npos);
   EXPECT_NE(csv_refusal("0,5;1,5\n2,5;3,5\n").find("write 0.5"), std::string::npos);

@@ -83,6 +83,12 @@ TEST_F(FlowCli, ImagesOfTwoClassesAndWhatLiesBetween) {
   ASSERT_EQ(trained.code, 0) << trained.err;
   ASSERT_EQ(run({"sample", "--flow", flow(), "-n", "3", "-o", path("x.npy"), "--labels-output", path("l.npy")}).code,
             0);
+  std::ofstream(path("precious.npy")) << "kept";
+  EXPECT_EQ(run({"sample", "--flow", flow(), "-n", "3", "-o", path("nowhere/x.npy"), "--labels-output",
+                 path("precious.npy"), "--force"})
+                .code,
+            73);
+  EXPECT_EQ(text_of(path("precious.npy")), "kept");
   EXPECT_NE(text_of(path("l.npy")).find("'<i8'"), std::string::npos) << "no index for NumPy";
   EXPECT_EQ(files::read_npy(path("l.npy")).values, (std::vector<float>{0, 1, 0}));
   const std::vector<std::string> between{"plot",   "--kind",           "interpolation", "--flow", flow(),
@@ -179,7 +185,14 @@ TEST_F(FlowCli, EachItemsLikelihoodIsWrittenAndTheLeastIsNamed) {
   EXPECT_EQ(run(eval).code, 73) << "the file is there";
   const auto text = run({"eval", "--flow", flow(), "--data", path("three.csv")});
   EXPECT_NE(text.out.find("item 2 the least likely"), std::string::npos) << text.out;
-  EXPECT_EQ(code({"eval", "--flow", flow(), "--data", "banana", "--log-prob", path("other.npy")}), 64);
+  EXPECT_EQ(run({"eval", "--flow", flow(), "--data", "banana", "--log-prob", path("other.npy")}).code, 64);
+  const int64_t shape[] = {3, 2};
+  files::write_npy(path("rows.npy"), shape, std::vector<float>(6, 0.5f), AtomicFile::Existing::refuse);
+  const auto rows = text_of(path("rows.npy"));
+  const auto onto_itself =
+      run({"eval", "--flow", flow(), "--data", path("rows.npy"), "--log-prob", path("rows.npy"), "--force"});
+  EXPECT_EQ(onto_itself.code, 64);
+  EXPECT_EQ(text_of(path("rows.npy")), rows);
 }
 
 TEST_F(FlowCli, EvalOfAVocoderIsItsScore) {

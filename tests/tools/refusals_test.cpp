@@ -164,12 +164,46 @@ TEST_F(Refusals, AnOptionThatWouldSayNothing) {
   EXPECT_FALSE(std::filesystem::exists(path("m.npy")));
 }
 
+/// --force is for outputs of an earlier run, not for what is read now.
+TEST_F(Refusals, NothingThatIsReadIsReplaced) {
+  const auto mel = short_mel(), voice = path("v.safetensors"), named_npy = path("v.npy"), recording = path("r.wav");
+  const auto shipped = testing::in_tree("data/voices/kathleen.safetensors");
+  for (const auto& copy : {voice, named_npy}) std::filesystem::copy_file(shipped, copy);
+  std::filesystem::copy_file(clip_, recording);
+  const auto refused = [&](std::vector<std::string> arguments) {
+    arguments.emplace_back("--force");
+    const auto result = run(arguments);
+    EXPECT_EQ(result.code, 64) << result.err;
+  };
+  refused({"synth", mel, "--voice", voice, "-o", path("x.wav"), "--dump-z", voice});
+  refused({"synth", mel, "--voice", named_npy, "-o", named_npy});
+  refused({"mel", clip_, "--recipe", voice, "-o", voice});
+  refused({"eval", "--data", folder_.path().string(), "--html", recording});
+  refused({"eval", "--data", folder_.path().string(), "--json", recording});
+  refused({"data", "check", recording, "--html", recording});
+  for (const auto& copy : {voice, named_npy}) EXPECT_EQ(text_of(copy), text_of(shipped));
+  EXPECT_EQ(text_of(recording), text_of(clip_));
+}
+
+TEST_F(Refusals, WhatWouldMeanNothingWithAnotherOptionIsSaid) {
+  const auto mel = short_mel();
+  ASSERT_EQ(run({"synth", mel, "-o", path("a.npy"), "--dump-z", path("z.npy")}).code, 0);
+  EXPECT_EQ(run({"synth", mel, "-o", path("b.npy"), "--z", path("z.npy"), "--seed", "9"}).code, 64);
+  EXPECT_EQ(run({"synth", mel, "-o", path("b.npy"), "--encoding", "pcm16"}).code, 64);
+  auto z = files::read_npy(path("z.npy"));
+  z.values[static_cast<size_t>(z.shape[1]) + 3] = NAN;
+  files::write_npy(path("nan.npy"), z.shape, z.values, AtomicFile::Existing::refuse);
+  const auto nan = run({"synth", mel, "-o", path("b.npy"), "--z", path("nan.npy")});
+  EXPECT_EQ(nan.code, 65);
+  EXPECT_NE(nan.err.find("nan.npy: noise at row 2, column 4"), std::string::npos) << nan.err;
+}
+
 TEST_F(Refusals, NamesThatNameNothingAndOutputsThatAreOne) {
   const auto mel = short_mel(), out = path("o.wav");
   EXPECT_EQ(run({"synth", mel, "-o", out, "--voice", ""}).code, 64);
   EXPECT_EQ(run({"score", clip_, "--voice", ""}).code, 64);
   EXPECT_EQ(run({"synth", mel, "-o", out, "--dump-z", "-"}).code, 64);
-  EXPECT_EQ(run({"eval", "--data", path("x"), "--html", path("e"), "--json", path("./e")}).code, 64);
+  EXPECT_EQ(run({"eval", "--data", path("x"), "--html", path("e.html"), "--json", path("./e.html")}).code, 64);
   EXPECT_EQ(run({"eval", "--data", path("x"), "--html", "-"}).code, 64);
   EXPECT_EQ(run({"eval", "--data", path("x"), "--voice", ""}).code, 64);
   EXPECT_FALSE(std::filesystem::exists(out));

@@ -197,6 +197,29 @@ TEST_F(Streaming, StartBeginsInTheMiddleOfTheSameSound) {
   EXPECT_EQ(run({"synth", short_mel(48), "-o", "-", "--raw", "--start", "60"}).code, 64);
 }
 
+TEST_F(Streaming, WhatIsNoFramesOrNoSamplesIsTold) {
+  auto mel = part_of_sample(24);
+  EXPECT_EQ(run({"synth", "-", "--stream", "-o", path("ln.wav")}, raw_frames(mel)).err.find("natural logarithms"),
+            std::string::npos);
+  for (float& x : mel.values) x *= 8.686f;  // decibels
+  const auto decibels = run({"synth", "-", "--stream", "-o", path("db.wav")}, raw_frames(mel));
+  EXPECT_EQ(decibels.code, 0) << decibels.err;
+  EXPECT_NE(decibels.err.find("natural logarithms"), std::string::npos) << decibels.err;
+
+  const auto empty = run({"synth", "-", "-o", path("e.wav")}, "");
+  EXPECT_EQ(empty.code, 65);
+  EXPECT_NE(empty.err.find("stdin: is empty"), std::string::npos) << empty.err;
+  for (const std::vector<std::string>& verb :
+       {std::vector<std::string>{"mel", "-", "-o", path("m.npy")}, {"synth", "--live-in", "-", "-o", path("l.wav")}}) {
+    auto arguments = verb;
+    arguments.insert(arguments.end(), {"--rate", "22050", "--format", "pcm16"});
+    const auto container = run(arguments, text_of(clip_));
+    EXPECT_EQ(container.code, 65);
+    EXPECT_NE(container.err.find("not as raw PCM"), std::string::npos) << container.err;
+    EXPECT_NE(run(arguments, "odd").err.find("ends within a sample"), std::string::npos);
+  }
+}
+
 TEST_F(Streaming, InspectSaysHowLateAVoiceIs) {
   const auto result = run({"inspect", testing::in_tree("data/voices/kathleen.safetensors").string(), "--json"});
   ASSERT_EQ(result.code, 0) << result.err;
@@ -207,7 +230,10 @@ TEST_F(Streaming, InspectSaysHowLateAVoiceIs) {
   EXPECT_LT(voice["first_sample_ms"].get<double>(), 150);
   const auto refused = run({"synth", short_mel(24), "-o", path("x.wav"), "--latency", "5"});
   EXPECT_EQ(refused.code, 64);
-  EXPECT_NE(refused.err.find("70 ms"), std::string::npos) << refused.err;
+  EXPECT_NE(refused.err.find("--latency 12, and 70 guesses nothing"), std::string::npos) << refused.err;
+  const auto unrefined = run({"synth", short_mel(24), "-o", path("u.wav"), "--latency", "75"});
+  EXPECT_EQ(unrefined.code, 0);
+  EXPECT_NE(unrefined.err.find("no time to refine"), std::string::npos) << unrefined.err;
   EXPECT_EQ(run({"synth", short_mel(24), "-o", path("x.wav"), "--latency", "150"}).code, 0);
   const auto hurried = run({"synth", short_mel(24), "-o", path("y.wav"), "--latency", "20", "--json"});
   ASSERT_EQ(hurried.code, 0) << hurried.err;

@@ -80,7 +80,7 @@ std::filesystem::path Destination::path_for(const std::string& input, const std:
     if (error) throw Error(Exit::cannot_create, folder + ": cannot be made (" + error.message() + ")");
     out = std::filesystem::path(folder) / (stem_of(input).string() + extension);
   }
-  require_other(out, input);
+  require_other(out, {input});
   return out;
 }
 

@@ -10,7 +10,9 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <string_view>
 
+#include "audio/pcm.h"
 #include "audio/resample.h"
 #include "audio/wav.h"
 #include "base/error.h"
@@ -18,6 +20,7 @@
 #include "engine/files/file_kind.h"
 #include "engine/files/mapped_file.h"
 #include "engine/files/mel_file.h"
+#include "tools/cli/mel_scale.h"
 #include "tools/cli/signals.h"
 
 namespace melflow::tools {
@@ -80,12 +83,30 @@ bool read_some_stdin(std::vector<std::byte>& bytes) {
   }
 }
 
+void require_raw(std::span<const std::byte> beginning) {
+  const std::string_view text(reinterpret_cast<const char*>(beginning.data()), std::min<size_t>(4, beginning.size()));
+  for (const std::string_view container : {"RIFF", "RF64", "fLaC", "OggS", "FORM", "caff"}) {
+    if (text != container) continue;
+    throw Error(Exit::bad_data, "stdin: begins as a file (" + std::string(container) +
+                                    "), not as raw PCM; write it to a file and name that, or pipe its samples alone");
+  }
+}
+
+Error ends_within_sample(size_t width) {
+  return {Exit::bad_data, "stdin: ends within a sample, which takes " + std::to_string(width) +
+                              " bytes; is it cut short, or --format another?"};
+}
+
 audio::Waveform read_sound(const std::string& input, int rate, int assume_rate, const RawFormat& raw) {
   if (input != "-") return audio::read_audio(input, {.sample_rate = rate, .assume_rate = assume_rate});
   if (raw.rate <= 0 || raw.format.empty()) {
     throw Error(Exit::usage, "-: raw PCM on stdin needs --rate HZ and --format pcm16, pcm24 or float32");
   }
-  audio::Waveform sound{audio::decode_pcm(read_stdin(), audio::encoding_from_name(raw.format)), raw.rate};
+  const auto bytes = read_stdin();
+  require_raw(bytes);
+  const auto encoding = audio::encoding_from_name(raw.format);
+  if (const auto width = audio::bytes_per_sample(encoding); bytes.size() % width != 0) throw ends_within_sample(width);
+  audio::Waveform sound{audio::decode_pcm(bytes, encoding), raw.rate};
   if (sound.samples.empty()) throw Error(Exit::bad_data, "stdin: holds no sample");
   for (const float s : sound.samples) {
     if (!std::isfinite(s)) throw Error(Exit::bad_data, "stdin: holds NaN or infinity");
@@ -98,28 +119,20 @@ audio::Waveform read_sound(const std::string& input, int rate, int assume_rate, 
 
 namespace {
 
-/// A mel says by its recipe how it was made, or is taken at its word; but numbers that are no natural logarithms of
-/// magnitudes (linear, decibels, log10, normalised) would only be noise, and who made them would not know why. Where
-/// several are least, they are the floor that silence was raised to: a whole number as log10(1e-5) is, or as -4 of what
-/// was normalised to -4 to 4, and as the natural logarithm of no usual floor is.
-void warn_of_scale(const files::MelFrames& mel, const std::string& name) {
+/// A mel says by its recipe how it was made, or is taken at its word; but its numbers are looked at.
+void look_at_scale(const files::MelFrames& mel, const std::string& name) {
   constexpr int kLooked = 1000;  // frames
-  constexpr float kFarthest = 20;
+  if (mel.recipe()) return;
   std::vector<float> values;
   mel.append(0, std::min(mel.frames(), kLooked), values);
-  if (mel.recipe() || values.empty()) return;
-  const auto [least, most] = std::minmax_element(values.begin(), values.end());
-  const bool whole_floor = std::abs(*least - std::round(*least)) < 1e-5F && std::ranges::count(values, *least) > 1;
-  if (*least < 0 && *least > -kFarthest && *most < kFarthest && !whole_floor) return;
-  std::fprintf(stderr,
-               "%s: its numbers, %g to %g, do not look like natural logarithms of mel magnitudes, which is what voices "
-               "are told; ln(max(1e-5, magnitude)) is usual\n",
-               one_line(name).c_str(), static_cast<double>(*least), static_cast<double>(*most));
+  MelScale scale(name);
+  scale.look(values);
+  scale.finish();
 }
 
 Spoken spoken_mel(files::MelFrames mel, const engine::Voice& voice, const std::string& name) {
   engine::require_same_recipe(mel, voice, name);
-  warn_of_scale(mel, name);
+  look_at_scale(mel, name);
   return {std::move(mel), {}};
 }
 
@@ -127,7 +140,9 @@ Spoken spoken_mel(files::MelFrames mel, const engine::Voice& voice, const std::s
 
 Spoken read_spoken(const std::string& input, const engine::Voice& voice, const RawFormat& raw) {
   if (input == "-" && raw.format.empty()) {
-    return spoken_mel(files::parse_mel(read_stdin(), "stdin", voice.mel.n_mels), voice, "stdin");
+    const auto bytes = read_stdin();
+    if (bytes.empty()) throw Error(Exit::bad_data, "stdin: is empty; what was to write the mel there wrote nothing");
+    return spoken_mel(files::parse_mel(bytes, "stdin", voice.mel.n_mels), voice, "stdin");
   }
   const auto kind = input == "-" ? Kind::sound : kind_of(input);
   if (kind == Kind::mel) return spoken_mel(files::MelFrames(input, voice.mel.n_mels), voice, input);

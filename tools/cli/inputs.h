@@ -3,11 +3,13 @@
 #include <cstddef>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "audio/mel.h"
 #include "audio/waveform.h"
+#include "base/error.h"
 #include "engine/voice.h"
 
 namespace melflow::tools {
@@ -26,6 +28,11 @@ std::vector<std::byte> read_stdin();
 bool read_some_stdin(std::vector<std::byte>& bytes);
 /// Nobody wants more of it: a thread that waits in read_some_stdin() for a silent pipe is let go.
 void leave_stdin();
+
+/// Throws Error{bad_data} where what is to be raw PCM begins as a container of sound does.
+void require_raw(std::span<const std::byte> beginning);
+/// For raw PCM that ends within a sample of `width` bytes.
+Error ends_within_sample(size_t width);
 
 /// A recording, resampled to `rate` (0: as it is); "-" is raw PCM on stdin. Throws as audio::read_audio does.
 audio::Waveform read_sound(const std::string& input, int rate, int assume_rate, const RawFormat& raw);

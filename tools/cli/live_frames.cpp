@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "audio/mel_stream.h"
+#include "audio/pcm.h"
 #include "audio/portaudio_io.h"
 #include "audio/resample.h"
 #include "audio/wav.h"
@@ -21,17 +22,17 @@ namespace {
 /// Raw PCM on stdin, as samples. False at its end.
 class PcmInput {
  public:
-  explicit PcmInput(const RawFormat& raw) : encoding_(audio::encoding_from_name(raw.format)) {
-    width_ = audio::encode_pcm(std::vector<float>{0.0f}, encoding_).size();
-  }
+  explicit PcmInput(const RawFormat& raw) : encoding_(audio::encoding_from_name(raw.format)) {}
   bool next(std::vector<float>& samples) {
-    while (bytes_.size() < width_) {
+    constexpr size_t kPrefix = 4;  // tells a file from raw samples
+    while (bytes_.size() < (begun_ ? width_ : std::max(kPrefix, width_))) {
       if (read_some_stdin(bytes_)) continue;
-      if (!bytes_.empty() && !stop_requested()) {
-        throw Error(Exit::bad_data, "stdin: ends within a sample, which takes " + std::to_string(width_) + " bytes");
-      }
+      if (bytes_.size() >= width_) break;
+      if (!bytes_.empty() && !stop_requested()) throw ends_within_sample(width_);
       return false;
     }
+    if (!begun_) require_raw(bytes_);
+    begun_ = true;
     const size_t whole = bytes_.size() / width_ * width_;
     samples = audio::decode_pcm({bytes_.data(), whole}, encoding_);
     bytes_.erase(bytes_.begin(), bytes_.begin() + static_cast<ptrdiff_t>(whole));
@@ -43,7 +44,8 @@ class PcmInput {
 
  private:
   audio::Encoding encoding_;
-  size_t width_;
+  size_t width_ = audio::bytes_per_sample(encoding_);
+  bool begun_ = false;
   std::vector<std::byte> bytes_;
 };
 

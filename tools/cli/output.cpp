@@ -22,10 +22,17 @@ void write_stdout(std::span<const std::byte> bytes) {
   }
 }
 
-void require_other(const std::filesystem::path& output, const std::filesystem::path& input) {
+std::optional<AtomicFile> open_output(const std::string& path, bool force) {
+  if (path.empty() || path == "-") return std::nullopt;
+  return std::make_optional<AtomicFile>(path, existing(force));
+}
+
+void require_other(const std::filesystem::path& output, std::initializer_list<std::filesystem::path> inputs) {
   std::error_code error;
-  if (!std::filesystem::equivalent(output, input, error) || error) return;
-  throw Error(Exit::usage, output.string() + ": is the input too, which would be lost; name another output");
+  for (const auto& input : inputs) {
+    if (!std::filesystem::equivalent(output, input, error) || error) continue;
+    throw Error(Exit::usage, output.string() + ": is the input too, which would be lost; name another output");
+  }
 }
 
 void require_apart(const char* option, const std::filesystem::path& output, const char* other_option,
@@ -34,6 +41,11 @@ void require_apart(const char* option, const std::filesystem::path& output, cons
   if (std::filesystem::absolute(output).lexically_normal() != std::filesystem::absolute(other).lexically_normal())
     return;
   throw Error(Exit::usage, std::string(option) + " and " + other_option + " name one file; give each its own");
+}
+
+void require_ending(const char* option, const std::string& output, const char* ending) {
+  if (output.empty() || has_ending(output, ending)) return;
+  throw Error(Exit::usage, std::string(option) + " " + output + ": choose a name that ends in " + ending);
 }
 
 SoundOutput::SoundOutput(std::filesystem::path path, const Options& options)

@@ -19,15 +19,23 @@ inline AtomicFile::Existing existing(bool force) {
   return force ? AtomicFile::Existing::replace : AtomicFile::Existing::refuse;
 }
 
-/// Throws Error{usage} where `output` is the very file `input`, which writing would lose.
-void require_other(const std::filesystem::path& output, const std::filesystem::path& input);
+/// Throws Error{usage} where `output` is the very file that one of `inputs` is, which writing would lose.
+void require_other(const std::filesystem::path& output, std::initializer_list<std::filesystem::path> inputs);
 
 /// Throws Error{usage} where two outputs that are asked for are one file.
 void require_apart(const char* option, const std::filesystem::path& output, const char* other_option,
                    const std::filesystem::path& other);
 
+/// Throws Error{usage} for the file of an option that does not end so: whose name would promise what it is not, or is
+/// that of something else. Nothing where none is named.
+void require_ending(const char* option, const std::string& output, const char* ending);
+
 /// Thrown where the reader of stdout has closed the pipe: no failure of ours, the program ends quietly.
 struct ClosedPipe {};
+
+/// Opened before the work, so that a name that is taken or a folder that is missing is told at once. Nothing for "" and
+/// "-". Throws as AtomicFile does.
+std::optional<AtomicFile> open_output(const std::string& path, bool force);
 
 /// All bytes to standard output. Throws Error{io_error}, or ClosedPipe.
 void write_stdout(std::span<const std::byte> bytes);

@@ -10,6 +10,7 @@
 #include "engine/files/mel_file.h"
 #include "engine/files/npy_header.h"
 #include "tools/cli/frames.h"
+#include "tools/cli/mel_scale.h"
 #include "tools/cli/signals.h"
 
 namespace melflow::tools {
@@ -51,6 +52,8 @@ class StdinFrames : public Frames {
     const auto mel = files::parse_mel(bytes_, "stdin", voice_.mel.n_mels);
     engine::require_same_recipe(mel, voice_, "stdin");
     audio::append_frames(mel, 0, mel.frames, frames);
+    if (!mel.recipe) scale_.look(frames);
+    scale_.finish();
     bytes_.clear();
     count_ = static_cast<size_t>(mel.frames);
     return false;
@@ -91,14 +94,16 @@ class StdinFrames : public Frames {
                                       " float32 numbers each");
     }
     count_ += count;
+    scale_.look(std::span(frames).subspan(before));
     bytes_.erase(bytes_.begin(), bytes_.begin() + static_cast<ptrdiff_t>(count * frame_bytes_));
     if (promised_ && count_ > *promised_) {
       throw Error(Exit::bad_data, "stdin: more frames than the .npy header says (" + std::to_string(*promised_) + ")");
     }
   }
 
-  void check_end() const {
+  void check_end() {
     if (stop_requested()) return;
+    scale_.finish();
     if (!bytes_.empty()) {
       throw Error(Exit::bad_data, "stdin: ends within frame " + std::to_string(count_) + ": " +
                                       std::to_string(bytes_.size()) + " bytes of " + std::to_string(frame_bytes_) +
@@ -117,6 +122,7 @@ class StdinFrames : public Frames {
   std::vector<std::byte> bytes_;
   size_t count_ = 0;                // frames that came out
   std::optional<size_t> promised_;  // by a .npy header
+  MelScale scale_{"stdin"};
 };
 
 }  // namespace

@@ -1,5 +1,7 @@
 #include "tools/cli/voice_options.h"
 
+#include <cstdio>
+
 #include "audio/refine.h"
 #include "base/error.h"
 #include "engine/synth/gpu_stream.h"
@@ -68,7 +70,16 @@ engine::Synthesizer VoiceOptions::open() const {
                                .denoise = denoise,
                                .threads = threads,
                                .latency = latency / 1000};
-  if (device == "cuda") return open_cuda(options);
+  auto synthesizer = device == "cuda" ? open_cuda(options) : open_on_cpu(options);
+  const bool refines = refine > 0 || (refine < 0 && synthesizer.voice().refine > 0);
+  if (latency > 0 && refines && synthesizer.refining_passes() == 0) {
+    std::fprintf(stderr, "%s: --latency %g leaves no time to refine; without it, or with more, the sound is better\n",
+                 one_line(synthesizer.voice().name).c_str(), latency);
+  }
+  return synthesizer;
+}
+
+engine::Synthesizer VoiceOptions::open_on_cpu(engine::SynthOptions options) const {
   if (device != "cpu") throw Error(Exit::usage, "--device " + device + ": unknown; use cpu or cuda");
   for (const auto p : engine::kPrecisions) {
     if (precision == engine::name_of(p)) options.precision = p;

@@ -27,6 +27,7 @@ struct VoiceOptions {
   engine::Synthesizer open() const;
 
  private:
+  engine::Synthesizer open_on_cpu(engine::SynthOptions options) const;
   engine::Synthesizer open_cuda(const engine::SynthOptions& options) const;
 };
 

@@ -4,7 +4,6 @@
 
 #include <torch/torch.h>
 
-#include "base/file_ending.h"
 #include "engine/device.h"
 #include "engine/eval/score.h"
 #include "engine/files/npy.h"
@@ -166,9 +165,8 @@ int run_flow_eval(CLI::App& app, std::vector<std::string> arguments) {
   } else {
     refuse_options(app, {"--log-prob"}, "for a named distribution, whose items are drawn here");
   }
-  if (!o.log_prob.empty() && !has_ending(o.log_prob, ".npy")) {
-    throw Error(Exit::usage, o.log_prob + ": log-likelihoods are written as .npy");
-  }
+  require_ending("--log-prob", o.log_prob, ".npy");
+  require_other(o.log_prob, {file, o.use.data, o.use.labels});
   json item{{"flow", o.use.flow}, {"data", o.use.data}};
   item.update(data.energy != nullptr ? eval_energy(o, model, *data.energy) : eval_items(o, model, data));
   if (o.as_json) std::cout << json_text(item) << std::endl;

@@ -14,18 +14,11 @@
 namespace melflow::tools {
 namespace {
 
-/// Bytes to a file, or to stdout for "-".
-void deliver(const std::string& output, std::span<const std::byte> bytes, bool force) {
-  if (output == "-") return write_stdout(bytes);
-  AtomicFile file(output, existing(force));
-  file.write(bytes);
-  file.commit();
-}
-
-void require_png(const std::string& output) {
-  if (output != "-" && !has_ending(output, ".png")) {
-    throw Error(Exit::usage, output + ": pictures are written as .png; choose a name that ends so");
-  }
+/// Bytes to a file, or to stdout where there is none.
+void deliver(std::optional<AtomicFile>& file, std::span<const std::byte> bytes) {
+  if (!file) return write_stdout(bytes);
+  file->write(bytes);
+  file->commit();
 }
 
 }  // namespace
@@ -58,18 +51,21 @@ int run_flow_sample(CLI::App& app, std::vector<std::string> arguments) {
   }
   if (!picture) refuse_options(app, {"--columns"}, "but for a .png");
   require_apart("-o", output, "--labels-output", labels_output);
+  require_other(output, {use.flow});
+  require_other(labels_output, {use.flow});
+  const auto labels = engine::sample_labels(model, 0, count, sampling);
+  if (!labels_output.empty() && !labels.defined()) {
+    throw Error(Exit::usage, use.flow + ": knows no classes; leave --labels-output out");
+  }
+  auto file = open_output(output, force), labels_file = open_output(labels_output, force);
   const auto x = engine::sample_flow(model, 0, count, sampling);
-  if (!labels_output.empty()) {
-    const auto labels = engine::sample_labels(model, 0, count, sampling);
-    if (!labels.defined()) throw Error(Exit::usage, use.flow + ": knows no classes; leave --labels-output out");
+  if (labels_file) {
     const std::vector<int64_t> numbers(labels.data_ptr<int64_t>(), labels.data_ptr<int64_t>() + labels.numel());
-    write_file(labels_output, files::npy_bytes(labels.sizes(), std::span<const int64_t>(numbers)), existing(force));
+    labels_file->write(files::npy_bytes(labels.sizes(), std::span<const int64_t>(numbers)));
   }
-  if (picture) {
-    deliver(output, files::png_bytes(engine::picture_images(model, x, columns)), force);
-  } else {
-    deliver(output, files::npy_bytes(x.sizes(), engine::tensor_vector(x)), force);
-  }
+  deliver(file, picture ? files::png_bytes(engine::picture_images(model, x, columns))
+                        : files::npy_bytes(x.sizes(), engine::tensor_vector(x)));
+  if (labels_file) labels_file->commit();
   return 0;
 }
 
@@ -137,11 +133,13 @@ int run_flow_plot(CLI::App& app, std::vector<std::string> arguments) {
   use.add_labels_to(app);
   use.add_to(app);
   parse(app, std::move(arguments));
-  require_png(output);
+  if (output != "-") require_ending("-o", output, ".png");
+  require_other(output, {use.flow, use.data, use.labels});
   refuse_unused_by(kind, app);
+  auto file = open_output(output, force);
   if (kind == "training") {
     if (run.empty()) throw Error(Exit::usage, "--kind training: name the run's folder with --run");
-    deliver(output, files::png_bytes(engine::picture_training(run)), force);
+    deliver(file, files::png_bytes(engine::picture_training(run)));
     return 0;
   }
   if (use.flow.empty()) throw Error(Exit::usage, "--kind " + kind + ": name the flow's file with --flow");
@@ -160,7 +158,7 @@ int run_flow_plot(CLI::App& app, std::vector<std::string> arguments) {
             : kind == "density" ? engine::picture_density(model, data)
                                 : engine::picture_grid(model, data);
   }
-  deliver(output, files::png_bytes(image), force);
+  deliver(file, files::png_bytes(image));
   return 0;
 }
 

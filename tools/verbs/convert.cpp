@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 #include <iostream>
 
@@ -74,6 +75,12 @@ engine::Voice write_own(const Arguments& a, int64_t& numbers) {
                                    ": --int8 is for voices of the block_flow kind; a WaveGlow has --half, and "
                                    "synth --precision int8");
     }
+    if (!a.int8 && std::ranges::none_of(file.tensors(), [](const auto& entry) {
+          return entry.second.dtype == files::Dtype::f32 && entry.second.shape.size() > 1;
+        })) {
+      std::fprintf(stderr, "%s: has its matrices in halves already; the copy is no smaller\n",
+                   one_line(a.input).c_str());
+    }
     files::Arrays made;
     files::write_safetensors(a.output, (a.int8 ? with_bytes : with_halves)(file.tensors(), made),
                              engine::voice_metadata(voice), existing(a.force));
@@ -131,7 +138,7 @@ int run_convert(CLI::App& app, std::vector<std::string> arguments) {
                 std::string(a.int8 ? "--int8" : "--half") + ": is for voices; leave it out, or take --to voice");
   }
   if (a.to_nvidia()) refuse_options(app, {"--name"}, "with --to nvidia-state-dict, which stores none");
-  require_other(a.output, a.input);
+  require_other(a.output, {a.input});
   if (!a.to_nvidia() && !has_ending(a.output, ".safetensors")) {
     throw Error(Exit::usage, a.output + ": a voice is a .safetensors file; choose such a name");
   }

@@ -52,6 +52,7 @@ int run_check(CLI::App& app, std::vector<std::string> arguments) {
   app.add_option("--threads", options.workers, "that read")->check(CLI::Range(1, 1024));
   app.add_flag("--force", force, "replace the page where it exists");
   parse(app, std::move(arguments));
+  require_ending("--html", html, ".html");
   std::optional<AtomicFile> page;
   if (!html.empty()) page.emplace(html, existing(force));
   catch_signals();

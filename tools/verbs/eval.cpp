@@ -61,12 +61,6 @@ EvalArguments eval_arguments(CLI::App& app, std::vector<std::string> arguments) 
   return a;
 }
 
-/// Opened before the work, so that a name that is taken or a folder that is missing is told at once.
-std::optional<AtomicFile> open_output(const std::string& path, bool force) {
-  if (path.empty()) return std::nullopt;
-  return std::make_optional<AtomicFile>(path, existing(force));
-}
-
 void write(std::optional<AtomicFile>& file, const std::string& text) {
   if (!file) return;
   file->write(std::as_bytes(std::span(text)));
@@ -111,7 +105,9 @@ int run_eval(CLI::App& app, std::vector<std::string> arguments) {
   auto a = eval_arguments(app, std::move(arguments));
   use_threads(a.threads);
   require_apart("--html", a.html, "--json", a.json);
-  auto html = open_output(a.html, a.force), json = open_output(a.json == "-" ? "" : a.json, a.force);
+  require_ending("--html", a.html, ".html");
+  if (a.json != "-") require_ending("--json", a.json, ".json");
+  auto html = open_output(a.html, a.force), json = open_output(a.json, a.force);
   a.options.device = engine::open_device(a.device);
   auto voice = engine::load_voice(find_voice(a.voice));
   const auto chosen = engine::choose_recordings(a.data, voice.mel, a.choice);

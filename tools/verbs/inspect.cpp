@@ -1,5 +1,8 @@
 #include <algorithm>
+#include <cmath>
 #include <iostream>
+#include <limits>
+#include <span>
 
 #include <nlohmann/json.hpp>
 
@@ -87,6 +90,20 @@ void inspect_checkpoint(const files::Checkpoint& checkpoint, const std::string& 
   }
 }
 
+/// Least and largest of the numbers, and how many are NaN or infinity.
+void add_range(std::span<const float> values, json& out) {
+  float least = std::numeric_limits<float>::infinity(), most = -least;
+  int64_t finite = 0;
+  for (const float value : values) {
+    if (!std::isfinite(value)) continue;
+    ++finite;
+    least = std::min(least, value);
+    most = std::max(most, value);
+  }
+  if (finite > 0) out["range"] = {least, most};
+  out["not_finite"] = static_cast<int64_t>(values.size()) - finite;
+}
+
 /// NumPy's .npz: true where it was one.
 bool inspect_npz(std::span<const std::byte> bytes, const std::string& input, json& out) {
   const auto members = files::parse_zip(bytes, input);
@@ -110,7 +127,9 @@ json inspect(const std::string& input, bool sums) {
   const auto kind = files::kind_of(file.bytes());
   if (kind == files::FileKind::npy) {
     out["container"] = "npy";
-    out["shape"] = files::parse_npy(file.bytes(), input).shape;
+    const auto array = files::parse_npy(file.bytes(), input);
+    out["shape"] = array.shape;
+    add_range(array.values, out);
     return out;
   }
   if (kind == files::FileKind::zip && inspect_npz(file.bytes(), input, out)) return out;
@@ -142,6 +161,8 @@ void print(const json& out) {
   if (out.contains("layout")) std::cout << ", " << out["layout"].get<std::string>();
   std::cout << "\n";
   if (out.contains("shape")) std::cout << "  shape " << out["shape"].dump() << "\n";
+  if (out.contains("range")) std::cout << "  from " << out["range"][0] << " to " << out["range"][1] << "\n";
+  if (out.value("not_finite", 0) > 0) std::cout << "  NaN or infinity: " << out["not_finite"] << "\n";
   if (out.contains("voice")) {
     for (const auto& [key, value] : out["voice"].items()) std::cout << "  " << key << ": " << json_text(value) << "\n";
   }

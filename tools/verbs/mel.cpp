@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cstdio>
 
 #include <nlohmann/json.hpp>
 
@@ -56,10 +57,13 @@ MelArguments mel_arguments(CLI::App& app, std::vector<std::string> arguments) {
   return a;
 }
 
-audio::MelOptions recipe_named(const std::string& name) {
+bool is_voice(const std::string& recipe) {
   const auto names = shipped_names();
-  const bool shipped = std::ranges::find(names, name) != names.end();
-  if (!shipped && name.find(".safetensors") == std::string::npos) return audio::mel_recipe(name);
+  return std::ranges::find(names, recipe) != names.end() || recipe.find(".safetensors") != std::string::npos;
+}
+
+audio::MelOptions recipe_named(const std::string& name) {
+  if (!is_voice(name)) return audio::mel_recipe(name);
   return engine::VoiceFile(find_voice(name)).voice().mel;
 }
 
@@ -73,6 +77,19 @@ audio::MelOptions recipe_of(const MelArguments& a) {
   return options;
 }
 
+/// Bands so narrow that no bin of the FFT lies in them.
+void tell_empty_bands(const audio::MelOptions& recipe) {
+  const auto weights = audio::mel_filterbank(recipe);
+  const auto bins = static_cast<std::ptrdiff_t>(weights.size()) / recipe.n_mels;
+  int empty = 0;
+  for (auto band = weights.begin(); band != weights.end(); band += bins) {
+    empty += std::all_of(band, band + bins, [](double weight) { return weight == 0; });
+  }
+  if (empty == 0) return;
+  std::fprintf(stderr, "%d of %d bands hold no bin of the FFT and say nothing; take fewer n_mels, or a larger n_fft\n",
+               empty, recipe.n_mels);
+}
+
 nlohmann::json make_mel(const MelArguments& a, audio::MelExtractor& extractor, const audio::MelOptions& recipe,
                         const std::string& input) {
   const auto sound = read_sound(input, recipe.sample_rate, a.assume_rate, a.raw);
@@ -84,6 +101,7 @@ nlohmann::json make_mel(const MelArguments& a, audio::MelExtractor& extractor, c
   }
   mel.recipe = recipe;
   const auto path = a.out.path_for(input, "." + a.format);
+  if (is_voice(a.recipe)) require_other(path, {find_voice(a.recipe)});
   if (a.out.file == "-") {
     const int64_t shape[] = {mel.n_mels, mel.frames};
     write_stdout(files::npy_bytes(shape, mel.values));
@@ -104,6 +122,7 @@ nlohmann::json make_mel(const MelArguments& a, audio::MelExtractor& extractor, c
 int run_mel(CLI::App& app, std::vector<std::string> arguments) {
   const auto a = mel_arguments(app, std::move(arguments));
   const auto recipe = recipe_of(a);
+  tell_empty_bands(recipe);
   audio::MelExtractor extractor(recipe);
   return for_each_item(a.inputs, json_stream(a.as_json, a.out.file),
                        [&](const std::string& input) { return make_mel(a, extractor, recipe, input); });

@@ -56,12 +56,8 @@ ScoreArguments score_arguments(CLI::App& app, std::vector<std::string> arguments
                   std::string(option) + ": takes one recording, " + std::to_string(a.inputs.size()) + " were named");
     }
   }
-  if (!a.dump_z.empty() && !has_ending(a.dump_z, ".npy")) {
-    throw Error(Exit::usage, a.dump_z + ": noise is written as .npy; choose a name that ends so");
-  }
-  if (!a.plot.empty() && !has_ending(a.plot, ".png")) {
-    throw Error(Exit::usage, a.plot + ": pictures are written as .png; choose a name that ends so");
-  }
+  require_ending("--dump-z", a.dump_z, ".npy");
+  require_ending("--plot", a.plot, ".png");
   return a;
 }
 
@@ -95,7 +91,7 @@ json score_one(const std::string& input, const ScoreArguments& a, const engine::
   // First, so that a name that is taken is told before the work.
   std::optional<AtomicFile> dump, plot;
   for (const auto& output : {a.dump_z, a.plot}) {
-    for (const auto& read : {input, a.mel}) require_other(output, read);
+    require_other(output, {input, a.mel, find_voice(a.voice)});
   }
   if (!a.dump_z.empty()) dump.emplace(a.dump_z, existing(a.force));
   if (!a.plot.empty()) plot.emplace(a.plot, existing(a.force));

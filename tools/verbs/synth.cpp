@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/file_ending.h"
 #include "engine/files/npy.h"
 #include "engine/kernels/thread_team.h"
 #include "engine/synth/synthesizer.h"
@@ -17,6 +18,7 @@
 #include "tools/cli/options.h"
 #include "tools/cli/output.h"
 #include "tools/cli/progress.h"
+#include "tools/cli/shipped_voices.h"
 #include "tools/cli/signals.h"
 #include "tools/cli/verify_stream.h"
 #include "tools/cli/voice_options.h"
@@ -96,10 +98,12 @@ int64_t samples_after(double start, int64_t whole, int sample_rate, const std::s
 }
 
 /// Throws Error{usage} where an output is an input, or both outputs are one.
-void require_lossless(const SynthArguments& a, const std::filesystem::path& path, const std::string& input) {
+void require_lossless(const SynthArguments& a, const VoiceOptions& v, const std::filesystem::path& path,
+                      const std::string& input) {
   require_apart("-o", path, "--dump-z", a.dump_z);
-  require_other(path, a.z);
-  for (const auto& read : {input, a.z}) require_other(a.dump_z, read);
+  const auto voice = find_voice(v.voice);
+  require_other(path, {a.z, voice});
+  require_other(a.dump_z, {input, a.z, voice});
 }
 
 nlohmann::json synthesize(const SynthArguments& a, const VoiceOptions& v, const engine::Synthesizer& synthesizer,
@@ -112,7 +116,7 @@ nlohmann::json synthesize(const SynthArguments& a, const VoiceOptions& v, const 
   const auto length = static_cast<int64_t>(std::min(whole, spoken.samples.value_or(whole)));
   const int64_t samples = samples_after(a.start, length, recipe.sample_rate, input);
   const auto path = a.out.path_for(input, "." + a.format);
-  require_lossless(a, path, input);
+  require_lossless(a, v, path, input);
   SoundOutput out(path, output_options(a, recipe, samples));
   std::optional<AtomicFile> dump;  // before the work, so that a name that is taken is told at once
   if (!a.dump_z.empty()) dump.emplace(a.dump_z, existing(a.out.force));
@@ -149,7 +153,7 @@ nlohmann::json synthesize_stream(const SynthArguments& a, const VoiceOptions& v,
                                  const std::string& input, Frames& frames) {
   const auto& recipe = synthesizer.voice().mel;
   const auto path = a.out.path_for(input, "." + a.format);
-  require_other(path, a.z);
+  require_lossless(a, v, path, input);
   SoundOutput out(path, output_options(a, recipe, /*samples=*/-1));
   ProgressLine line;
   int64_t samples = 0;
@@ -233,6 +237,10 @@ void refuse_unheard(const CLI::App& app, const std::vector<std::string>& inputs,
   if (a.out.folder.empty()) refuse_options(app, {"--as"}, "but with -d");
   if (!inputs.empty() && !reads_stdin(inputs)) refuse_options(app, {"--stream"}, "but for frames on stdin");
   if (!a.verify) refuse_options(app, {"--chunkings"}, "but with --verify-stream");
+  if (!a.z.empty()) refuse_options(app, {"--seed", "--draws"}, "with --z, which is the noise");
+  if (has_ending(a.out.file, ".npy") || (!a.out.folder.empty() && a.format == "npy")) {
+    refuse_options(app, {"--encoding"}, "for .npy, which holds the exact float32 samples");
+  }
   if (a.stream.live_in.empty() && !reads_stdin(inputs)) {
     refuse_options(app, {"--rate", "--format"}, "but for raw PCM on stdin");
   }
@@ -244,6 +252,7 @@ void check(const std::vector<std::string>& inputs, const SynthArguments& a) {
   const bool arriving = a.stream.asked(inputs);
   if (inputs.empty() && a.stream.live_in.empty()) refuse("nothing to speak; name a mel or a recording");
   a.pcm();
+  require_ending("--dump-z", a.dump_z, ".npy");
   if (a.verify) {
     if (arriving || a.start > 0 || !a.dump_z.empty() || !a.out.file.empty() || !a.out.folder.empty()) {
       refuse("--verify-stream writes nothing; it goes without -o, -d, --start, --dump-z, --stream and --live-in");
