@@ -115,6 +115,9 @@ FlowTrainConfig parse_flow_config(const json& input, const std::vector<std::stri
                                   ": train.conditional (--conditional) needs labels: --labels FILE, or --label-column "
                                   "first or last (data.labels, data.label_column)");
   }
+  if (config.conditional == 0 && !config.data.labels.empty()) {
+    throw Error(Exit::config, name + ": --labels (data.labels) means nothing without --conditional");
+  }
   if (config.conditional == 1) require_no_gaps(data, config.data.labels.empty() ? data.name : config.data.labels);
   auto model = root.value("model", json::object());
   fit_model(model, data, config.conditional == 1, name);

@@ -75,6 +75,12 @@ void FlowTrainer::split(int64_t items) {
   if (items - kept_out < 1) throw Error(Exit::bad_data, data_.name + ": too few items to train on");
   held_out_ = std::get<0>(order.narrow(0, 0, kept_out).sort());
   training_ = order.narrow(0, kept_out, items - kept_out).contiguous();
+  const auto classes = config_.model.at("context").get<int64_t>();
+  if (classes == 0) return;
+  const auto heard = torch::bincount(data_.labels.index_select(0, training_), {}, classes);
+  if ((heard > 0).all().item<bool>()) return;
+  throw Error(Exit::bad_data, data_.name + ": all of class " + std::to_string(heard.argmin().item<int64_t>()) +
+                                  " is kept out for validation; another seed, or a smaller hold_out");
 }
 
 void FlowTrainer::prepare_model() {

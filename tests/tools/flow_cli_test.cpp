@@ -269,6 +269,13 @@ TEST_F(FlowCli, DataThatIsNoDataIsToldAsWhatItIs) {
   files::write_npy(path("gaps.npy"), rows, std::vector<float>{1, 0, 3, 2, 5, 2}, AtomicFile::Existing::refuse);
   EXPECT_NE(refusal(path("gaps.npy"), {"--label-column", "last", "--conditional"}).find("nothing has label 1"),
             std::string::npos);
+  files::write_npy(path("two.npy"), rows, std::vector<float>{1, 0, 3, 1, 5, 0}, AtomicFile::Existing::refuse);
+  EXPECT_NE(refusal(path("two.npy"), {"--label-column", "last", "--conditional", "--set", "hold_out=0.67"})
+                .find("is kept out for validation"),
+            std::string::npos);
+  const int64_t three[] = {3};
+  files::write_npy(path("l.npy"), three, std::vector<float>{0, 1, 0}, AtomicFile::Existing::refuse);
+  EXPECT_NE(refusal(path("rows.npy"), {"--labels", path("l.npy")}).find("without --conditional"), std::string::npos);
   const auto logit = run(training(path("rows.npy"), {"--flow", "maf", "--set", "steps=2", "model.preprocess=logit"}));
   EXPECT_EQ(logit.code, 78) << logit.err;
   EXPECT_NE(logit.err.find("preprocess=logit"), std::string::npos) << logit.err;

@@ -165,6 +165,7 @@ int run_flow_eval(CLI::App& app, std::vector<std::string> arguments) {
   } else {
     refuse_options(app, {"--log-prob"}, "for a named distribution, whose items are drawn here");
   }
+  if (o.log_prob.empty()) refuse_options(app, {"--force"}, "without --log-prob");
   require_ending("--log-prob", o.log_prob, ".npy");
   require_other(o.log_prob, {file, o.use.data, o.use.labels});
   json item{{"flow", o.use.flow}, {"data", o.use.data}};
