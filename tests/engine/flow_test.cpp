@@ -24,15 +24,6 @@ TEST_F(FlowEngine, ToysHaveTheEntropyTheySay) {
   }
 }
 
-TEST_F(FlowEngine, EveryPointOfTheCheckerboardHasADensity) {
-  for (const auto& toy : toys()) {
-    if (toy.name != "checkerboard") continue;
-    auto random = generator(3);  // in single precision one point of a million comes to lie on a square's far edge
-    const auto x = toy.sample(8'000'000, random);
-    EXPECT_TRUE(toy.log_prob(x.to(torch::kFloat64)).isfinite().all().item<bool>());
-  }
-}
-
 TEST_F(FlowEngine, AnotherSeedIsScoredByOtherPoints) {
   torch::manual_seed(2);
   FlowModel model{.name = "test", .config = resolved_flow_config({{"system", "real_nvp"}, {"channels", 2}}, "test")};
