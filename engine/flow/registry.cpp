@@ -155,7 +155,9 @@ std::shared_ptr<models::Standardise> standardise_of(models::Flow& flow) {
 
 }  // namespace
 
-bool is_of_pixels(const json& config) { return config.at("height") > 0 && config.at("preprocess") == "logit"; }
+bool is_of_pixels(const json& config) {
+  return config.at("height") > 0 && config.value("preprocess", json()) == "logit";  // a run's own file may lack it
+}
 
 void fit_standardise(models::Flow& flow, const torch::Tensor& rows) {
   if (const auto layer = standardise_of(flow)) layer->fit(rows);

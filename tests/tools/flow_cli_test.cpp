@@ -195,6 +195,14 @@ TEST_F(FlowCli, EachItemsLikelihoodIsWrittenAndTheLeastIsNamed) {
   EXPECT_EQ(text_of(path("rows.npy")), rows);
 }
 
+TEST_F(FlowCli, TheCurveOfARunIsDrawnWhateverItsConfigurationLacks) {
+  std::filesystem::create_directories(path("run"));
+  std::ofstream(path("run/config.json")) << R"({"model": {"height": 4}})";
+  std::ofstream(path("run/metrics.jsonl")) << "{\"step\": 1, \"loss\": 2}\n{\"step\": 2, \"loss\": 1}\n";
+  const auto plot = run({"plot", "--kind", "training", "--run", path("run"), "-o", path("curve.png")});
+  EXPECT_EQ(plot.code, 0) << plot.err;
+}
+
 TEST_F(FlowCli, EvalOfAVocoderIsItsScore) {
   const auto clip = testing::in_tree("data/golden/LJ001-0002.wav");
   std::filesystem::create_directories(path("data"));

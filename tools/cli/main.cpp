@@ -56,7 +56,7 @@ int become_torch_program(char** argv) {
   const auto program = torch_program();
   std::cout.flush();
   // OpenMP reads it as it starts. Its threads spin while they wait for each other: that saves a small flow's training
-  // up to a fifth of its time, and makes it take ten times as long where another process wants one of the cores.
+  // up to a quarter of its time, and makes it take ten times as long where another process wants one of the cores.
   if (std::getenv("GOMP_SPINCOUNT") == nullptr) ::setenv("OMP_WAIT_POLICY", "passive", /*overwrite=*/0);
   ::execv(program.c_str(), argv);
   std::cerr << "melflow: this needs LibTorch, which is in " << program.string()

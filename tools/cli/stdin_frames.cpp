@@ -103,7 +103,6 @@ class StdinFrames : public Frames {
 
   void check_end() {
     if (stop_requested()) return;
-    scale_.finish();
     if (!bytes_.empty()) {
       throw Error(Exit::bad_data, "stdin: ends within frame " + std::to_string(count_) + ": " +
                                       std::to_string(bytes_.size()) + " bytes of " + std::to_string(frame_bytes_) +
@@ -114,6 +113,7 @@ class StdinFrames : public Frames {
                                       " frames that the .npy header says");
     }
     if (count_ == 0) throw Error(Exit::bad_data, "stdin: holds no frame");
+    scale_.finish();
   }
 
   const engine::Voice& voice_;

@@ -116,10 +116,12 @@ json eval_energy(const EvalOptions& o, const engine::FlowModel& model, const eng
 }
 
 json eval_items(const EvalOptions& o, const engine::FlowModel& model, const engine::FlowData& data) {
+  auto each = open_output(o.log_prob, o.force);
   const auto score = engine::score_flow(model, data, o.count, o.use.seed);
-  if (!o.log_prob.empty()) {
+  if (each) {
     const int64_t shape[] = {score.items};
-    files::write_npy(o.log_prob, shape, score.log_prob, existing(o.force));
+    each->write(files::npy_bytes(shape, std::span<const float>(score.log_prob)));
+    each->commit();
   }
   if (!o.as_json) print(o.use.data, score);
   if (score.not_finite > 0) {

@@ -41,11 +41,14 @@ void require_nvidias(const nlohmann::json& model, const std::string& name) {
   }
 }
 
+/// A matrix that is not in half precision yet.
+bool takes_halves(const files::TensorView& view) { return view.dtype == files::Dtype::f32 && view.shape.size() > 1; }
+
 /// Matrices in half precision, vectors as they are: a file of half the size, and block voices compute with such ones.
 Views with_halves(const Views& tensors, files::Arrays& made) {
   Views out = tensors;
   for (auto& [key, view] : out) {
-    if (view.dtype == files::Dtype::f32 && view.shape.size() > 1) view = files::halved(view, key, made);
+    if (takes_halves(view)) view = files::halved(view, key, made);
   }
   return out;
 }
@@ -75,9 +78,7 @@ engine::Voice write_own(const Arguments& a, int64_t& numbers) {
                                    ": --int8 is for voices of the block_flow kind; a WaveGlow has --half, and "
                                    "synth --precision int8");
     }
-    if (!a.int8 && std::ranges::none_of(file.tensors(), [](const auto& entry) {
-          return entry.second.dtype == files::Dtype::f32 && entry.second.shape.size() > 1;
-        })) {
+    if (!a.int8 && std::ranges::none_of(file.tensors(), [](const auto& entry) { return takes_halves(entry.second); })) {
       std::fprintf(stderr, "%s: has its matrices in halves already; the copy is no smaller\n",
                    one_line(a.input).c_str());
     }

@@ -53,8 +53,7 @@ int run_check(CLI::App& app, std::vector<std::string> arguments) {
   app.add_flag("--force", force, "replace the page where it exists");
   parse(app, std::move(arguments));
   require_ending("--html", html, ".html");
-  std::optional<AtomicFile> page;
-  if (!html.empty()) page.emplace(html, existing(force));
+  auto page = open_output(html, force);
   catch_signals();
   ProgressLine line;
   const auto lint =

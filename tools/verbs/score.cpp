@@ -89,12 +89,8 @@ void print_line(const std::string& input, const engine::Score& score, double fra
 
 json score_one(const std::string& input, const ScoreArguments& a, const engine::ModelVoice& voice) {
   // First, so that a name that is taken is told before the work.
-  std::optional<AtomicFile> dump, plot;
-  for (const auto& output : {a.dump_z, a.plot}) {
-    require_other(output, {input, a.mel, find_voice(a.voice)});
-  }
-  if (!a.dump_z.empty()) dump.emplace(a.dump_z, existing(a.force));
-  if (!a.plot.empty()) plot.emplace(a.plot, existing(a.force));
+  for (const auto& output : {a.dump_z, a.plot}) require_other(output, {input, a.mel, find_voice(a.voice)});
+  auto dump = open_output(a.dump_z, a.force), plot = open_output(a.plot, a.force);
   const auto recording = read_input(input, a, voice);
   const auto score = engine::score(*voice.model, engine::whole_frames(recording.sound, voice.model->hop_length()),
                                    engine::mel_tensor(recording.mel));

@@ -118,8 +118,7 @@ nlohmann::json synthesize(const SynthArguments& a, const VoiceOptions& v, const 
   const auto path = a.out.path_for(input, "." + a.format);
   require_lossless(a, v, path, input);
   SoundOutput out(path, output_options(a, recipe, samples));
-  std::optional<AtomicFile> dump;  // before the work, so that a name that is taken is told at once
-  if (!a.dump_z.empty()) dump.emplace(a.dump_z, existing(a.out.force));
+  auto dump = open_output(a.dump_z, a.out.force);
   ProgressLine line;
   const auto begin = Clock::now();
   const double seconds = static_cast<double>(samples) / recipe.sample_rate;
