@@ -4,8 +4,10 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <iterator>
 #include <new>
 #include <numeric>
+#include <utility>
 
 namespace melflow::engine {
 namespace {
@@ -97,16 +99,23 @@ void PanelMatrix::start(int panel, int count, float* sums) const {
   for (int r = 0; r < count; ++r, sums += width_) std::copy_n(bias, width_, sums);
 }
 
-void PanelMatrix::add(int panel, int segment, const std::byte* const* rows, int count, float* sums) const {
-  const auto index = static_cast<size_t>(segment);
-  const float* run = values_.data() + static_cast<size_t>(panel) * offsets_.back() + offsets_[index];
+void PanelMatrix::add(int panel, const Segments& segments, int count, float* sums) const {
   const auto& product = kernels_->product(precision_);
-  const int words = words_of(precision_, segments_[index]);
-  for (int first = 0; first < words; first += product.run) {
-    const int part = std::min(product.run, words - first);
-    product.multiply(rows, first, count, reinterpret_cast<const std::byte*>(run), part, sums);
-    run += run_floats(part);
+  const float* panel_at = values_.data() + static_cast<size_t>(panel) * offsets_.back();
+  TileRun runs[16];
+  int n = 0;
+  for (int s = 0; s < segments.count; ++s) {
+    const auto index = static_cast<size_t>(segments.first + s);
+    const float* weights = panel_at + offsets_[index];
+    const int words = words_of(precision_, segments_[index]);
+    for (int first = 0; first < words; first += product.run) {
+      if (n == std::ssize(runs)) product.multiply(runs, std::exchange(n, 0), count, sums);
+      const int part = std::min(product.run, words - first);
+      runs[n++] = {segments.rows + s * segments.apart, first, reinterpret_cast<const std::byte*>(weights), part};
+      weights += run_floats(part);
+    }
   }
+  if (n > 0) product.multiply(runs, n, count, sums);
 }
 
 }  // namespace melflow::engine

@@ -48,8 +48,18 @@ class PanelMatrix {
 
   /// sums[r] = bias of the panel, for `count` rows.
   void start(int panel, int count, float* sums) const;
-  /// sums[r] += rows[r] · the segment's rows of the panel, in runs of TileProduct::run words.
-  void add(int panel, int segment, const std::byte* const* rows, int count, float* sums) const;
+  /// Some segments, and the packed rows for each of them: `apart` pointers after those for the one before.
+  struct Segments {
+    int first, count;
+    const std::byte* const* rows;
+    ptrdiff_t apart;
+  };
+  /// sums[r] += Σ rows[r] · the segments' rows of the panel, in runs of TileProduct::run words.
+  void add(int panel, const Segments& segments, int count, float* sums) const;
+  /// The same for a matrix of one segment.
+  void add(int panel, const std::byte* const* rows, int count, float* sums) const {
+    add(panel, {0, 1, rows, 0}, count, sums);
+  }
 
  private:
   size_t run_floats(int words) const;

@@ -13,7 +13,7 @@
 namespace melflow::engine {
 
 extern const TileKernels kPortableTileKernels, kAvx2TileKernels, kPairedTileKernels, kAvx512TileKernels;
-extern const TileProduct kAvx512Bf16Product, kAvx512VnniProduct;
+extern const TileProduct kAvx512Bf16Product, kAvx512VnniProduct, kAmxBf16Product, kAmxInt8Product;
 
 namespace {
 
@@ -28,15 +28,15 @@ T read(const std::byte* p) {
 
 /// Word by word, number by number.
 template <Precision kPrecision>
-void plain_multiply(const std::byte* const* rows, ptrdiff_t first, int count, const std::byte* run, int words,
-                    float* sums) {
-  const std::byte* tail = run + 4 * static_cast<ptrdiff_t>(words) * kPlainWidth;
+void plain_multiply(const TileRun& run, int count, float* sums) {
+  const auto& [rows, first, panel, words] = run;
+  const std::byte* tail = panel + 4 * static_cast<ptrdiff_t>(words) * kPlainWidth;
   for (int r = 0; r < count; ++r) {
     const std::byte* row = rows[r] + row_header(kPrecision) + 4 * first;
     for (int c = 0; c < kPlainWidth; ++c) {
       double sum = 0;
       for (int k = 0; k < words; ++k) {
-        const std::byte *x = row + 4 * k, *w = run + 4 * (k * kPlainWidth + c);
+        const std::byte *x = row + 4 * k, *w = panel + 4 * (k * kPlainWidth + c);
         if constexpr (kPrecision == Precision::fp32) {
           sum += static_cast<double>(read<float>(x)) * read<float>(w);
         } else if constexpr (kPrecision == Precision::bf16) {
@@ -52,6 +52,11 @@ void plain_multiply(const std::byte* const* rows, ptrdiff_t first, int count, co
       sums[r * kPlainWidth + c] = static_cast<float>(sums[r * kPlainWidth + c] + sum);
     }
   }
+}
+
+template <Precision kPrecision>
+void plain_multiply(const TileRun* runs, int n, int count, float* sums) {
+  std::for_each_n(runs, n, [&](const TileRun& run) { plain_multiply<kPrecision>(run, count, sums); });
 }
 
 void plain_pack_fp32(const float* row, int count, std::byte* packed) {
@@ -95,18 +100,43 @@ void plain_peak(long rounds) {
   for (long n = 0; n < rounds; ++n) sum = sum * 0.999f + 0.001f;
 }
 
+#ifdef MELFLOW_X86_KERNELS
+/// AVX-512's set with other products, where there are any.
+TileKernels avx512_with(const char* name, const TileProduct* bf16, const TileProduct* int8) {
+  TileKernels out = kAvx512TileKernels;
+  out.name = name;
+  if (bf16 != nullptr) out.products[static_cast<int>(Precision::bf16)] = *bf16;
+  if (int8 != nullptr) out.products[static_cast<int>(Precision::int8)] = *int8;
+  return out;
+}
+
+/// Weights come more slowly than AMX uses them up: more rows for each, in the second-level cache of 2 MB that these
+/// processors have. A member's share is a multiple of 32 rows, as AMX takes them, and of AVX-512's 6.
+TileKernels amx_kernels() {
+  TileKernels out = avx512_with("avx512 with amx", &kAmxBf16Product, &kAmxInt8Product);
+  out.tile_rows = 2 * kTileRows;
+  out.row_block = 96;
+  return out;
+}
+
+void find_avx512(std::vector<const TileKernels*>& out) {
+  static const TileKernels amx = amx_kernels(), vnni = avx512_with("avx512 with vnni", nullptr, &kAvx512VnniProduct),
+                           bf16 = avx512_with("avx512 with bf16 and vnni", &kAvx512Bf16Product, &kAvx512VnniProduct);
+  if (cpu::may_use_amx()) out.push_back(&amx);
+  const bool has_vnni = __builtin_cpu_supports("avx512vnni");
+  // Intel's multiply pairs of bfloat16 at half the speed of float32 (82 and 160 GFLOP/s of a Xeon's core), AMD's at
+  // twice.
+  if (__builtin_cpu_is("intel") && has_vnni) out.push_back(&vnni);
+  if (has_vnni && __builtin_cpu_supports("avx512bf16")) out.push_back(&bf16);
+  if (!__builtin_cpu_is("intel") && has_vnni) out.push_back(&vnni);
+  out.push_back(&kAvx512TileKernels);
+}
+#endif
+
 std::vector<const TileKernels*> find_runnable() {
   std::vector<const TileKernels*> out;
 #ifdef MELFLOW_X86_KERNELS
-  if (cpu::has_v4()) {
-    static TileKernels avx512 = kAvx512TileKernels;
-    const bool bf16 = __builtin_cpu_supports("avx512bf16"), vnni = __builtin_cpu_supports("avx512vnni");
-    if (bf16) avx512.products[static_cast<int>(Precision::bf16)] = kAvx512Bf16Product;
-    if (vnni) avx512.products[static_cast<int>(Precision::int8)] = kAvx512VnniProduct;
-    avx512.name = bf16 && vnni ? "avx512 with bf16 and vnni" : bf16 ? "avx512 with bf16" : "avx512 with vnni";
-    if (bf16 || vnni) out.push_back(&avx512);
-    out.push_back(&kAvx512TileKernels);
-  }
+  if (cpu::has_v4()) find_avx512(out);
   if (cpu::has_v3()) {
     out.push_back(&kAvx2TileKernels);
     out.push_back(&kPairedTileKernels);
@@ -126,6 +156,7 @@ const TileKernels& plain_tile_kernels() {
   static constexpr TileKernels plain{"plain",
                                      kPlainWidth,
                                      1,
+                                     kTileRows,
                                      {{1 << 20, plain_pack_fp32, plain_multiply<Precision::fp32>, plain_peak, 2.0},
                                       {1 << 20, plain_pack_bf16, plain_multiply<Precision::bf16>, plain_peak, 2.0},
                                       {64, plain_pack_int8, plain_multiply<Precision::int8>, plain_peak, 2.0}},

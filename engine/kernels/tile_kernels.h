@@ -25,24 +25,35 @@ constexpr int row_header(Precision p) { return p == Precision::int8 ? 64 : 0; }
 /// Bytes of a packed row of `depth` numbers, a multiple of 64. Bytes of zero are numbers of zero.
 constexpr int row_bytes(Precision p, int depth) { return row_header(p) + (4 * words_of(p, depth) + 63) / 64 * 64; }
 
+/// A part of a sum: `words` words of each row, from word `first` on, times as many rows of a panel.
+struct TileRun {
+  const std::byte* const* rows;
+  ptrdiff_t first;
+  const std::byte* panel;  ///< [words, width]; what int8 adds lies behind them
+  int words;
+};
+
 /// Products of rows with the panels of a PanelMatrix, for one precision.
 struct TileProduct {
-  int run;  ///< words that multiply() adds up at a time: a panel's run stays in the first-level cache
+  int run;  ///< the words of a TileRun, at most: what is used of a panel at a time stays in the first-level cache
 
   /// Writes a row of `count` numbers. A row with NaN stays one: its products are NaN, all of them in int8, whose scale
   /// is the row's largest number. float32 is its own packed form: a plain copy.
   void (*pack_row)(const float* row, int count, std::byte* packed);
 
-  /// sums[r][c] += Σ_w rows[r][first + w]·run[w][c] over `words` words, for 0 ≤ r < count, 0 ≤ c < width. The sum runs
-  /// over w in order and is added to `sums` as a whole. `run` and `sums` are aligned to 64 bytes.
-  void (*multiply)(const std::byte* const* rows, ptrdiff_t first, int count, const std::byte* run, int words,
-                   float* sums);
+  /// sums[r][c] += Σ_w rows[r][first + w]·panel[w][c] for each of `n` runs in order, 0 ≤ r < count, 0 ≤ c < width. A
+  /// run's sum is over w in order. Panels and `sums` are aligned to 64 bytes.
+  void (*multiply)(const TileRun* runs, int n, int count, float* sums);
 
   /// Multiply-adds as fast as this instruction set does them, out of registers alone: what multiply() is measured
   /// against. A round is `peak_operations` operations.
   void (*peak)(long rounds);
   double peak_operations;
 };
+
+/// Rows of a tile that keep between two layers to a second-level cache of 1 MB, and are still many for each weight that
+/// is read: 192 of 256 channels.
+inline constexpr int kTileRows = 192;
 
 /// The inner loops of a network that runs over tiles of time: rows are points in time, a panel holds the weights of
 /// a few outputs side by side. One set for each instruction set, all from one template (tile_kernels_lanes.h); the
@@ -52,6 +63,7 @@ struct TileKernels {
   const char* name;
   int width;                ///< columns of a panel, an even number
   int row_block;            ///< rows computed together; tiles that are a multiple of it waste nothing
+  int tile_rows;            ///< rows of a tile, at most
   TileProduct products[3];  ///< by Precision
 
   /// out[r·stride + c] = tanh(sums[r][c])·sigmoid(sums[r][width/2 + c]) for 0 ≤ c < width/2. Absolute error below 3e-7;

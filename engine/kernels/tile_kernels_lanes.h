@@ -78,35 +78,41 @@ struct NextRun {
 };
 
 template <typename W, int kLanes, int kHeader, int kRows>
-void multiply(const std::byte* const* rows, ptrdiff_t first, int count, const std::byte* panel, int words,
-              float* sums) {
+void multiply(const TileRun* runs, int n, int count, float* sums) {
   constexpr int kWidth = kVectors * kLanes;
-  NextRun next(panel, 4 * static_cast<ptrdiff_t>(words) * kWidth, kRows, count);
-  int r = 0;
-  for (; r + kRows <= count; r += kRows) {
-    next.fetch_share();
-    multiply_block<W, kLanes, kHeader, kRows>(rows + r, first, panel, words, sums + r * kWidth);
+  for (const TileRun* run = runs; run < runs + n; ++run) {
+    const auto& [rows, first, panel, words] = *run;
+    NextRun next(panel, 4 * static_cast<ptrdiff_t>(words) * kWidth, kRows, count);
+    int r = 0;
+    for (; r + kRows <= count; r += kRows) {
+      next.fetch_share();
+      multiply_block<W, kLanes, kHeader, kRows>(rows + r, first, panel, words, sums + r * kWidth);
+    }
+    multiply_rest<W, kLanes, kHeader, kRows - 1>(rows + r, first, count - r, panel, words, sums + r * kWidth);
   }
-  multiply_rest<W, kLanes, kHeader, kRows - 1>(rows + r, first, count - r, panel, words, sums + r * kWidth);
 }
 
 /// multiply() by a widening's words; `kRun` words at most.
 template <typename Widened, int kLanes, int kHeader, int kRows, int kRun>
-void multiply_widened(const std::byte* const* rows, ptrdiff_t first, int count, const std::byte* run, int words,
-                      float* sums) {
+void multiply_widened(const TileRun& run, int count, float* sums) {
   constexpr int kWidth = kVectors * kLanes, kWords = Widened::kFactor * kRun;
   alignas(64) std::byte panel[4 * (kWords + 1) * kWidth], wide[kRows][kHeader + 4 * kWords];
-  NextRun next(run, 4 * static_cast<ptrdiff_t>(words) * kWidth, kRows, count);
-  Widened::panel(run, words, panel);
+  NextRun next(run.panel, 4 * static_cast<ptrdiff_t>(run.words) * kWidth, kRows, count);
+  Widened::panel(run.panel, run.words, panel);
   const std::byte* at[kRows];
   for (int r = 0; r < kRows; ++r) at[r] = wide[r];
   for (int r = 0; r < count; r += kRows) {
     next.fetch_share();
     const int block = count - r < kRows ? count - r : kRows;
-    for (int i = 0; i < block; ++i) Widened::row(rows[r + i], first, words, wide[i]);
-    multiply_rest<typename Widened::Wide, kLanes, kHeader, kRows>(at, 0, block, panel, Widened::kFactor * words,
+    for (int i = 0; i < block; ++i) Widened::row(run.rows[r + i], run.first, run.words, wide[i]);
+    multiply_rest<typename Widened::Wide, kLanes, kHeader, kRows>(at, 0, block, panel, Widened::kFactor * run.words,
                                                                   sums + r * kWidth);
   }
+}
+
+template <typename Widened, int kLanes, int kHeader, int kRows, int kRun>
+void multiply_widened(const TileRun* runs, int n, int count, float* sums) {
+  for (int i = 0; i < n; ++i) multiply_widened<Widened, kLanes, kHeader, kRows, kRun>(runs[i], count, sums);
 }
 
 template <int kLanes>
@@ -172,6 +178,7 @@ constexpr TileKernels make_tile_kernels(const char* name) {
   return {name,
           kVectors * kLanes,
           kRows,
+          kTileRows,
           {make_product<Fp32Words<kLanes>, kLanes, kRows>(Precision::fp32, pack_fp32),
            make_widened_product<WidenedBf16<kLanes>, kLanes, kRows>(Precision::bf16, pack_bf16),
            make_widened_product<Bytes<kLanes>, kLanes, kRows>(Precision::int8, pack_int8<kLanes>)},

@@ -42,7 +42,7 @@ void WaveGlowContext::encode(size_t index, std::span<const float> row) {
   AlignedFloats sums(static_cast<size_t>(width));
   for (int panel = 0; panel < stage.matrix->panels(); ++panel) {
     stage.matrix->start(panel, 1, sums.data());
-    stage.matrix->add(panel, 0, &row_bytes, 1, sums.data());
+    stage.matrix->add(panel, &row_bytes, 1, sums.data());
     for (int c = 0; c < width; ++c) {
       const float x = sums.data()[c];
       out[static_cast<size_t>(panel * width + c)] = x / (1.0f + std::exp(-x));
@@ -79,7 +79,7 @@ void WaveGlowContext::compute(const ThreadTeam::Member& member) {
   const int columns = w.groups_per_frame * w.context_channels;
   member.share(w.upsample.panels(), count, w.kernels->row_block, [&](int panel, int first, int last) {
     w.upsample.start(panel, last - first, sums.data());
-    w.upsample.add(panel, 0, rows.data() + first, last - first, sums.data());
+    w.upsample.add(panel, rows.data() + first, last - first, sums.data());
     for (int f = first; f < last; ++f) {
       const float* from = sums.data() + static_cast<ptrdiff_t>(f - first) * width;
       for (int c = panel * width; c < std::min(columns, (panel + 1) * width); ++c) {

@@ -17,7 +17,7 @@ void WaveGlowStream::run_start(const ThreadTeam::Member& member, size_t flow, Ra
   const int width = w.kernels->width;
   member.share(start.panels(), in.count(), w.kernels->row_block, [&](int panel, int a, int b) {
     start.start(panel, b - a, s.sums.data());
-    start.add(panel, 0, s.rows.data() + a, b - a, s.sums.data());
+    start.add(panel, s.rows.data() + a, b - a, s.sums.data());
     for (int r = a; r < b; ++r) {
       std::copy_n(s.sums.data() + (r - a) * width, width, rows_[0].data() + r * w.stride + panel * width);
     }
@@ -66,27 +66,26 @@ void WaveGlowStream::run_gate(const ThreadTeam::Member& member, const Work& work
   for (int r = 0; r < count; ++r) {
     const int64_t group = work.out.begin + r, row = group / w.groups_per_row;
     s.context_of[static_cast<size_t>(r)] = static_cast<int>(row - first_row);
-    s.context[static_cast<size_t>(row - first_row)] = context_.at(group);
+    s.inputs[static_cast<size_t>(row - first_row)] = context_.at(group);
     for (int k = 0; k < kernel; ++k) {
-      s.taps[static_cast<size_t>(k * kTileRows + r)] =
+      s.inputs[static_cast<size_t>((k + 1) * tile_rows() + r)] =
           packed_input(work, group + static_cast<int64_t>(k - (kernel - 1) / 2) * work.layer->dilation);
     }
   }
   member.share(gate.panels(), count, w.kernels->row_block, [&](int panel, int a, int b) {
+    const std::byte* const* inputs = s.inputs.data();
     if (w.groups_per_row == 1) {
       gate.start(panel, b - a, s.sums.data());
-      gate.add(panel, 0, s.context.data() + a, b - a, s.sums.data());
+      gate.add(panel, {0, kernel + 1, inputs + a, tile_rows()}, b - a, s.sums.data());
     } else {  // once for each frame, then the same for all its groups
       const int from = s.context_of[static_cast<size_t>(a)], to = s.context_of[static_cast<size_t>(b - 1)] + 1;
       gate.start(panel, to - from, s.context_sums.data());
-      gate.add(panel, 0, s.context.data() + from, to - from, s.context_sums.data());
+      gate.add(panel, {0, 1, inputs + from, 0}, to - from, s.context_sums.data());
       for (int r = a; r < b; ++r) {
         std::copy_n(s.context_sums.data() + (s.context_of[static_cast<size_t>(r)] - from) * width, width,
                     s.sums.data() + (r - a) * width);
       }
-    }
-    for (int k = 0; k < kernel; ++k) {
-      gate.add(panel, k + 1, s.taps.data() + k * kTileRows + a, b - a, s.sums.data());
+      gate.add(panel, {1, kernel, inputs + tile_rows() + a, tile_rows()}, b - a, s.sums.data());
     }
     w.kernels->gate(s.sums.data(), b - a, activation_.data() + a * w.stride + panel * width / 2, w.stride);
   });
@@ -106,7 +105,7 @@ void WaveGlowStream::run_output(const ThreadTeam::Member& member, const Work& wo
     const auto& matrix = is_skip ? skip : residual;
     const int own = is_skip ? panel - residual.panels() : panel;
     matrix.start(own, b - a, s.sums.data());
-    matrix.add(own, 0, s.rows.data() + a, b - a, s.sums.data());
+    matrix.add(own, s.rows.data() + a, b - a, s.sums.data());
     for (int r = a; r < b; ++r) {
       const float* sum = s.sums.data() + (r - a) * width;
       const int64_t group = work.out.begin + r;

@@ -13,21 +13,21 @@ WaveGlowStream::WaveGlowStream(std::shared_ptr<const WaveGlowWeights> weights, s
       team_(std::move(team)),
       noise_(std::move(noise)),
       sigma_(static_cast<float>(sigma)),
-      context_(weights_, weights_->side() + std::max(kTileRows, weights_->groups_per_frame),
-               std::max(kTileRows, weights_->groups_per_frame)),
-      latent_(weights_->side() + std::max(kTileRows, weights_->groups_per_frame), weights_->group_size),
+      context_(weights_, weights_->side() + std::max(tile_rows(), weights_->groups_per_frame),
+               std::max(tile_rows(), weights_->groups_per_frame)),
+      latent_(weights_->side() + std::max(tile_rows(), weights_->groups_per_frame), weights_->group_size),
       total_(std::numeric_limits<int64_t>::max()),
-      activation_(static_cast<size_t>(kTileRows * weights_->stride)),
+      activation_(static_cast<size_t>(tile_rows() * weights_->stride)),
       zeros_(static_cast<size_t>(std::max(weights_->stride, row_bytes(weights_->precision, weights_->channels) / 4))),
-      samples_(static_cast<size_t>(kTileRows * weights_->group_size)) {
+      samples_(static_cast<size_t>(tile_rows() * weights_->group_size)) {
   const auto& w = *weights_;
   const int packed_width = row_bytes(w.precision, w.channels) / 4;
   if (packs()) {
-    for (auto* ring : {&packed_rows_[0], &packed_rows_[1], &packed_activation_}) *ring = {kTileRows, packed_width};
+    for (auto* ring : {&packed_rows_[0], &packed_rows_[1], &packed_activation_}) *ring = {tile_rows(), packed_width};
   }
   for (const auto& flow : w.flows) {
-    FlowState state{RowRing(w.flow_side + kTileRows, flow.channels),
-                    RowRing(w.flow_side + kTileRows, flow.layers.front().skip.panels() * w.kernels->width),
+    FlowState state{RowRing(w.flow_side + tile_rows(), flow.channels),
+                    RowRing(w.flow_side + tile_rows(), flow.layers.front().skip.panels() * w.kernels->width),
                     {},
                     {}};
     for (const auto& layer : flow.layers) {
@@ -36,13 +36,12 @@ WaveGlowStream::WaveGlowStream(std::shared_ptr<const WaveGlowWeights> weights, s
     }
     flows_.push_back(std::move(state));
   }
-  for (auto& rows : rows_) rows = AlignedFloats(static_cast<size_t>(kTileRows * w.stride));
+  for (auto& rows : rows_) rows = AlignedFloats(static_cast<size_t>(tile_rows() * w.stride));
   for (int i = 0; i < team_->size(); ++i) {
     Scratch s;
-    const auto tile = static_cast<size_t>(kTileRows), width = static_cast<size_t>(w.kernels->width);
+    const auto tile = static_cast<size_t>(tile_rows()), width = static_cast<size_t>(w.kernels->width);
     s.rows.resize(tile);
-    s.taps.resize(tile * static_cast<size_t>(w.kernel));
-    s.context.resize(tile + 1);
+    s.inputs.resize(tile * static_cast<size_t>(w.kernel + 1));
     s.context_of.resize(tile);
     s.sums = AlignedFloats(tile * width);
     s.context_sums = AlignedFloats((tile + 1) * width);
@@ -56,7 +55,7 @@ void WaveGlowStream::add(std::span<const float> frames, std::vector<float>& out)
     throw Error(Exit::internal, "WaveGlowStream: " + std::to_string(frames.size()) + " values are no whole frames of " +
                                     std::to_string(bands));
   }
-  const auto batch = static_cast<size_t>(std::max(1, kTileRows / weights_->groups_per_frame)) * bands;
+  const auto batch = static_cast<size_t>(std::max(1, tile_rows() / weights_->groups_per_frame)) * bands;
   for (size_t at = 0; at < frames.size(); at += batch) {
     context_.push(frames.subspan(at, std::min(batch, frames.size() - at)));
     team_->run([&](const ThreadTeam::Member& member) { context_.compute(member); });
@@ -86,7 +85,7 @@ void WaveGlowStream::draw_noise(int64_t groups) {
 
 void WaveGlowStream::advance(int64_t groups, std::vector<float>& out) {
   while (entered_ < groups) {
-    const int count = static_cast<int>(std::min<int64_t>(kTileRows, groups - entered_));
+    const int count = static_cast<int>(std::min<int64_t>(tile_rows(), groups - entered_));
     team_->run([&](const ThreadTeam::Member& member) { step(member, entered_, count); });
     const auto ready = clip(entered_ - weights_->side(), count).count() * weights_->group_size;
     out.insert(out.end(), samples_.begin(), samples_.begin() + static_cast<ptrdiff_t>(ready));

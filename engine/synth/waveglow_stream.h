@@ -14,9 +14,6 @@ namespace melflow::engine {
 /// digits do not depend on which rows are computed with it, nor by which thread: cutting changes nothing.
 class WaveGlowStream : public Stream {
  public:
-  /// Groups computed together at most: the rows of one layer stay in the second-level cache.
-  static constexpr int kTileRows = 192;
-
   WaveGlowStream(std::shared_ptr<const WaveGlowWeights> weights, std::shared_ptr<ThreadTeam> team, Noise noise,
                  double sigma);
   void add(std::span<const float> frames, std::vector<float>& out) override;
@@ -40,7 +37,8 @@ class WaveGlowStream : public Stream {
   };
   /// What a member needs for itself.
   struct Scratch {
-    std::vector<const std::byte*> rows, taps, context;
+    std::vector<const std::byte*> rows;
+    std::vector<const std::byte*> inputs;  // of a gate: tile_rows() of context, then as many for each tap
     std::vector<int> context_of;
     AlignedFloats sums, context_sums;
   };
@@ -55,6 +53,8 @@ class WaveGlowStream : public Stream {
     float* next;            // the rows of `out`, for the layer after this
   };
 
+  /// Groups computed together, at most.
+  int tile_rows() const { return weights_->kernels->tile_rows; }
   void draw_noise(int64_t groups);
   void advance(int64_t groups, std::vector<float>& out);
   void step(const ThreadTeam::Member& member, int64_t first, int count);
@@ -79,8 +79,8 @@ class WaveGlowStream : public Stream {
   int64_t drawn_ = 0;                           // groups of noise
   int64_t entered_ = 0;                         // groups that went into the first flow
   int64_t total_;                               // groups there will be; not known before finish()
-  AlignedFloats rows_[2];                       // what goes from layer to layer, in turn: [kTileRows, stride]
-  AlignedFloats activation_;                    // [kTileRows, stride]
+  AlignedFloats rows_[2];                       // what goes from layer to layer, in turn: [tile_rows(), stride]
+  AlignedFloats activation_;                    // [tile_rows(), stride]
   RowRing packed_rows_[2], packed_activation_;  // the same in the layers' precision; not for float32
   std::vector<float> zeros_;
   std::vector<float> samples_;

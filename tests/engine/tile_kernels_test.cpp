@@ -26,15 +26,18 @@ std::vector<float> random_rows(int count, int depth) {
   return values;
 }
 
-/// Packed rows that do not lie one after another, as a tile's rows need not.
+/// Packed rows, the last one first: as rows of a tile need not lie one after another, nor at equal distances.
 struct Rows {
-  Rows(const TileKernels& kernels, Precision precision, std::span<const float> values, int depth) {
-    const auto bytes = static_cast<size_t>(row_bytes(precision, depth) + 4);
+  enum Distances { equal, unequal };
+  Rows(const TileKernels& kernels, Precision precision, std::span<const float> values, int depth,
+       Distances distances = equal) {
+    const auto bytes = static_cast<size_t>(row_bytes(precision, depth) + 8);
     packed.resize(values.size() / static_cast<size_t>(depth) * bytes);
     for (size_t at = packed.size(), from = 0; at > 0; from += static_cast<size_t>(depth)) {
       at -= bytes;
-      kernels.product(precision).pack_row(values.data() + from, depth, packed.data() + at);
-      rows.push_back(packed.data() + at);
+      auto* row = packed.data() + at + (distances == unequal && rows.size() % 3 == 0 ? 4 : 0);
+      kernels.product(precision).pack_row(values.data() + from, depth, row);
+      rows.push_back(row);
     }
   }
   std::vector<std::byte> packed;
@@ -61,7 +64,7 @@ std::vector<float> product(const TileKernels& kernels, Precision precision, cons
   std::vector<float> out(static_cast<size_t>(count * columns));
   for (int panel = 0; panel < matrix.panels(); ++panel) {
     matrix.start(panel, count, sums.data());
-    matrix.add(panel, 0, rows.data(), count, sums.data());
+    matrix.add(panel, rows.data(), count, sums.data());
     for (int r = 0; r < count; ++r) {
       for (int c = panel * kernels.width; c < std::min(columns, (panel + 1) * kernels.width); ++c) {
         out[static_cast<size_t>(r * columns + c)] = sums.data()[r * kernels.width + c - panel * kernels.width];
@@ -76,12 +79,13 @@ class TileProductTest : public ::testing::TestWithParam<KernelsAndPrecision> {};
 
 TEST_P(TileProductTest, MultiplyEqualsThePlainVersion) {
   const auto& [kernels, precision] = GetParam();
-  for (const int count : {1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 96}) {
+  for (const int count : {1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 31, 33, 96}) {
     for (const int depth : {1, 3, 40, 256, 1407}) {
       constexpr int kColumns = 70;
       const auto values = random_rows(count, depth);
       const auto& plain = plain_tile_kernels();
-      const Rows rows(*kernels, precision, values, depth), plain_rows(plain, precision, values, depth);
+      const Rows rows(*kernels, precision, values, depth, depth == 40 ? Rows::unequal : Rows::equal);
+      const Rows plain_rows(plain, precision, values, depth);
       const auto actual = product(*kernels, precision, rows.rows, depth, kColumns);
       const auto expected = product(plain, precision, plain_rows.rows, depth, kColumns);
       // Where a number lies half way between two steps of int8, a fused multiply-add may take the other one.
@@ -96,17 +100,43 @@ TEST_P(TileProductTest, MultiplyEqualsThePlainVersion) {
 // What makes streaming equal offline synthesis: not a bit of a row depends on the rows beside it.
 TEST_P(TileProductTest, ARowIsTheSameAloneAndAmongOthers) {
   const auto& [kernels, precision] = GetParam();
-  constexpr int kDepth = 300, kColumns = 64, kCount = 29;
+  constexpr int kDepth = 300, kColumns = 64, kCount = 70;
   const auto values = random_rows(kCount, kDepth);
-  const Rows rows(*kernels, precision, values, kDepth);
-  const auto together = product(*kernels, precision, rows.rows, kDepth, kColumns);
-  for (const int count : {1, 2, 5, 8}) {
-    for (int first = 0; first + count <= kCount; first += count) {
-      const auto alone = product(*kernels, precision, {rows.rows.begin() + first, rows.rows.begin() + first + count},
-                                 kDepth, kColumns);
-      ASSERT_TRUE(std::equal(alone.begin(), alone.end(), together.begin() + first * kColumns)) << count << " rows";
+  for (const auto distances : {Rows::equal, Rows::unequal}) {
+    const Rows rows(*kernels, precision, values, kDepth, distances);
+    const auto together = product(*kernels, precision, rows.rows, kDepth, kColumns);
+    for (const int count : {1, 2, 5, 8, 17, 32}) {
+      for (int first = 0; first + count <= kCount; first += count) {
+        const auto alone = product(*kernels, precision, {rows.rows.begin() + first, rows.rows.begin() + first + count},
+                                   kDepth, kColumns);
+        ASSERT_TRUE(std::equal(alone.begin(), alone.end(), together.begin() + first * kColumns)) << count << " rows";
+      }
     }
   }
+}
+
+// A layer's gate takes several segments in one call; the runs of these are more than are handed over at a time.
+TEST_P(TileProductTest, SegmentsAddUp) {
+  const auto& [kernels, precision] = GetParam();
+  constexpr int kCount = 40, kDepth = 1300;
+  const auto values = random_rows(3 * kCount, kDepth);
+  const auto sums_of = [&](const TileKernels& k) {
+    PanelMatrix matrix(k, precision, {7, kDepth, kDepth, kDepth}, 8);
+    std::mt19937 random(5);
+    for (int d = 0; d < 7 + 3 * kDepth; ++d) {
+      for (int c = 0; c < 8; ++c) matrix.at(d, c) = std::normal_distribution<float>()(random);
+    }
+    matrix.pack();
+    const Rows rows(k, precision, values, kDepth);
+    AlignedFloats sums(static_cast<size_t>(kCount * k.width));
+    matrix.add(0, {1, 3, rows.rows.data(), kCount}, kCount, sums.data());
+    std::vector<float> out;
+    for (int r = 0; r < kCount; ++r) out.insert(out.end(), sums.data() + r * k.width, sums.data() + r * k.width + 8);
+    return out;
+  };
+  const auto actual = sums_of(*kernels), expected = sums_of(plain_tile_kernels());
+  for (size_t i = 0; i < expected.size(); ++i)
+    ASSERT_NEAR(actual[i], expected[i], precision == Precision::int8 ? 0.3 : 4e-4);
 }
 
 TEST_P(TileProductTest, RowsArePackedAsThePlainVersionPacksThem) {

@@ -50,33 +50,32 @@ struct Run {
 /// The gate's products of every layer alone, on full tiles of random rows: operations a second.
 double product_rate(const Run& run) {
   const auto& w = *run.weights;
-  constexpr int kRows = engine::WaveGlowStream::kTileRows;
+  const int n_rows = w.kernels->tile_rows;
   const auto& product = w.kernels->product(w.precision);
-  std::vector<std::vector<std::byte>> packed;
+  const int depth = std::max(w.context_channels, w.channels), bytes = engine::row_bytes(w.precision, depth);
+  engine::AlignedFloats packed(static_cast<size_t>(n_rows) * static_cast<size_t>(bytes) / 4);
   std::vector<const std::byte*> rows;
-  for (int r = 0; r < kRows; ++r) {
-    std::vector<float> row(static_cast<size_t>(std::max(w.context_channels, w.channels)));
-    for (size_t i = 0; i < row.size(); ++i) row[i] = engine::normal_at(4, r, static_cast<int64_t>(i));
-    auto& out = packed.emplace_back(static_cast<size_t>(engine::row_bytes(w.precision, static_cast<int>(row.size()))));
-    product.pack_row(row.data(), static_cast<int>(row.size()), out.data());
-    rows.push_back(out.data());
+  for (int r = 0; r < n_rows; ++r) {
+    std::vector<float> row(static_cast<size_t>(depth));
+    for (int i = 0; i < depth; ++i) row[static_cast<size_t>(i)] = engine::normal_at(4, r, i);
+    auto* out = reinterpret_cast<std::byte*>(packed.data()) + static_cast<ptrdiff_t>(r) * bytes;
+    product.pack_row(row.data(), depth, out);
+    rows.push_back(out);
   }
   const auto begin = Clock::now();
   run.team->run([&](const engine::ThreadTeam::Member& member) {
-    engine::AlignedFloats sums(static_cast<size_t>(kRows * w.kernels->width));
+    engine::AlignedFloats sums(static_cast<size_t>(n_rows * w.kernels->width));
     for (const auto& flow : w.flows) {
       for (const auto& layer : flow.layers) {
-        member.share(layer.gate.panels(), kRows, w.kernels->row_block, [&](int panel, int a, int b) {
-          for (int segment = 0; segment <= w.kernel; ++segment) {
-            layer.gate.add(panel, segment, rows.data() + a, b - a, sums.data());
-          }
+        member.share(layer.gate.panels(), n_rows, w.kernels->row_block, [&](int panel, int a, int b) {
+          layer.gate.add(panel, {0, w.kernel + 1, rows.data() + a, 0}, b - a, sums.data());
         });
         member.meet();
       }
     }
   });
   const auto layers = static_cast<double>(w.flows.size() * w.flows.front().layers.size());
-  return 2.0 * kRows * layers * 2 * w.channels * (w.context_channels + w.kernel * w.channels) / seconds_since(begin);
+  return 2.0 * n_rows * layers * 2 * w.channels * (w.context_channels + w.kernel * w.channels) / seconds_since(begin);
 }
 
 /// The model's own answers to the first second of the frames, and the noise they were made of.
