@@ -1,11 +1,5 @@
 #pragma once
 
-#if defined(__x86_64__) && defined(__linux__)
-#include <cpuid.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
-
 namespace melflow::cpu {
 
 // The levels of the x86-64 ABI, by what our kernels need of them: clang's builtin does not know the levels' names.
@@ -27,24 +21,6 @@ inline bool has_v4() {
 
 inline bool has_v3() { return false; }
 inline bool has_v4() { return false; }
-
-#endif
-
-#if defined(__x86_64__) && defined(__linux__)
-
-/// Whether this process may use the tiles of AMX, for bfloat16 and bytes. Linux is asked for them, since it keeps their
-/// 8 KB for nobody who has not (Documentation/arch/x86/xstate.rst); once for all threads.
-inline bool may_use_amx() {
-  constexpr unsigned kBf16 = 1u << 22, kTile = 1u << 24, kInt8 = 1u << 25, kAll = kBf16 | kTile | kInt8;
-  constexpr int kAskForState = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & kAll) == kAll &&
-         syscall(SYS_arch_prctl, kAskForState, kTileData) == 0;
-}
-
-#else
-
-inline bool may_use_amx() { return false; }
 
 #endif
 

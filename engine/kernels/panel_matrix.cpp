@@ -22,6 +22,16 @@ AlignedFloats::AlignedFloats(size_t count)
   std::memset(values_.get(), 0, count * sizeof(float));
 }
 
+AlignedFloats::AlignedFloats(const AlignedFloats& other) : AlignedFloats(other.count_) {
+  std::copy_n(other.data(), count_, data());
+}
+
+AlignedFloats& AlignedFloats::operator=(AlignedFloats other) noexcept {
+  values_.swap(other.values_);
+  std::swap(count_, other.count_);
+  return *this;
+}
+
 void AlignedFloats::Free::operator()(float* p) const { ::operator delete(p, kAlignment); }
 
 PanelMatrix::PanelMatrix(const TileKernels& kernels, Precision precision, std::vector<int> segments, int columns)
@@ -115,7 +125,7 @@ void PanelMatrix::add(int panel, const Segments& segments, int count, float* sum
       weights += run_floats(part);
     }
   }
-  if (n > 0) product.multiply(runs, n, count, sums);
+  product.multiply(runs, n, count, sums);
 }
 
 }  // namespace melflow::engine

@@ -13,6 +13,9 @@ class AlignedFloats {
  public:
   AlignedFloats() = default;
   explicit AlignedFloats(size_t count);
+  AlignedFloats(const AlignedFloats& other);
+  AlignedFloats(AlignedFloats&&) = default;
+  AlignedFloats& operator=(AlignedFloats other) noexcept;
   float* data() { return values_.get(); }
   const float* data() const { return values_.get(); }
   size_t size() const { return count_; }

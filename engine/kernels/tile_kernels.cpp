@@ -7,6 +7,12 @@
 #include <cstring>
 #include <vector>
 
+#if defined(MELFLOW_X86_KERNELS) && defined(__linux__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 #include "cpu/levels.h"
 #include "engine/files/float_formats.h"
 
@@ -110,19 +116,33 @@ TileKernels avx512_with(const char* name, const TileProduct* bf16, const TilePro
   return out;
 }
 
+/// Whether this process may use the tiles of AMX. Linux is asked for them, for all threads, since it keeps their 8 KB
+/// for nobody who has not (Documentation/arch/x86/xstate.rst); from then on an alternate stack for signals must have
+/// room for them, and where one has not, it says no.
+bool may_use_amx() {
+#ifdef __linux__
+  constexpr unsigned kBf16 = 1u << 22, kTile = 1u << 24, kInt8 = 1u << 25, kAll = kBf16 | kTile | kInt8;
+  constexpr int kAskForState = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & kAll) == kAll &&
+         syscall(SYS_arch_prctl, kAskForState, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+
 /// Weights come more slowly than AMX uses them up: more rows for each, in the second-level cache of 2 MB that these
-/// processors have. A member's share is a multiple of 32 rows, as AMX takes them, and of AVX-512's 6.
+/// processors have.
 TileKernels amx_kernels() {
   TileKernels out = avx512_with("avx512 with amx", &kAmxBf16Product, &kAmxInt8Product);
   out.tile_rows = 2 * kTileRows;
-  out.row_block = 96;
   return out;
 }
 
 void find_avx512(std::vector<const TileKernels*>& out) {
   static const TileKernels amx = amx_kernels(), vnni = avx512_with("avx512 with vnni", nullptr, &kAvx512VnniProduct),
                            bf16 = avx512_with("avx512 with bf16 and vnni", &kAvx512Bf16Product, &kAvx512VnniProduct);
-  if (cpu::may_use_amx()) out.push_back(&amx);
+  if (may_use_amx()) out.push_back(&amx);
   const bool has_vnni = __builtin_cpu_supports("avx512vnni");
   // Intel's multiply pairs of bfloat16 at half the speed of float32 (82 and 160 GFLOP/s of a Xeon's core), AMD's at
   // twice.
@@ -155,11 +175,10 @@ const char* name_of(Precision precision) {
 const TileKernels& plain_tile_kernels() {
   static constexpr TileKernels plain{"plain",
                                      kPlainWidth,
-                                     1,
                                      kTileRows,
-                                     {{1 << 20, plain_pack_fp32, plain_multiply<Precision::fp32>, plain_peak, 2.0},
-                                      {1 << 20, plain_pack_bf16, plain_multiply<Precision::bf16>, plain_peak, 2.0},
-                                      {64, plain_pack_int8, plain_multiply<Precision::int8>, plain_peak, 2.0}},
+                                     {{1 << 20, 1, plain_pack_fp32, plain_multiply<Precision::fp32>, plain_peak, 2.0},
+                                      {1 << 20, 1, plain_pack_bf16, plain_multiply<Precision::bf16>, plain_peak, 2.0},
+                                      {64, 1, plain_pack_int8, plain_multiply<Precision::int8>, plain_peak, 2.0}},
                                      plain_gate};
   return plain;
 }

@@ -35,14 +35,17 @@ struct TileRun {
 
 /// Products of rows with the panels of a PanelMatrix, for one precision.
 struct TileProduct {
-  int run;  ///< the words of a TileRun, at most: what is used of a panel at a time stays in the first-level cache
+  int run;        ///< the words of a TileRun, at most
+  int row_block;  ///< rows computed together; shares that are a multiple of it waste nothing
 
-  /// Writes a row of `count` numbers. A row with NaN stays one: its products are NaN, all of them in int8, whose scale
-  /// is the row's largest number. float32 is its own packed form: a plain copy.
+  /// Writes a row of `count` numbers, and nothing behind them, where finite numbers must lie up to row_bytes(). A row
+  /// with NaN stays one: its products are NaN, all of them in int8, whose scale is the row's largest number. float32 is
+  /// its own packed form: a plain copy.
   void (*pack_row)(const float* row, int count, std::byte* packed);
 
-  /// sums[r][c] += Σ_w rows[r][first + w]·panel[w][c] for each of `n` runs in order, 0 ≤ r < count, 0 ≤ c < width. A
-  /// run's sum is over w in order. Panels and `sums` are aligned to 64 bytes.
+  /// sums[r][c] += Σ_w rows[r][first + w]·panel[w][c] for each of `n` runs in order, 0 ≤ r < count, 0 ≤ c < width. In
+  /// which order a run is summed up depends on its length alone, not on the rows: a row has the same bits among any
+  /// others. Panels and `sums` are aligned to 64 bytes, and a run begins at a multiple of TileProduct::run.
   void (*multiply)(const TileRun* runs, int n, int count, float* sums);
 
   /// Multiply-adds as fast as this instruction set does them, out of registers alone: what multiply() is measured
@@ -56,13 +59,12 @@ struct TileProduct {
 inline constexpr int kTileRows = 192;
 
 /// The inner loops of a network that runs over tiles of time: rows are points in time, a panel holds the weights of
-/// a few outputs side by side. One set for each instruction set, all from one template (tile_kernels_lanes.h); the
-/// plain set is their oracle. A row's digits never depend on which rows share its tile, which is what makes streaming
-/// equal offline synthesis bit for bit.
+/// a few outputs side by side. One set for each instruction set, all from one template (tile_kernels_lanes.h) but for
+/// the products of AMX; the plain set is their oracle. A row's digits never depend on which rows share its tile, which
+/// is what makes streaming equal offline synthesis bit for bit.
 struct TileKernels {
   const char* name;
   int width;                ///< columns of a panel, an even number
-  int row_block;            ///< rows computed together; tiles that are a multiple of it waste nothing
   int tile_rows;            ///< rows of a tile, at most
   TileProduct products[3];  ///< by Precision
 

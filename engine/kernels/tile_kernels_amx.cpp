@@ -10,7 +10,8 @@ namespace {
 constexpr int kTile = 16;          // rows of a tile, and words in one of them
 constexpr int kWidth = 4 * kTile;  // of a panel, as in AVX-512's set
 constexpr int kBlock = 2 * kTile;  // rows and columns at a time: four tiles of sums, two of rows, two of the panel
-constexpr int kBf16Run = 128;      // words, which may have to be copied for a block of rows
+constexpr int kBf16Run = 128;  // words; sums stay in tiles from run to run, so it says no more than what `copied` holds
+static_assert(kWidth == kVectors * kTile);
 constexpr int kLongestRun = kBf16Run > kInt8Run ? kBf16Run : kInt8Run;
 
 /// What LDTILECFG reads: every register is a whole tile.
@@ -51,9 +52,9 @@ struct RowTiles {
   void take(const std::byte* const* rows, ptrdiff_t offset, int count, int words) {
     for (int t = 0; t < 2; ++t) {
       const int in_tile = count - kTile * t;
-      if (in_tile >= kTile && words % kTile == 0 && evenly_spaced(rows + kTile * t)) {
+      if (in_tile >= kTile && evenly_spaced(rows + kTile * t)) {
         at[t] = rows[kTile * t] + offset;
-        stride[t] = rows[kTile * t + 1] - rows[kTile * t];
+        stride[t] = address(rows[kTile * t + 1]) - address(rows[kTile * t]);
       } else {
         at[t] = copied[kTile * t];
         stride[t] = sizeof copied[0];
@@ -66,9 +67,11 @@ struct RowTiles {
  private:
   static bool evenly_spaced(const std::byte* const* rows) {
     ptrdiff_t other = 0;
-    for (int r = 1; r < kTile; ++r) other |= (rows[r] - rows[0]) - r * (rows[1] - rows[0]);
+    const ptrdiff_t first = address(rows[0]), apart = address(rows[1]) - first;
+    for (int r = 2; r < kTile; ++r) other |= address(rows[r]) - first - r * apart;
     return other == 0;
   }
+  static ptrdiff_t address(const std::byte* row) { return reinterpret_cast<ptrdiff_t>(row); }  // rows may lie anywhere
   void copy(const std::byte* const* rows, ptrdiff_t offset, int r, int count, int words) {
     const int bytes = r < count ? 4 * words : 0;
     if (bytes > 0) __builtin_memcpy(copied[r], rows[r] + offset, static_cast<size_t>(bytes));
@@ -76,7 +79,8 @@ struct RowTiles {
   }
 };
 
-/// A run of a panel; what is left behind its last whole tile is copied, with zeros behind it.
+/// A run of a panel; what is left behind its last whole tile is copied, with zeros behind it. (Rows need none: what
+/// lies behind a row's numbers is finite.)
 struct PanelTiles {
   const std::byte* run;
   int whole, steps;
@@ -126,6 +130,7 @@ inline void add_block(const RowTiles& rows, const PanelTiles& panel, int column,
       MELFLOW_ADD_TILES(3, 5, 7)
     }
   }
+  memory_is_read();  // before the next run's rows are copied there
 }
 
 /// [kBlock, kBlock] numbers `stride` bytes apart, from and to registers 0 to 3.
@@ -146,16 +151,17 @@ inline void store_sums(void* to, ptrdiff_t stride) {
 
 /// TileProduct::multiply for bfloat16: a block's sums stay in the tiles from the first run to the last.
 void multiply_bf16(const TileRun* runs, int n, int count, float* sums) {
+  if (n <= 0 || count <= 0) return;
   const Tiles tiles;
   NextPanel next(runs, n, count);
   RowTiles block;
   PanelTiles panel;
   alignas(64) float some[kBlock][kWidth];
-  for (int r = 0; r < count; r += kBlock, sums += kBlock * kWidth) {
+  for (int r = 0; r < count; r += kBlock) {
     const int in_block = count - r < kBlock ? count - r : kBlock;
     const auto bytes = static_cast<size_t>(in_block) * sizeof some[0];
-    float* out = in_block == kBlock ? sums : some[0];
-    if (out != sums) __builtin_memcpy(out, sums, bytes);
+    float *const own = sums + r * kWidth, *const out = in_block == kBlock ? own : some[0];
+    if (out != own) __builtin_memcpy(out, own, bytes);
     for (int column = 0; column < kWidth; column += kBlock) {
       memory_is_read();
       load_sums(out + column, sizeof some[0]);
@@ -170,7 +176,7 @@ void multiply_bf16(const TileRun* runs, int n, int count, float* sums) {
       }
       store_sums(out + column, sizeof some[0]);
     }
-    if (out != sums) __builtin_memcpy(sums, out, bytes);
+    if (out != own) __builtin_memcpy(own, out, bytes);
   }
 }
 
@@ -178,6 +184,7 @@ void multiply_bf16(const TileRun* runs, int n, int count, float* sums) {
 void multiply_int8(const TileRun* runs, int n, int count, float* sums) {
   using W = Int8Words<kTile>;
   using L = Lanes<kTile>;
+  if (n <= 0 || count <= 0) return;
   const Tiles tiles;
   NextPanel next(runs, n, count);
   RowTiles block;
@@ -223,13 +230,15 @@ void peak(long rounds) {
   }
 }
 
+#undef MELFLOW_ADD_TILES
+
 constexpr double kWordOperations = 2.0 * 4 * kTile * kTile * kTile;  // of a round, for each number in a word
 
 }  // namespace
 
-extern const TileProduct kAmxBf16Product{kBf16Run, pack_bf16, multiply_bf16, peak<Precision::bf16>,
+extern const TileProduct kAmxBf16Product{kBf16Run,           kBlock, pack_bf16, multiply_bf16, peak<Precision::bf16>,
                                          2 * kWordOperations};
-extern const TileProduct kAmxInt8Product{kInt8Run, pack_int8<kTile>, multiply_int8, peak<Precision::int8>,
-                                         4 * kWordOperations};
+extern const TileProduct kAmxInt8Product{
+    kInt8Run, kBlock, pack_int8<kTile>, multiply_int8, peak<Precision::int8>, 4 * kWordOperations};
 
 }  // namespace melflow::engine

@@ -154,10 +154,11 @@ constexpr TileProduct make_product(Precision precision, decltype(TileProduct::pa
   constexpr int kRun = kRunBytes / (kVectors * kLanes * 4);
   constexpr double kOperations = W::kOperations * kVectors * kRows;
   if (precision == Precision::int8) {
-    return {kInt8Run, pack_row, multiply<W, kLanes, row_header(Precision::int8), kRows>, peak<W, kLanes, kRows>,
-            kOperations};
+    return {
+        kInt8Run,   kRows, pack_row, multiply<W, kLanes, row_header(Precision::int8), kRows>, peak<W, kLanes, kRows>,
+        kOperations};
   }
-  return {kRun, pack_row, multiply<W, kLanes, 0, kRows>, peak<W, kLanes, kRows>, kOperations};
+  return {kRun, kRows, pack_row, multiply<W, kLanes, 0, kRows>, peak<W, kLanes, kRows>, kOperations};
 }
 
 template <typename Widened, int kLanes, int kRows>
@@ -165,11 +166,16 @@ constexpr TileProduct make_widened_product(Precision precision, decltype(TilePro
   using W = typename Widened::Wide;
   constexpr double kOperations = W::kOperations * kVectors * kRows;
   if (precision == Precision::int8) {
-    return {kInt8Run, pack_row, multiply_widened<Widened, kLanes, row_header(Precision::int8), kRows, kInt8Run>,
-            peak<W, kLanes, kRows>, kOperations};
+    return {kInt8Run,
+            kRows,
+            pack_row,
+            multiply_widened<Widened, kLanes, row_header(Precision::int8), kRows, kInt8Run>,
+            peak<W, kLanes, kRows>,
+            kOperations};
   }
   constexpr int kRun = kRunBytes / (kVectors * kLanes * 4 * Widened::kFactor);
-  return {kRun, pack_row, multiply_widened<Widened, kLanes, 0, kRows, kRun>, peak<W, kLanes, kRows>, kOperations};
+  return {kRun,       kRows, pack_row, multiply_widened<Widened, kLanes, 0, kRows, kRun>, peak<W, kLanes, kRows>,
+          kOperations};
 }
 
 /// A set without instructions for bfloat16; `Bytes` widens those of int8.
@@ -177,7 +183,6 @@ template <int kLanes, int kRows, template <int> typename Bytes = WidenedInt8>
 constexpr TileKernels make_tile_kernels(const char* name) {
   return {name,
           kVectors * kLanes,
-          kRows,
           kTileRows,
           {make_product<Fp32Words<kLanes>, kLanes, kRows>(Precision::fp32, pack_fp32),
            make_widened_product<WidenedBf16<kLanes>, kLanes, kRows>(Precision::bf16, pack_bf16),

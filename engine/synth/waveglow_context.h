@@ -9,7 +9,8 @@
 
 namespace melflow::engine {
 
-/// The latest rows of something that goes on in time, by their absolute number.
+/// The latest rows of something that goes on in time, by their absolute number. Those of packed rows, whose bytes are a
+/// multiple of 64, are aligned to it: kernels read them by whole cache lines.
 class RowRing {
  public:
   RowRing() = default;
@@ -25,7 +26,7 @@ class RowRing {
  private:
   int64_t rows_ = 1;
   int width_ = 1;
-  std::vector<float> values_;
+  AlignedFloats values_;
 };
 
 /// Mel frames in, what the WaveNets are told out: rows of context, one for each group of samples or one for each frame

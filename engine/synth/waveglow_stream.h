@@ -82,7 +82,7 @@ class WaveGlowStream : public Stream {
   AlignedFloats rows_[2];                       // what goes from layer to layer, in turn: [tile_rows(), stride]
   AlignedFloats activation_;                    // [tile_rows(), stride]
   RowRing packed_rows_[2], packed_activation_;  // the same in the layers' precision; not for float32
-  std::vector<float> zeros_;
+  AlignedFloats zeros_;                         // a row, packed or not
   std::vector<float> samples_;
   std::vector<Scratch> scratch_;
 };

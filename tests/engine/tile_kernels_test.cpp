@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
 #include "engine/kernels/panel_matrix.h"
 #include "engine/kernels/thread_team.h"
@@ -93,6 +94,46 @@ TEST_P(TileProductTest, MultiplyEqualsThePlainVersion) {
       for (size_t i = 0; i < expected.size(); ++i) {
         ASSERT_NEAR(actual[i], expected[i], 3e-6 * std::sqrt(depth) + 1e-6 + step) << count << " rows, depth " << depth;
       }
+    }
+  }
+}
+
+/// Bytes of which the last is the last of a page, behind which nobody may read or write.
+class Guarded {
+ public:
+  explicit Guarded(size_t bytes) : pages_((bytes + kPage - 1) / kPage * kPage) {
+    base_ = static_cast<std::byte*>(
+        mmap(nullptr, pages_ + kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    mprotect(base_ + pages_, kPage, PROT_NONE);
+    at_ = base_ + pages_ - bytes;
+  }
+  Guarded(const Guarded&) = delete;
+  Guarded& operator=(const Guarded&) = delete;
+  ~Guarded() { munmap(base_, pages_ + kPage); }
+  std::byte* data() const { return at_; }
+
+ private:
+  static constexpr size_t kPage = 4096;
+  size_t pages_;
+  std::byte *base_, *at_;
+};
+
+// Tile loads are no reads to a sanitizer.
+TEST_P(TileProductTest, NothingIsReadOrWrittenBeyondTheEnds) {
+  const auto& [kernels, precision] = GetParam();
+  const auto& product = kernels->product(precision);
+  const int width = kernels->width, scales = precision == Precision::int8 ? 2 : 0;
+  for (const int words : {1, 15, 16, 17, 64}) {
+    if (words > product.run) continue;
+    const Guarded panel(static_cast<size_t>(4 * (words + scales) * width));
+    for (const int count : {0, 1, 15, 16, 17, 31, 32, 33, 65}) {
+      const int bytes = row_bytes(precision, words * numbers_in_word(precision));
+      const Guarded rows(static_cast<size_t>(count * bytes)), sums(static_cast<size_t>(4 * count * width));
+      std::vector<const std::byte*> at;
+      for (int r = 0; r < count; ++r) at.push_back(rows.data() + r * bytes);
+      const TileRun run{at.data(), 0, panel.data(), words};
+      product.multiply(&run, 1, count, reinterpret_cast<float*>(sums.data()));
+      for (int i = 0; i < 4 * count * width; ++i) ASSERT_EQ(sums.data()[i], std::byte{0});
     }
   }
 }

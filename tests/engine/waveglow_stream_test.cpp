@@ -60,8 +60,8 @@ std::map<std::string, WaveGlowOptions> configurations() {
   vary("groups_of_two", [](auto& o) {
     o.group_size = 2;
     o.early_every = 9;
-    o.hop_length = 256;  // a frame is more than a tile
-    o.upsample_kernel = 512;
+    o.hop_length = 1024;  // a frame is more than a tile
+    o.upsample_kernel = 2048;
     o.n_flows = 2;
   });
   vary("kernel_five", [](auto& o) { o.wavenet_kernel = 5; });
@@ -73,6 +73,13 @@ std::map<std::string, WaveGlowOptions> configurations() {
   vary("swapped_halves", [](auto& o) { o.swap_odd_halves = true; });
   vary("one_layer", [](auto& o) { o.wavenet_layers = 1; });
   vary("wider_than_a_panel", [](auto& o) { o.wavenet_channels = 75; });
+  vary("whole_tiles_of_amx", [](auto& o) {  // rows that need not be copied, in more than one tile of time
+    o.n_mels = 16;
+    o.hop_length = 256;
+    o.upsample_kernel = 512;
+    o.n_flows = 2;
+    o.wavenet_channels = 64;
+  });
   return out;
 }
 
