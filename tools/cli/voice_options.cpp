@@ -12,18 +12,20 @@
 namespace melflow::tools {
 
 void VoiceOptions::add_to(CLI::App& app) {
-  app.add_option("--voice", voice, "a voice's file, or the name of a shipped one")->check(named());
+  app.add_option("--voice", voice,
+                 "voice file, or name of a shipped voice (melflow voices lists them); default: the first of those")
+      ->check(named());
   app.add_option("--sigma", sigma, "standard deviation of the noise; default: the voice's own")
       ->check(within(0.0, 10.0));
-  app.add_option("--seed", seed, "of the noise")->check(seeds());
-  app.add_option("--draws", draws,
-                 "of noise for each block, of which a block voice takes the one that fits the mel best; 1: the first, "
-                 "whatever it is; default: the voice's own")
+  app.add_option("--seed", seed, "seed of the noise")->check(seeds());
+  app.add_option(
+         "--draws", draws,
+         "candidates of noise for each block, of which a block voice keeps the one that fits the mel best; 1: no "
+         "choice; default: the voice's own")
       ->check(CLI::Range(int64_t{1}, engine::kMostDraws));
   app.add_option(
          "--refine", refine,
-         "passes over the sound that bring it nearer to the mel; 0: what the voice says, 70 ms earlier; default: "
-         "the voice's own")
+         "passes that bring the sound nearer to the mel; 0: none, and 70 ms less latency; default: the voice's own")
       ->check(CLI::Range(0, audio::RefineOptions::kMostPasses));
   app.add_option("--denoise", denoise, "strength of the denoiser; 0 leaves it out")->check(within(0.0, 100.0));
   app.add_option("--device", device, "cpu or cuda");
@@ -33,10 +35,10 @@ void VoiceOptions::add_to(CLI::App& app) {
       ->check(CLI::IsMember({"fp32", "bf16", "int8"}));
   app.add_option(
          "--latency", latency,
-         "milliseconds from a mel frame to its sound, at most: refining waits less or is left out; then a voice "
-         "that looks ahead further guesses what follows, and says how far off that was; 0: exact")
+         "largest delay from a mel frame to its sound, in ms; 0: exact. Below the exact delay refining is shortened or "
+         "left out, then the voice guesses the frames it does not have yet, and reports the error")
       ->check(within(0.0, 60000.0));
-  app.add_option("--threads", threads, "of the CPU; 0: as many as there are")->check(CLI::Range(0, 1024));
+  app.add_option("--threads", threads, "CPU threads; 0: as many as there are cores")->check(CLI::Range(0, 1024));
 }
 
 std::vector<std::string> VoiceOptions::words() const {

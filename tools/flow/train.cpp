@@ -26,17 +26,19 @@ struct TrainArguments {
 
 TrainArguments train_arguments(CLI::App& app, std::vector<std::string> arguments) {
   TrainArguments a;
-  app.add_option("--flow", a.flow, "the system")->check(CLI::IsMember(engine::flow_systems()));
+  app.add_option("--flow", a.flow, "kind of flow")->check(CLI::IsMember(engine::flow_systems()));
   app.add_option("--data", a.data, ".npy, .csv, idx (also .gz), or a named distribution: melflow flow --help");
   app.add_option("--labels", a.labels, "a file with a label for each item");
   app.add_option("--label-column", a.label_column, "first or last: the column of the table that is a label");
   app.add_flag("--conditional", a.conditional, "learn a density for each label");
   app.add_option("--out", a.out, "folder of the run")->required();
   app.add_option("--config", a.config, "JSON as a run's config.json");
-  app.add_option("--set", a.sets, "key=value over the configuration: steps=1000, model.hidden=128, data.height=8");
-  app.add_option("--device", a.device, "cpu or cuda; a run may go on on the other");
+  app.add_option("--set", a.sets,
+                 "key=value over the configuration: steps=1000, model.hidden=128, data.height=8; RUN/config.json lists "
+                 "all keys");
+  app.add_option("--device", a.device, "cpu or cuda; --resume may use the other");
   app.add_flag("--resume", a.resume, "go on with the run that is in --out");
-  app.add_option("--threads", a.threads, "of the CPU; 0: as many as there are")->check(CLI::Range(0, 1024));
+  app.add_option("--threads", a.threads, "CPU threads; 0: as many as there are cores")->check(CLI::Range(0, 1024));
   parse(app, std::move(arguments));
   // Options are settings that have a name of their own; --set comes after them and wins.
   std::vector<std::string> named;

@@ -45,11 +45,16 @@ int run_check(CLI::App& app, std::vector<std::string> arguments) {
   app.add_option("paths", paths, "folders of recordings and .tar shards, or such files")->required();
   app.add_option("--html", html, "write one page that opens without a network");
   app.add_flag("--json", as_json, "one JSON object a recording on stdout, then one of the whole");
-  app.add_option("--short", options.short_seconds, "seconds under which a recording is too short")
-      ->check(within(0, 1e6));
-  app.add_option("--gap", options.gap_seconds, "seconds of silence that are too many")->check(within(0, 1e6));
-  app.add_option("--level", options.level_db, "dB from the median that are too many")->check(within(0, 1e6));
-  app.add_option("--threads", options.workers, "that read")->check(CLI::Range(1, 1024));
+  app.add_option("--short", options.short_seconds, "report recordings shorter than this, in seconds")
+      ->check(within(0, 1e6))
+      ->capture_default_str();
+  app.add_option("--gap", options.gap_seconds, "report silences longer than this, in seconds")
+      ->check(within(0, 1e6))
+      ->capture_default_str();
+  app.add_option("--level", options.level_db, "report recordings further than this from the median level, in dB")
+      ->check(within(0, 1e6))
+      ->capture_default_str();
+  app.add_option("--threads", options.workers, "threads that read")->check(CLI::Range(1, 1024));
   app.add_flag("--force", force, "replace the page where it exists");
   parse(app, std::move(arguments));
   require_ending("--html", html, ".html");

@@ -35,7 +35,9 @@ struct EvalArguments {
 
 EvalArguments eval_arguments(CLI::App& app, std::vector<std::string> arguments) {
   EvalArguments a;
-  app.add_option("--voice", a.voice, "a voice's file, or the name of a shipped one")->check(named());
+  app.add_option("--voice", a.voice,
+                 "voice file, or name of a shipped voice (melflow voices lists them); default: the first of those")
+      ->check(named());
   app.add_option("--data", a.data, "folder of recordings, any format, any rate")->required();
   app.add_option("--html", a.html, "write one page with tables, players and pictures");
   app.add_option("--json", a.json, "write the numbers, per recording too; -: to stdout, instead of the table");
@@ -44,17 +46,18 @@ EvalArguments eval_arguments(CLI::App& app, std::vector<std::string> arguments) 
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
   app.add_option("--limit", a.choice.limit, "no more than so many recordings; 0: all")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
-  app.add_option("--sigma", a.options.sigma, "standard deviation of the noise; left out: the voice's own")
+  app.add_option("--sigma", a.options.sigma, "standard deviation of the noise; default: the voice's own")
       ->check(within(0.0, 10.0));
-  app.add_option("--seed", a.options.seed, "of the noise")->check(seeds());
-  app.add_option("--draws", a.options.draws, "of noise for each block, as synth takes them; left out: the voice's own")
+  app.add_option("--seed", a.options.seed, "seed of the noise")->check(seeds());
+  app.add_option("--draws", a.options.draws,
+                 "candidates of noise for each block, as in synth; default: the voice's own")
       ->check(CLI::Range(int64_t{1}, engine::kMostDraws));
   app.add_option("--refine", a.options.refine,
-                 "passes that bring the sound nearer to the mel, as synth has them; left out: the voice's own")
+                 "passes that bring the sound nearer to the mel, as in synth; default: the voice's own")
       ->check(CLI::Range(0, audio::RefineOptions::kMostPasses));
-  app.add_option("--denoise", a.options.denoise, "strength of the denoiser; 0: none")->check(within(0.0, 10.0));
+  app.add_option("--denoise", a.options.denoise, "strength of the denoiser; 0: none")->check(within(0.0, 100.0));
   app.add_option("--device", a.device, "cpu or cuda");
-  app.add_option("--threads", a.threads, "of the CPU; 0: as many as there are")->check(CLI::Range(0, 1024));
+  app.add_option("--threads", a.threads, "CPU threads; 0: as many as there are cores")->check(CLI::Range(0, 1024));
   app.add_flag("--force", a.force, "overwrite the outputs");
   parse(app, std::move(arguments));
   if (!a.html.empty()) a.options.keep_sounds = kSoundsOnPage;

@@ -28,7 +28,7 @@ void FlowUse::add_labels_to(CLI::App& app) {
 void FlowUse::add_to(CLI::App& app) {
   app.add_option("--seed", seed, "of samples, noise and fresh data")->check(seeds());
   app.add_option("--device", device, "cpu or cuda");
-  app.add_option("--threads", threads, "of the CPU; 0: as many as there are")->check(CLI::Range(0, 1024));
+  app.add_option("--threads", threads, "CPU threads; 0: as many as there are cores")->check(CLI::Range(0, 1024));
 }
 
 engine::FlowModel FlowUse::load() const {

@@ -155,7 +155,7 @@ void require_one_for_a_file(const std::string& device, size_t inputs) {
 int run_play(CLI::App& app, std::vector<std::string> arguments) {
   std::vector<std::string> inputs;
   PlayArguments a;
-  app.add_option("inputs", inputs, "mels (.npy, .safetensors) or recordings; - is a mel on stdin");
+  app.add_option("inputs", inputs, "mels (.npy, .npz, .pt, .safetensors) or recordings; - is a mel on stdin");
   a.voice.add_to(app);
   app.add_option("--device-out", a.device_out,
                  "sound device, by its name or a part of it (melflow devices lists them); clock:FILE plays into a file "

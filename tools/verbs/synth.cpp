@@ -202,26 +202,27 @@ std::string unnamed_output(const SynthArguments& a, const std::vector<std::strin
 }
 
 void add_options(CLI::App& app, std::vector<std::string>& inputs, SynthArguments& a, VoiceOptions& v) {
-  app.add_option("inputs", inputs, "mels (.npy, .safetensors) or recordings; - is a mel on stdin");
+  app.add_option("inputs", inputs, "mels (.npy, .npz, .pt, .safetensors) or recordings; - is a mel on stdin");
   app.add_option("-o", a.out.file, "output: .wav, .flac, .raw, .npy (exact samples); - is stdout");
-  app.add_option("-d", a.out.folder, "folder of the outputs");
+  app.add_option("-d", a.out.folder, "folder for the outputs, one for each input");
   v.add_to(app);
-  app.add_option("--z", a.z, "noise from a file [n_group, groups], before sigma");
-  app.add_option("--dump-z", a.dump_z, "write the noise that was used");
+  app.add_option("--z", a.z, "take the noise from a .npy file [n_group, groups]; sigma comes on top");
+  app.add_option("--dump-z", a.dump_z, "write the noise that was used, as --z reads it");
   app.add_option("--encoding", a.encoding, "pcm16, pcm24 or float32");
   app.add_option("--as", a.format, "wav, flac, raw or npy, for -d")
       ->check(CLI::IsMember({"wav", "flac", "raw", "npy"}));
   app.add_flag("--raw", a.raw, "no WAV header on stdout");
-  app.add_option(
-         "--start", a.start,
-         "seconds at which to begin: the same samples as in the whole. WaveGlow computes only as much of what is "
-         "before as it sees; a BlockFlow all of it")
+  app.add_option("--start", a.start,
+                 "begin at this time, in seconds; the samples are those of the whole. A WaveGlow skips most of what is "
+                 "before, a BlockFlow computes all of it")
       ->check(within(0.0, 1e6));
   app.add_flag("--stream", a.stream.stream, "frames on stdin (raw float32 or .npy) are spoken as they arrive");
   app.add_flag("--verify-stream", a.verify,
-               "write nothing; speak the mel at once and cut at random, print the digests of the PCM and whether they "
-               "are equal (exit code 70 where not)");
-  app.add_option("--chunkings", a.chunkings, "for --verify-stream: how many")->check(CLI::Range(1, 1000000));
+               "write nothing; synthesize the mel whole and in random pieces, print the digests of the PCM and whether "
+               "they are equal (exit code 70 if not)");
+  app.add_option("--chunkings", a.chunkings, "for --verify-stream: how many random cuts")
+      ->check(CLI::Range(1, 1000000))
+      ->capture_default_str();
   app.add_option("--live-in", a.stream.live_in, "speak what a recording device hears; - is raw PCM on stdin");
   app.add_option("--rate", a.raw_input.rate, "raw PCM on stdin instead of a mel: its rate, Hz")
       ->check(CLI::Range(100, 10'000'000));

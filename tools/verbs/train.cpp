@@ -75,8 +75,10 @@ VocoderTraining vocoder_training(CLI::App& app, std::vector<std::string> argumen
       ->required();
   app.add_option("--out", a.out, "folder of the run")->required();
   app.add_option("--config", a.config, "JSON; NVIDIA's config.json is understood too");
-  app.add_option("--set", a.sets,
-                 "key=value over the configuration: steps=1000, model.wavenet_channels=128, mel.n_mels=80");
+  app.add_option(
+      "--set", a.sets,
+      "key=value over the configuration: steps=1000, model.wavenet_channels=128, mel.n_mels=80; RUN/config.json "
+      "lists all keys");
   app.add_option(
          "--init", a.init,
          "voice to begin with, ours or a published one; model, mel recipe and level are the voice's. Of a block_flow, "
@@ -85,9 +87,9 @@ VocoderTraining vocoder_training(CLI::App& app, std::vector<std::string> argumen
   app.add_option("--network", a.network,
                  "interface over which several processes talk, open to all who reach it; left out: only this machine");
   app.add_option("--device", a.device,
-                 "cpu or cuda, of several processes each its own GPU; a run may go on on the other");
+                 "cpu or cuda; with several processes, a GPU each; --resume may use the other device");
   app.add_flag("--resume", a.resume, "go on with the run that is in --out");
-  app.add_option("--threads", a.threads, "of the CPU; 0: as many as there are")->check(CLI::Range(0, 1024));
+  app.add_option("--threads", a.threads, "CPU threads; 0: as many as there are cores")->check(CLI::Range(0, 1024));
   parse(app, std::move(arguments));
   return a;
 }
