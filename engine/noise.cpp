@@ -113,7 +113,7 @@ float normal_at(uint64_t seed, int64_t channel, int64_t group) {
 
 Noise::Noise(files::NpyArray z, std::string name) : z_(std::move(z)), name_(std::move(name)) {
   if (z_->shape.size() != 2) {
-    throw Error(Exit::bad_data, name_ + ": noise must be an array [n_group, groups], as --dump-z writes it");
+    throw Error(Exit::bad_data, name_ + ": noise must be an array [group, groups], as --dump-z writes it");
   }
   const auto wrong = std::ranges::find_if(z_->values, [](float number) { return !std::isfinite(number); });
   if (wrong == z_->values.end()) return;

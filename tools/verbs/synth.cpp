@@ -206,7 +206,7 @@ void add_options(CLI::App& app, std::vector<std::string>& inputs, SynthArguments
   app.add_option("-o", a.out.file, "output: .wav, .flac, .raw, .npy (exact samples); - is stdout");
   app.add_option("-d", a.out.folder, "folder for the outputs, one for each input");
   v.add_to(app);
-  app.add_option("--z", a.z, "take the noise from a .npy file [n_group, groups]; sigma comes on top");
+  app.add_option("--z", a.z, "take the noise from a .npy file [group, groups]; sigma comes on top");
   app.add_option("--dump-z", a.dump_z, "write the noise that was used, as --z reads it");
   app.add_option("--encoding", a.encoding, "pcm16, pcm24 or float32");
   app.add_option("--as", a.format, "wav, flac, raw or npy, for -d")
