@@ -47,6 +47,8 @@ class PanelMatrix {
   void pack();
 
   int panels() const { return panels_; }
+  /// What shares of rows should be multiples of: those that are computed together.
+  int row_block() const { return kernels_->product(precision_).row_block; }
   size_t bytes() const { return 4 * (values_.size() + bias_.size()); }
 
   /// sums[r] = bias of the panel, for `count` rows.

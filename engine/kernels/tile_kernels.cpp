@@ -107,12 +107,12 @@ void plain_peak(long rounds) {
 }
 
 #ifdef MELFLOW_X86_KERNELS
-/// AVX-512's set with other products, where there are any.
-TileKernels avx512_with(const char* name, const TileProduct* bf16, const TileProduct* int8) {
+/// AVX-512's set with products of other instructions; bfloat16 is widened where it has none.
+TileKernels avx512_with(const char* name, const TileProduct* bf16, const TileProduct& int8) {
   TileKernels out = kAvx512TileKernels;
   out.name = name;
   if (bf16 != nullptr) out.products[static_cast<int>(Precision::bf16)] = *bf16;
-  if (int8 != nullptr) out.products[static_cast<int>(Precision::int8)] = *int8;
+  out.products[static_cast<int>(Precision::int8)] = int8;
   return out;
 }
 
@@ -134,14 +134,14 @@ bool may_use_amx() {
 /// Weights come more slowly than AMX uses them up: more rows for each, in the second-level cache of 2 MB that these
 /// processors have.
 TileKernels amx_kernels() {
-  TileKernels out = avx512_with("avx512 with amx", &kAmxBf16Product, &kAmxInt8Product);
+  TileKernels out = avx512_with("avx512 with amx", &kAmxBf16Product, kAmxInt8Product);
   out.tile_rows = 2 * kTileRows;
   return out;
 }
 
 void find_avx512(std::vector<const TileKernels*>& out) {
-  static const TileKernels amx = amx_kernels(), vnni = avx512_with("avx512 with vnni", nullptr, &kAvx512VnniProduct),
-                           bf16 = avx512_with("avx512 with bf16 and vnni", &kAvx512Bf16Product, &kAvx512VnniProduct);
+  static const TileKernels amx = amx_kernels(), vnni = avx512_with("avx512 with vnni", nullptr, kAvx512VnniProduct),
+                           bf16 = avx512_with("avx512 with bf16 and vnni", &kAvx512Bf16Product, kAvx512VnniProduct);
   if (may_use_amx()) out.push_back(&amx);
   const bool has_vnni = __builtin_cpu_supports("avx512vnni");
   // Intel's multiply pairs of bfloat16 at half the speed of float32 (82 and 160 GFLOP/s of a Xeon's core), AMD's at

@@ -99,23 +99,16 @@ struct PanelTiles {
   const std::byte* at(int step) const { return step < whole ? run + step * sizeof rest : rest[0]; }
 };
 
-/// Panels follow each other in memory: while one is used, the next is on its way, a share of it with each step.
-struct NextPanel {
-  NextPanel(const TileRun* runs, int n, int count)
-      : share(64 * kLines * kTile / (2 * ((count + kBlock - 1) / kBlock))) {
-    at = reinterpret_cast<const char*>(runs[n - 1].panel) + 4 * kWidth * static_cast<ptrdiff_t>(runs[n - 1].words);
-  }
-  void fetch_share() {
-    for (const char* end = at + share; at < end; at += 64) __builtin_prefetch(at, 0, 2);
-  }
-  static constexpr int kLines = 4 * kWidth / 64;
-  const char* at;
-  ptrdiff_t share;
-};
+/// The panel behind the last run, a share of it with each step: it takes two for each block of rows to go through a
+/// tile of the panel.
+FetchAhead next_panel(const TileRun& last, int count) {
+  constexpr ptrdiff_t kWordBytes = 4 * kWidth;
+  return {last.panel + kWordBytes * last.words, kWordBytes * kTile, 1, 2 * ((count + kBlock - 1) / kBlock)};
+}
 
 /// Registers 0 to 3, [2 row tiles, 2 column tiles], += rows·columns of the panel.
 template <Precision kPrecision, int kRowTiles>
-inline void add_block(const RowTiles& rows, const PanelTiles& panel, int column, NextPanel& next) {
+inline void add_tiles(const RowTiles& rows, const PanelTiles& panel, int column, FetchAhead& next) {
   for (int step = 0; step < panel.steps; ++step) {
     next.fetch_share();
     const std::byte* weights = panel.at(step) + 4 * column;
@@ -131,6 +124,16 @@ inline void add_block(const RowTiles& rows, const PanelTiles& panel, int column,
     }
   }
   memory_is_read();  // before the next run's rows are copied there
+}
+
+/// The same for `count` rows: where they are one tile, the other is left out.
+template <Precision kPrecision>
+inline void add_block(int count, const RowTiles& rows, const PanelTiles& panel, int column, FetchAhead& next) {
+  if (count > kTile) {
+    add_tiles<kPrecision, 2>(rows, panel, column, next);
+  } else {
+    add_tiles<kPrecision, 1>(rows, panel, column, next);
+  }
 }
 
 /// [kBlock, kBlock] numbers `stride` bytes apart, from and to registers 0 to 3.
@@ -153,7 +156,7 @@ inline void store_sums(void* to, ptrdiff_t stride) {
 void multiply_bf16(const TileRun* runs, int n, int count, float* sums) {
   if (n <= 0 || count <= 0) return;
   const Tiles tiles;
-  NextPanel next(runs, n, count);
+  auto next = next_panel(runs[n - 1], count);
   RowTiles block;
   PanelTiles panel;
   alignas(64) float some[kBlock][kWidth];
@@ -168,11 +171,7 @@ void multiply_bf16(const TileRun* runs, int n, int count, float* sums) {
       for (const TileRun* run = runs; run < runs + n; ++run) {
         block.take(run->rows + r, 4 * run->first, in_block, run->words);
         panel.take(run->panel, run->words);
-        if (in_block > kTile) {
-          add_block<Precision::bf16, 2>(block, panel, column, next);
-        } else {
-          add_block<Precision::bf16, 1>(block, panel, column, next);
-        }
+        add_block<Precision::bf16>(in_block, block, panel, column, next);
       }
       store_sums(out + column, sizeof some[0]);
     }
@@ -186,7 +185,7 @@ void multiply_int8(const TileRun* runs, int n, int count, float* sums) {
   using L = Lanes<kTile>;
   if (n <= 0 || count <= 0) return;
   const Tiles tiles;
-  NextPanel next(runs, n, count);
+  auto next = next_panel(runs[n - 1], count);
   RowTiles block;
   PanelTiles panel;
   alignas(64) int32_t whole[kBlock][kBlock];
@@ -201,11 +200,7 @@ void multiply_int8(const TileRun* runs, int n, int count, float* sums) {
         _tile_zero(1);
         _tile_zero(2);
         _tile_zero(3);
-        if (in_block > kTile) {
-          add_block<Precision::int8, 2>(block, panel, column, next);
-        } else {
-          add_block<Precision::int8, 1>(block, panel, column, next);
-        }
+        add_block<Precision::int8>(in_block, block, panel, column, next);
         store_sums(whole, sizeof whole[0]);
         for (int i = 0; i < in_block; ++i) {
           for (int c = 0; c < kBlock; c += kTile) {

@@ -65,10 +65,11 @@ void multiply_rest(const std::byte* const* rows, ptrdiff_t first, int count, con
   }
 }
 
-/// Runs follow each other in memory: while one is used, the next is on its way, a share of it with each block of rows.
-struct NextRun {
-  NextRun(const std::byte* run, ptrdiff_t bytes, int block, int count)
-      : at(reinterpret_cast<const char*>(run) + bytes), share((bytes * block / (count > 0 ? count : 1) + 63) & -64) {}
+/// Runs, and panels, follow each other in memory: while one is used, the next is on its way from where that ends, a
+/// share of so many `bytes` at a time: `part` of `whole`.
+struct FetchAhead {
+  FetchAhead(const std::byte* end, ptrdiff_t bytes, int part, int whole)
+      : at(reinterpret_cast<const char*>(end)), share((bytes * part / (whole > 0 ? whole : 1) + 63) & -64) {}
   void fetch_share() {
     for (ptrdiff_t i = 0; i < share; i += 64) __builtin_prefetch(at + i, 0, 2);
     at += share;
@@ -82,7 +83,8 @@ void multiply(const TileRun* runs, int n, int count, float* sums) {
   constexpr int kWidth = kVectors * kLanes;
   for (const TileRun* run = runs; run < runs + n; ++run) {
     const auto& [rows, first, panel, words] = *run;
-    NextRun next(panel, 4 * static_cast<ptrdiff_t>(words) * kWidth, kRows, count);
+    const ptrdiff_t bytes = 4 * static_cast<ptrdiff_t>(words) * kWidth;
+    FetchAhead next(panel + bytes, bytes, kRows, count);
     int r = 0;
     for (; r + kRows <= count; r += kRows) {
       next.fetch_share();
@@ -97,7 +99,8 @@ template <typename Widened, int kLanes, int kHeader, int kRows, int kRun>
 void multiply_widened(const TileRun& run, int count, float* sums) {
   constexpr int kWidth = kVectors * kLanes, kWords = Widened::kFactor * kRun;
   alignas(64) std::byte panel[4 * (kWords + 1) * kWidth], wide[kRows][kHeader + 4 * kWords];
-  NextRun next(run.panel, 4 * static_cast<ptrdiff_t>(run.words) * kWidth, kRows, count);
+  const ptrdiff_t bytes = 4 * static_cast<ptrdiff_t>(run.words) * kWidth;
+  FetchAhead next(run.panel + bytes, bytes, kRows, count);
   Widened::panel(run.panel, run.words, panel);
   const std::byte* at[kRows];
   for (int r = 0; r < kRows; ++r) at[r] = wide[r];

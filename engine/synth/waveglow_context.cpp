@@ -77,18 +77,17 @@ void WaveGlowContext::compute(const ThreadTeam::Member& member) {
   }
   AlignedFloats sums(rows.size() * static_cast<size_t>(width));
   const int columns = w.groups_per_frame * w.context_channels;
-  member.share(w.upsample.panels(), count, w.kernels->product(Precision::fp32).row_block,
-               [&](int panel, int first, int last) {
-                 w.upsample.start(panel, last - first, sums.data());
-                 w.upsample.add(panel, rows.data() + first, last - first, sums.data());
-                 for (int f = first; f < last; ++f) {
-                   const float* from = sums.data() + static_cast<ptrdiff_t>(f - first) * width;
-                   for (int c = panel * width; c < std::min(columns, (panel + 1) * width); ++c) {
-                     rows_.at(groups_ + f * w.groups_per_frame + c / w.context_channels)[c % w.context_channels] =
-                         from[c - panel * width];
-                   }
-                 }
-               });
+  member.share(w.upsample.panels(), count, w.upsample.row_block(), [&](int panel, int first, int last) {
+    w.upsample.start(panel, last - first, sums.data());
+    w.upsample.add(panel, rows.data() + first, last - first, sums.data());
+    for (int f = first; f < last; ++f) {
+      const float* from = sums.data() + static_cast<ptrdiff_t>(f - first) * width;
+      for (int c = panel * width; c < std::min(columns, (panel + 1) * width); ++c) {
+        rows_.at(groups_ + f * w.groups_per_frame + c / w.context_channels)[c % w.context_channels] =
+            from[c - panel * width];
+      }
+    }
+  });
 }
 
 void WaveGlowContext::computed() {

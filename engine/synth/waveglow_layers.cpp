@@ -15,7 +15,7 @@ void WaveGlowStream::run_start(const ThreadTeam::Member& member, size_t flow, Ra
   }
   const auto& start = w.flows[flow].start;
   const int width = w.kernels->width;
-  member.share(start.panels(), in.count(), w.kernels->product(Precision::fp32).row_block, [&](int panel, int a, int b) {
+  member.share(start.panels(), in.count(), start.row_block(), [&](int panel, int a, int b) {
     start.start(panel, b - a, s.sums.data());
     start.add(panel, s.rows.data() + a, b - a, s.sums.data());
     for (int r = a; r < b; ++r) {
@@ -72,7 +72,7 @@ void WaveGlowStream::run_gate(const ThreadTeam::Member& member, const Work& work
           packed_input(work, group + static_cast<int64_t>(k - (kernel - 1) / 2) * work.layer->dilation);
     }
   }
-  member.share(gate.panels(), count, w.kernels->product(w.precision).row_block, [&](int panel, int a, int b) {
+  member.share(gate.panels(), count, gate.row_block(), [&](int panel, int a, int b) {
     const std::byte* const* inputs = s.inputs.data();
     if (w.groups_per_row == 1) {
       gate.start(panel, b - a, s.sums.data());
@@ -100,25 +100,24 @@ void WaveGlowStream::run_output(const ThreadTeam::Member& member, const Work& wo
     s.rows[static_cast<size_t>(r)] =
         packs() ? packed_activation_.bytes(r) : reinterpret_cast<const std::byte*>(activation_.data() + r * w.stride);
   }
-  member.share(residual.panels() + skip.panels(), count, w.kernels->product(w.precision).row_block,
-               [&](int panel, int a, int b) {
-                 const bool is_skip = panel >= residual.panels();
-                 const auto& matrix = is_skip ? skip : residual;
-                 const int own = is_skip ? panel - residual.panels() : panel;
-                 matrix.start(own, b - a, s.sums.data());
-                 matrix.add(own, s.rows.data() + a, b - a, s.sums.data());
-                 for (int r = a; r < b; ++r) {
-                   const float* sum = s.sums.data() + (r - a) * width;
-                   const int64_t group = work.out.begin + r;
-                   if (is_skip) {
-                     float* change = work.state->change.at(group) + own * width;
-                     if (work.index == 0) std::fill_n(change, width, 0.0f);
-                     add_row(change, sum, width, change);
-                   } else {
-                     add_row(input(work, group) + own * width, sum, width, work.next + r * w.stride + own * width);
-                   }
-                 }
-               });
+  member.share(residual.panels() + skip.panels(), count, skip.row_block(), [&](int panel, int a, int b) {
+    const bool is_skip = panel >= residual.panels();
+    const auto& matrix = is_skip ? skip : residual;
+    const int own = is_skip ? panel - residual.panels() : panel;
+    matrix.start(own, b - a, s.sums.data());
+    matrix.add(own, s.rows.data() + a, b - a, s.sums.data());
+    for (int r = a; r < b; ++r) {
+      const float* sum = s.sums.data() + (r - a) * width;
+      const int64_t group = work.out.begin + r;
+      if (is_skip) {
+        float* change = work.state->change.at(group) + own * width;
+        if (work.index == 0) std::fill_n(change, width, 0.0f);
+        add_row(change, sum, width, change);
+      } else {
+        add_row(input(work, group) + own * width, sum, width, work.next + r * w.stride + own * width);
+      }
+    }
+  });
 }
 
 /// (shift, log s) → the other half of the channels, then the 1x1 convolution's inverse, then early noise in front.

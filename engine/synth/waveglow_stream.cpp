@@ -44,7 +44,7 @@ WaveGlowStream::WaveGlowStream(std::shared_ptr<const WaveGlowWeights> weights, s
     s.inputs.resize(tile * static_cast<size_t>(w.kernel + 1));
     s.context_of.resize(tile);
     s.sums = AlignedFloats(tile * width);
-    s.context_sums = AlignedFloats((tile + 1) * width);
+    s.context_sums = AlignedFloats(tile * width);
     scratch_.push_back(std::move(s));
   }
 }

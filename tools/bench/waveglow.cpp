@@ -67,7 +67,7 @@ double product_rate(const Run& run) {
     engine::AlignedFloats sums(static_cast<size_t>(n_rows * w.kernels->width));
     for (const auto& flow : w.flows) {
       for (const auto& layer : flow.layers) {
-        member.share(layer.gate.panels(), n_rows, product.row_block, [&](int panel, int a, int b) {
+        member.share(layer.gate.panels(), n_rows, layer.gate.row_block(), [&](int panel, int a, int b) {
           layer.gate.add(panel, {0, w.kernel + 1, rows.data() + a, 0}, b - a, sums.data());
         });
         member.meet();

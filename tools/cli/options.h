@@ -45,6 +45,18 @@ inline CLI::Validator named() {
   return {[](const std::string& given) { return given.empty() ? std::string("names nothing") : std::string(); }, ""};
 }
 
+// Options of several verbs.
+
+inline void add_threads(CLI::App& app, int& threads) {
+  app.add_option("--threads", threads, "CPU threads; 0: as many as there are cores")->check(CLI::Range(0, 1024));
+}
+
+inline void add_voice(CLI::App& app, std::string& voice) {
+  app.add_option("--voice", voice,
+                 "voice file, or name of a shipped voice (melflow voices lists them); default: the first of those")
+      ->check(named());
+}
+
 /// Throws Error{usage} for an option that was given and says nothing in this place, which is said of `where`.
 inline void refuse_options(const CLI::App& app, std::initializer_list<const char*> options, const std::string& where) {
   for (const char* option : options) {

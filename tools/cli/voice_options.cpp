@@ -12,9 +12,7 @@
 namespace melflow::tools {
 
 void VoiceOptions::add_to(CLI::App& app) {
-  app.add_option("--voice", voice,
-                 "voice file, or name of a shipped voice (melflow voices lists them); default: the first of those")
-      ->check(named());
+  add_voice(app, voice);
   app.add_option("--sigma", sigma, "standard deviation of the noise; default: the voice's own")
       ->check(within(0.0, 10.0));
   app.add_option("--seed", seed, "seed of the noise")->check(seeds());
@@ -38,7 +36,7 @@ void VoiceOptions::add_to(CLI::App& app) {
          "largest delay from a mel frame to its sound, in ms; 0: exact. Below the exact delay refining is shortened or "
          "left out, then the voice guesses the frames it does not have yet, and reports the error")
       ->check(within(0.0, 60000.0));
-  app.add_option("--threads", threads, "CPU threads; 0: as many as there are cores")->check(CLI::Range(0, 1024));
+  add_threads(app, threads);
 }
 
 std::vector<std::string> VoiceOptions::words() const {

@@ -38,7 +38,7 @@ TrainArguments train_arguments(CLI::App& app, std::vector<std::string> arguments
                  "all keys");
   app.add_option("--device", a.device, "cpu or cuda; --resume may use the other");
   app.add_flag("--resume", a.resume, "go on with the run that is in --out");
-  app.add_option("--threads", a.threads, "CPU threads; 0: as many as there are cores")->check(CLI::Range(0, 1024));
+  add_threads(app, a.threads);
   parse(app, std::move(arguments));
   // Options are settings that have a name of their own; --set comes after them and wins.
   std::vector<std::string> named;

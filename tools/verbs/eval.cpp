@@ -35,9 +35,7 @@ struct EvalArguments {
 
 EvalArguments eval_arguments(CLI::App& app, std::vector<std::string> arguments) {
   EvalArguments a;
-  app.add_option("--voice", a.voice,
-                 "voice file, or name of a shipped voice (melflow voices lists them); default: the first of those")
-      ->check(named());
+  add_voice(app, a.voice);
   app.add_option("--data", a.data, "folder of recordings, any format, any rate")->required();
   app.add_option("--html", a.html, "write one page with tables, players and pictures");
   app.add_option("--json", a.json, "write the numbers, per recording too; -: to stdout, instead of the table");
@@ -57,7 +55,7 @@ EvalArguments eval_arguments(CLI::App& app, std::vector<std::string> arguments) 
       ->check(CLI::Range(0, audio::RefineOptions::kMostPasses));
   app.add_option("--denoise", a.options.denoise, "strength of the denoiser; 0: none")->check(within(0.0, 100.0));
   app.add_option("--device", a.device, "cpu or cuda");
-  app.add_option("--threads", a.threads, "CPU threads; 0: as many as there are cores")->check(CLI::Range(0, 1024));
+  add_threads(app, a.threads);
   app.add_flag("--force", a.force, "overwrite the outputs");
   parse(app, std::move(arguments));
   if (!a.html.empty()) a.options.keep_sounds = kSoundsOnPage;

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "engine/device.h"
 #include "engine/flow/flow_score.h"
+#include "tools/cli/options.h"
 #include "tools/cli/verb_family.h"
 #include "tools/cli/with_torch.h"
 #include "tools/flow/verbs.h"
@@ -28,7 +29,7 @@ void FlowUse::add_labels_to(CLI::App& app) {
 void FlowUse::add_to(CLI::App& app) {
   app.add_option("--seed", seed, "of samples, noise and fresh data")->check(seeds());
   app.add_option("--device", device, "cpu or cuda");
-  app.add_option("--threads", threads, "CPU threads; 0: as many as there are cores")->check(CLI::Range(0, 1024));
+  add_threads(app, threads);
 }
 
 engine::FlowModel FlowUse::load() const {

@@ -38,9 +38,7 @@ struct ScoreArguments {
 ScoreArguments score_arguments(CLI::App& app, std::vector<std::string> arguments) {
   ScoreArguments a;
   app.add_option("inputs", a.inputs, "recordings, any format, any rate")->required();
-  app.add_option("--voice", a.voice,
-                 "voice file, or name of a shipped voice (melflow voices lists them); default: the first of those")
-      ->check(named());
+  add_voice(app, a.voice);
   app.add_option(
       "--mel", a.mel,
       "take the mel from this .npy or .safetensors file, and the recording as loud as it is; one recording only");
@@ -49,7 +47,7 @@ ScoreArguments score_arguments(CLI::App& app, std::vector<std::string> arguments
   app.add_flag("--json", a.as_json, "one object per recording, with nats per sample of every frame");
   app.add_flag("--own-level", a.own_level, "take recordings as loud as they are, not at the voice's level");
   app.add_option("--device", a.device, "cpu or cuda");
-  app.add_option("--threads", a.threads, "CPU threads; 0: as many as there are cores")->check(CLI::Range(0, 1024));
+  add_threads(app, a.threads);
   app.add_flag("--force", a.force, "overwrite what --dump-z and --plot name");
   parse(app, std::move(arguments));
   for (const auto& [option, value] : {std::pair{"--mel", a.mel}, {"--dump-z", a.dump_z}, {"--plot", a.plot}}) {

@@ -89,7 +89,7 @@ VocoderTraining vocoder_training(CLI::App& app, std::vector<std::string> argumen
   app.add_option("--device", a.device,
                  "cpu or cuda; with several processes, a GPU each; --resume may use the other device");
   app.add_flag("--resume", a.resume, "go on with the run that is in --out");
-  app.add_option("--threads", a.threads, "CPU threads; 0: as many as there are cores")->check(CLI::Range(0, 1024));
+  add_threads(app, a.threads);
   parse(app, std::move(arguments));
   return a;
 }
