@@ -41,7 +41,7 @@ void save_voice(const std::filesystem::path& path, const ModelVoice& voice, Atom
 std::shared_ptr<const StreamSource> stream_source(std::shared_ptr<models::Vocoder> model, PackOptions pack) {
   // A voice that feeds on its own samples goes block by block: on the CPU, whose streams are made for it.
   if (!model->parameters().front().is_cpu() && !model->reach().endless) {
-    if (pack.precision == Precision::fp32) return std::make_shared<TiledSource>(std::move(model));
+    if (pack.precision == cpu::Precision::fp32) return std::make_shared<TiledSource>(std::move(model));
     throw Error(Exit::usage, std::string("--precision ") + name_of(pack.precision) + " is for the CPU; leave it out");
   }
   return packed_source(options_of(*model), tensors_of(*model).views(), pack);

@@ -35,7 +35,7 @@ class BlockSource : public StreamSource {
  public:
   BlockSource(const models::BlockFlowOptions& options, const Tensors& tensors, const PackOptions& pack)
       : weights_(std::make_shared<BlockWeights>(options, tensors)) {
-    if (pack.precision == Precision::fp32) return;
+    if (pack.precision == cpu::Precision::fp32) return;
     throw Error(Exit::usage, std::string("--precision ") + name_of(pack.precision) +
                                  " is for voices of the WaveGlow kind, on the CPU; leave it out for this one");
   }

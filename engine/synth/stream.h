@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "engine/kernels/tile_kernels.h"
+#include "cpu/tile_kernels.h"
 #include "engine/model_options.h"
 #include "engine/noise.h"
 
@@ -42,7 +42,7 @@ class StreamSource {
 
 struct PackOptions {
   int threads = 0;  ///< of the team that all streams work with; 0: default_threads()
-  Precision precision = Precision::fp32;
+  cpu::Precision precision = cpu::Precision::fp32;
 };
 
 /// On the CPU, without LibTorch: the model's weights, packed. `tensors` are those that the options ask for

@@ -21,7 +21,7 @@ struct SynthOptions {
   int64_t draws = 0;     ///< of noise for each group, of which a BlockFlow takes the best; 0: the voice's own
   int64_t refine = -1;   ///< passes that bring the sound nearer to the mel (audio/refine.h); negative: the voice's own
   float denoise = 0.0f;  ///< strength of the denoiser; 0 leaves it out
-  Precision precision = Precision::fp32;
+  cpu::Precision precision = cpu::Precision::fp32;
   int threads = 0;  ///< of the CPU; 0: default_threads()
   /// Seconds from a mel frame to its sound, at most, where the voice's own would be more: then what refines it waits
   /// less, or is left out; and if that is not enough, the voice guesses what follows, and its sound is not exact.

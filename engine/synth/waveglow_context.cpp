@@ -7,7 +7,7 @@ namespace melflow::engine {
 WaveGlowContext::WaveGlowContext(std::shared_ptr<const WaveGlowWeights> weights, int64_t kept, int64_t batch)
     : weights_(std::move(weights)),
       rows_(batch / weights_->groups_per_row + 2, weights_->context_channels),
-      packed_(kept / weights_->groups_per_row + 2, row_bytes(weights_->precision, weights_->context_channels) / 4),
+      packed_(kept / weights_->groups_per_row + 2, cpu::row_bytes(weights_->precision, weights_->context_channels) / 4),
       frames_(static_cast<size_t>((weights_->upsample_taps - 1) * weights_->n_mels)) {
   const int bands = weights_->n_mels;
   for (size_t i = 0; i < 2; ++i) {
@@ -39,7 +39,7 @@ void WaveGlowContext::encode(size_t index, std::span<const float> row) {
   const auto* const row_bytes = reinterpret_cast<const std::byte*>(stage.waiting.data());
   const int width = weights_->kernels->width;
   std::vector<float> out(static_cast<size_t>(stage.matrix->panels() * width));
-  AlignedFloats sums(static_cast<size_t>(width));
+  cpu::AlignedFloats sums(static_cast<size_t>(width));
   for (int panel = 0; panel < stage.matrix->panels(); ++panel) {
     stage.matrix->start(panel, 1, sums.data());
     stage.matrix->add(panel, &row_bytes, 1, sums.data());
@@ -75,7 +75,7 @@ void WaveGlowContext::compute(const ThreadTeam::Member& member) {
   for (size_t f = 0; f < rows.size(); ++f) {
     rows[f] = reinterpret_cast<const std::byte*>(frames_.data() + f * static_cast<size_t>(bands));
   }
-  AlignedFloats sums(rows.size() * static_cast<size_t>(width));
+  cpu::AlignedFloats sums(rows.size() * static_cast<size_t>(width));
   const int columns = w.groups_per_frame * w.context_channels;
   member.share(w.upsample.panels(), count, w.upsample.row_block(), [&](int panel, int first, int last) {
     w.upsample.start(panel, last - first, sums.data());

@@ -26,7 +26,7 @@ class RowRing {
  private:
   int64_t rows_ = 1;
   int width_ = 1;
-  AlignedFloats values_;
+  cpu::AlignedFloats values_;
 };
 
 /// Mel frames in, what the WaveNets are told out: rows of context, one for each group of samples or one for each frame
@@ -52,7 +52,7 @@ class WaveGlowContext {
  private:
   /// A convolution of three frames: its zero-padded inputs that are still needed.
   struct Stage {
-    const PanelMatrix* matrix = nullptr;
+    const cpu::PanelMatrix* matrix = nullptr;
     int inputs = 0;
     std::vector<float> waiting;
   };

@@ -45,7 +45,7 @@ const std::byte* WaveGlowStream::packed_input(const Work& work, int64_t group) c
 }
 
 /// Into the layers' precision, which for int8 needs a row's largest number, and so whole rows.
-void WaveGlowStream::pack_rows(const ThreadTeam::Member& member, const AlignedFloats& rows, int count,
+void WaveGlowStream::pack_rows(const ThreadTeam::Member& member, const cpu::AlignedFloats& rows, int count,
                                RowRing& packed) {
   if (!packs()) return;
   member.share(1, count, 1, [&](int, int a, int b) {
@@ -153,7 +153,7 @@ void WaveGlowStream::keep_history(const ThreadTeam::Member& member, size_t flow,
       std::copy_n(rows_[layer % 2].data() + r * weights_->stride, weights_->stride, history.at(in.begin + r));
       if (!packs()) continue;
       const auto* packed = packed_rows_[layer % 2].bytes(r);
-      std::copy_n(packed, row_bytes(weights_->precision, weights_->channels),
+      std::copy_n(packed, cpu::row_bytes(weights_->precision, weights_->channels),
                   flows_[flow].packed[layer].bytes(in.begin + r));
     }
   });

@@ -18,10 +18,11 @@ WaveGlowStream::WaveGlowStream(std::shared_ptr<const WaveGlowWeights> weights, s
       latent_(weights_->side() + std::max(tile_rows(), weights_->groups_per_frame), weights_->group_size),
       total_(std::numeric_limits<int64_t>::max()),
       activation_(static_cast<size_t>(tile_rows() * weights_->stride)),
-      zeros_(static_cast<size_t>(std::max(weights_->stride, row_bytes(weights_->precision, weights_->channels) / 4))),
+      zeros_(
+          static_cast<size_t>(std::max(weights_->stride, cpu::row_bytes(weights_->precision, weights_->channels) / 4))),
       samples_(static_cast<size_t>(tile_rows() * weights_->group_size)) {
   const auto& w = *weights_;
-  const int packed_width = row_bytes(w.precision, w.channels) / 4;
+  const int packed_width = cpu::row_bytes(w.precision, w.channels) / 4;
   if (packs()) {
     for (auto* ring : {&packed_rows_[0], &packed_rows_[1], &packed_activation_}) *ring = {tile_rows(), packed_width};
   }
@@ -36,15 +37,15 @@ WaveGlowStream::WaveGlowStream(std::shared_ptr<const WaveGlowWeights> weights, s
     }
     flows_.push_back(std::move(state));
   }
-  for (auto& rows : rows_) rows = AlignedFloats(static_cast<size_t>(tile_rows() * w.stride));
+  for (auto& rows : rows_) rows = cpu::AlignedFloats(static_cast<size_t>(tile_rows() * w.stride));
   for (int i = 0; i < team_->size(); ++i) {
     Scratch s;
     const auto tile = static_cast<size_t>(tile_rows()), width = static_cast<size_t>(w.kernels->width);
     s.rows.resize(tile);
     s.inputs.resize(tile * static_cast<size_t>(w.kernel + 1));
     s.context_of.resize(tile);
-    s.sums = AlignedFloats(tile * width);
-    s.context_sums = AlignedFloats(tile * width);
+    s.sums = cpu::AlignedFloats(tile * width);
+    s.context_sums = cpu::AlignedFloats(tile * width);
     scratch_.push_back(std::move(s));
   }
 }

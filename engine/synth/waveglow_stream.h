@@ -40,7 +40,7 @@ class WaveGlowStream : public Stream {
     std::vector<const std::byte*> rows;
     std::vector<const std::byte*> inputs;  // of a gate: tile_rows() of context, then as many for each tap
     std::vector<int> context_of;
-    AlignedFloats sums, context_sums;
+    cpu::AlignedFloats sums, context_sums;
   };
   /// A layer at work.
   struct Work {
@@ -62,11 +62,11 @@ class WaveGlowStream : public Stream {
   void run_gate(const ThreadTeam::Member& member, const Work& work);
   void run_output(const ThreadTeam::Member& member, const Work& work);
   void couple(const ThreadTeam::Member& member, size_t flow, Range rows);
-  void pack_rows(const ThreadTeam::Member& member, const AlignedFloats& rows, int count, RowRing& packed);
+  void pack_rows(const ThreadTeam::Member& member, const cpu::AlignedFloats& rows, int count, RowRing& packed);
   void keep_history(const ThreadTeam::Member& member, size_t flow, size_t layer, Range in);
   const float* input(const Work& work, int64_t group) const;
   const std::byte* packed_input(const Work& work, int64_t group) const;
-  bool packs() const { return weights_->precision != Precision::fp32; }
+  bool packs() const { return weights_->precision != cpu::Precision::fp32; }
   Range clip(int64_t first, int count) const;
 
   std::shared_ptr<const WaveGlowWeights> weights_;
@@ -79,10 +79,10 @@ class WaveGlowStream : public Stream {
   int64_t drawn_ = 0;                           // groups of noise
   int64_t entered_ = 0;                         // groups that went into the first flow
   int64_t total_;                               // groups there will be; not known before finish()
-  AlignedFloats rows_[2];                       // what goes from layer to layer, in turn: [tile_rows(), stride]
-  AlignedFloats activation_;                    // [tile_rows(), stride]
+  cpu::AlignedFloats rows_[2];                  // what goes from layer to layer, in turn: [tile_rows(), stride]
+  cpu::AlignedFloats activation_;               // [tile_rows(), stride]
   RowRing packed_rows_[2], packed_activation_;  // the same in the layers' precision; not for float32
-  AlignedFloats zeros_;                         // a row, packed or not
+  cpu::AlignedFloats zeros_;                    // a row, packed or not
   std::vector<float> samples_;
   std::vector<Scratch> scratch_;
 };

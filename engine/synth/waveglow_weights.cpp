@@ -9,7 +9,7 @@ namespace {
 
 /// Writes weight [out, in, kernel] to rows first + tap·in + i of a matrix, output o to column(o).
 template <typename Column>
-void place(PanelMatrix& matrix, int first, const Dense& weight, Column&& column) {
+void place(cpu::PanelMatrix& matrix, int first, const Dense& weight, Column&& column) {
   const double* w = weight.values.data();
   const int outputs = static_cast<int>(weight.size(0)), inputs = static_cast<int>(weight.size(1));
   const int taps = static_cast<int>(weight.size(2));
@@ -21,7 +21,7 @@ void place(PanelMatrix& matrix, int first, const Dense& weight, Column&& column)
 }
 
 template <typename Column>
-void place_bias(PanelMatrix& matrix, const Dense& bias, Column&& column) {
+void place_bias(cpu::PanelMatrix& matrix, const Dense& bias, Column&& column) {
   for (int o = 0; o < bias.count(); ++o) {
     matrix.bias(column(o)) = static_cast<float>(bias.values[static_cast<size_t>(o)]);
   }
@@ -29,9 +29,10 @@ void place_bias(PanelMatrix& matrix, const Dense& bias, Column&& column) {
 
 int same(int column) { return column; }
 
-PanelMatrix packed(const TileKernels& kernels, Precision precision, const Dense& weight, const Dense& bias) {
+cpu::PanelMatrix packed(const cpu::TileKernels& kernels, cpu::Precision precision, const Dense& weight,
+                        const Dense& bias) {
   const auto depth = static_cast<int>(weight.count() / weight.size(0));
-  PanelMatrix out(kernels, precision, {depth}, static_cast<int>(weight.size(0)));
+  cpu::PanelMatrix out(kernels, precision, {depth}, static_cast<int>(weight.size(0)));
   place(out, 0, weight, same);
   place_bias(out, bias, same);
   out.pack();
@@ -40,9 +41,9 @@ PanelMatrix packed(const TileKernels& kernels, Precision precision, const Dense&
 
 /// ConvTranspose1d of stride hop as one matrix: row (frame f - taps + 1 + q, band i) and column (group g of frame f,
 /// band m, sample j) holds weight [i, m, n] with n = (taps - 1 - q)·hop + g·group + j, zero beyond the kernel.
-PanelMatrix pack_upsample(const WaveGlowWeights& w, const Dense& weight, const Dense& bias) {
+cpu::PanelMatrix pack_upsample(const WaveGlowWeights& w, const Dense& weight, const Dense& bias) {
   const int bands = w.n_mels, hop = w.hop_length, group = w.group_size, kernel = static_cast<int>(weight.size(2));
-  PanelMatrix out(*w.kernels, Precision::fp32, {w.upsample_taps * bands}, hop * bands);
+  cpu::PanelMatrix out(*w.kernels, cpu::Precision::fp32, {w.upsample_taps * bands}, hop * bands);
   const auto dense = weight.floats(), b = bias.floats();
   const auto column = [&](int m, int sample) { return sample / group * bands * group + m * group + sample % group; };
   for (int m = 0; m < bands; ++m) {
@@ -76,7 +77,7 @@ std::vector<WaveGlowWeights::Layer> pack_layers(const WaveGlowWeights& w, const 
     layer.side = layer.dilation * (w.kernel - 1) / 2;
     std::vector<int> segments(static_cast<size_t>(w.kernel + 1), channels);
     segments.front() = w.context_channels;
-    layer.gate = PanelMatrix(*w.kernels, w.precision, segments, (channels + half - 1) / half * 2 * half);
+    layer.gate = cpu::PanelMatrix(*w.kernels, w.precision, segments, (channels + half - 1) / half * 2 * half);
     place(layer.gate, 0, cond.rows(i * 2 * channels, 2 * channels), paired);
     place(layer.gate, w.context_channels, in_weight, paired);
     place_bias(layer.gate, sum(p.at(in + ".bias"), cond_bias.rows(i * 2 * channels, 2 * channels)), paired);
@@ -98,8 +99,8 @@ std::vector<WaveGlowWeights::Layer> pack_layers(const WaveGlowWeights& w, const 
 }  // namespace
 
 WaveGlowWeights::WaveGlowWeights(const models::WaveGlowOptions& o,
-                                 const std::map<std::string, files::TensorView>& tensors, Precision layers,
-                                 const TileKernels& k)
+                                 const std::map<std::string, files::TensorView>& tensors, cpu::Precision layers,
+                                 const cpu::TileKernels& k)
     : kernels(&k), precision(layers) {
   const Parameters p(tensors);
   const bool at_frames = o.conditioning == models::Conditioning::frame_rate;
@@ -113,8 +114,8 @@ WaveGlowWeights::WaveGlowWeights(const models::WaveGlowOptions& o,
   groups_per_frame = static_cast<int>(o.hop_length / o.group_size);
   groups_per_row = at_frames ? groups_per_frame : 1;
   if (at_frames) {
-    encoder[0] = packed(k, Precision::fp32, p.at("encoder.0.weight"), p.at("encoder.0.bias"));
-    encoder[1] = packed(k, Precision::fp32, p.at("encoder.2.weight"), p.at("encoder.2.bias"));
+    encoder[0] = packed(k, cpu::Precision::fp32, p.at("encoder.0.weight"), p.at("encoder.0.bias"));
+    encoder[1] = packed(k, cpu::Precision::fp32, p.at("encoder.2.weight"), p.at("encoder.2.bias"));
   } else {
     upsample_taps = static_cast<int>((o.upsample_kernel + o.hop_length - 1) / o.hop_length);
     upsample = pack_upsample(*this, p.at("upsample.weight"), p.at("upsample.bias"));
@@ -131,7 +132,7 @@ WaveGlowWeights::WaveGlowWeights(const models::WaveGlowOptions& o,
               .moved_at = swapped ? 0 : total / 2,
               .early = f > 0 && f % o.early_every == 0 ? static_cast<int>(o.early_size) : 0,
               .early_at = 0,
-              .start = packed(k, Precision::fp32, p.normed(net + "start"), p.at(net + "start.bias")),
+              .start = packed(k, cpu::Precision::fp32, p.normed(net + "start"), p.at(net + "start.bias")),
               .layers = pack_layers(*this, o, p, net),
               .inverse = inverse(p.at(name + "_conv1x1.weight"), name + "_conv1x1.weight").floats()};
     total += flow.early;

@@ -31,8 +31,8 @@ std::shared_ptr<WaveGlow> random_model(const WaveGlowOptions& options) {
   return model;
 }
 
-std::shared_ptr<const WaveGlowWeights> pack(const WaveGlow& model, Precision precision = Precision::fp32,
-                                            const TileKernels& kernels = tile_kernels()) {
+std::shared_ptr<const WaveGlowWeights> pack(const WaveGlow& model, cpu::Precision precision = cpu::Precision::fp32,
+                                            const cpu::TileKernels& kernels = cpu::tile_kernels()) {
   return std::make_shared<WaveGlowWeights>(model.options(), engine::tensors_of(model).views(), precision, kernels);
 }
 
@@ -125,10 +125,10 @@ class WaveGlowStreamTest : public ::testing::TestWithParam<std::string> {
 
 TEST_P(WaveGlowStreamTest, EqualsTheModelsInverseInDoubleWithEveryKernel) {
   const auto model = random_model(options());
-  std::vector<const TileKernels*> kernels{&plain_tile_kernels()};
-  for (const auto* k : runnable_tile_kernels()) kernels.push_back(k);
+  std::vector<const cpu::TileKernels*> kernels{&cpu::plain_tile_kernels()};
+  for (const auto* k : cpu::runnable_tile_kernels()) kernels.push_back(k);
   std::vector<std::shared_ptr<const WaveGlowWeights>> weights;
-  for (const auto* k : kernels) weights.push_back(pack(*model, Precision::fp32, *k));
+  for (const auto* k : kernels) weights.push_back(pack(*model, cpu::Precision::fp32, *k));
   model->to(torch::kFloat64);
   for (const int frames : {1, 2, 3, 40}) {
     const auto mel = mel_frames(options().n_mels, frames);
@@ -150,16 +150,16 @@ double snr(const std::vector<float>& actual, const torch::Tensor& expected) {
 TEST_P(WaveGlowStreamTest, LowerPrecisionsAreNearWithEveryKernel) {
   const auto model = random_model(options());
   const auto mel = mel_frames(options().n_mels, 40);
-  std::map<Precision, std::vector<std::vector<float>>> sounds;
-  for (const auto precision : {Precision::bf16, Precision::int8}) {
-    for (const auto* k : runnable_tile_kernels()) {
+  std::map<cpu::Precision, std::vector<std::vector<float>>> sounds;
+  for (const auto precision : {cpu::Precision::bf16, cpu::Precision::int8}) {
+    for (const auto* k : cpu::runnable_tile_kernels()) {
       sounds[precision].push_back(Cut{pack(*model, precision, *k)}(mel));
     }
   }
   model->to(torch::kFloat64);
   const auto expected = oracle(*model, mel);
-  for (const auto& sound : sounds[Precision::bf16]) EXPECT_GT(snr(sound, expected), 40);
-  for (const auto& sound : sounds[Precision::int8]) EXPECT_GT(snr(sound, expected), 25);
+  for (const auto& sound : sounds[cpu::Precision::bf16]) EXPECT_GT(snr(sound, expected), 40);
+  for (const auto& sound : sounds[cpu::Precision::int8]) EXPECT_GT(snr(sound, expected), 25);
 }
 
 TEST_P(WaveGlowStreamTest, OptionsNameEveryTensorOfTheModel) {
@@ -173,7 +173,7 @@ TEST_P(WaveGlowStreamTest, AMelThatIsNotANumberIsHeardAsNone) {
   const auto bands = static_cast<size_t>(options().n_mels);
   auto mel = mel_frames(options().n_mels, 9);
   mel[4 * bands + 1] = std::nanf("");
-  for (const auto precision : kPrecisions) {
+  for (const auto precision : cpu::kPrecisions) {
     const auto sound = Cut{pack(*random_model(options()), precision)}(mel);
     const auto hop = static_cast<size_t>(options().hop_length);
     for (size_t i = 4 * hop; i < 5 * hop; ++i) ASSERT_TRUE(std::isnan(sound[i])) << name_of(precision) << ", " << i;
@@ -181,7 +181,7 @@ TEST_P(WaveGlowStreamTest, AMelThatIsNotANumberIsHeardAsNone) {
 }
 
 TEST_P(WaveGlowStreamTest, CutsAndThreadsChangeNotABit) {
-  for (const auto precision : kPrecisions) {
+  for (const auto precision : cpu::kPrecisions) {
     const auto weights = pack(*random_model(options()), precision);
     std::mt19937 random(5);
     for (const int frames : {1, 2, 3, 25}) {
@@ -252,7 +252,7 @@ TEST(WaveGlowStreamReference, GivesNvidiasAudio) {
 // 20 MB at the published size, in every precision. A flow costs what a flow costs: two and three of them tell of
 // twelve.
 TEST(WaveGlowStream, KeepsLittleForEachStream) {
-  for (const auto precision : {Precision::fp32, Precision::bf16}) {
+  for (const auto precision : {cpu::Precision::fp32, cpu::Precision::bf16}) {
     const auto state = [&](int64_t flows) {
       const auto weights = pack(*random_model({.n_flows = flows}), precision);
       return static_cast<double>(WaveGlowStream(weights, std::make_shared<ThreadTeam>(1), Noise(1), 1.0).state_bytes());

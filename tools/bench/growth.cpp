@@ -74,7 +74,7 @@ class Growth {
   Measurement begin(const engine::Synthesizer& synthesizer, int threads, double seconds, int streams) const {
     auto what = spoken_by(synthesizer, options_);
     what.update({{"threads", threads}, {"streams", streams}, {"seconds_of_sound", seconds}});
-    return {"growth", what, multiply_add_peak(engine::Precision::fp32, threads)};
+    return {"growth", what, multiply_add_peak(cpu::Precision::fp32, threads)};
   }
 
   void say(Measurement& measurement, const Times& times, double sound, const std::string& compared, double error,

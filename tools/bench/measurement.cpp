@@ -24,9 +24,9 @@ json Times::json(double unit) const {
   return {{"min", unit * min()}, {"median", unit * median()}, {"p99", unit * quantile(0.99)}};
 }
 
-Peak multiply_add_peak(engine::Precision precision, int threads) {
+Peak multiply_add_peak(cpu::Precision precision, int threads) {
   const auto team = std::make_shared<engine::ThreadTeam>(threads);
-  const auto& product = engine::tile_kernels().product(precision);
+  const auto& product = cpu::tile_kernels().product(precision);
   const auto once = [team, &product] {
     constexpr long kRounds = 2'000'000;
     Times times;
@@ -34,8 +34,8 @@ Peak multiply_add_peak(engine::Precision precision, int threads) {
     return team->size() * kRounds * product.peak_operations / times.min();
   };
   // The best of some: what took a core away for a moment is not the machine's limit.
-  return {std::string("multiply-adds out of registers, ") + engine::name_of(precision) + ", " +
-              std::to_string(threads) + (threads == 1 ? " thread" : " threads"),
+  return {std::string("multiply-adds out of registers, ") + cpu::name_of(precision) + ", " + std::to_string(threads) +
+              (threads == 1 ? " thread" : " threads"),
           [once] {
             return std::max({once(), once(), once(), once()});
           }};
@@ -49,7 +49,7 @@ json machine() {
     cpu = line.substr(std::min(line.size(), line.find(':') + 2));
     break;
   }
-  return {{"cpu", cpu}, {"cores", std::thread::hardware_concurrency()}, {"kernels", engine::tile_kernels().name}};
+  return {{"cpu", cpu}, {"cores", std::thread::hardware_concurrency()}, {"kernels", cpu::tile_kernels().name}};
 }
 
 json judged(json line, double least_peak, double highest_peak) {

@@ -7,7 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "engine/kernels/tile_kernels.h"
+#include "cpu/tile_kernels.h"
 
 namespace melflow::tools {
 
@@ -42,7 +42,7 @@ struct Peak {
   std::function<double()> operations_a_second;
 };
 /// Multiply-adds out of registers, of so many threads together.
-Peak multiply_add_peak(engine::Precision precision, int threads);
+Peak multiply_add_peak(cpu::Precision precision, int threads);
 
 /// One line of any bench, in the schema of all of them:
 ///   bench, case (what was measured, and on how much), peak (what, giga_operations: before and after),

@@ -67,7 +67,7 @@ void bench_mel(const Print& print) {
   for (auto& x : fft.real()) x = 0.5;
   audio::Mel mel = extractor(sound);
   Measurement measurement("mel", {{"threads", 1}, {"seconds_of_sound", sound.seconds()}, {"frames", mel.frames}},
-                          multiply_add_peak(engine::Precision::fp32, 1));
+                          multiply_add_peak(cpu::Precision::fp32, 1));
   Times ours, bare;
   for (int round = 0; round < 20; ++round) {  // in turn: a machine whose speed drifts drifts for both
     ours.take([&] { mel = extractor(sound); });

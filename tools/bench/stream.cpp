@@ -101,7 +101,7 @@ Run speak_in_chunks(const engine::Synthesizer& synthesizer, uint64_t seed, std::
 }
 
 Peak peak_of(const VoiceOptions& o) {
-  return multiply_add_peak(engine::Precision::fp32, o.threads > 0 ? o.threads : engine::default_threads());
+  return multiply_add_peak(cpu::Precision::fp32, o.threads > 0 ? o.threads : engine::default_threads());
 }
 
 /// Chunks of this size and everything at once, in turn, so that a machine whose speed drifts drifts for both.

@@ -70,7 +70,7 @@ void bench_synth(const VoiceOptions& options, double seconds, const Print& print
   auto sound = synthesizer(mel, noise);
   auto what = spoken_by(synthesizer, options);
   what["seconds_of_sound"] = sound.seconds();
-  Measurement measurement("synth", what, multiply_add_peak(engine::Precision::fp32, threads));
+  Measurement measurement("synth", what, multiply_add_peak(cpu::Precision::fp32, threads));
   Times ours, rival;
   for (int round = 0; round < 5; ++round) {
     ours.take([&] { sound = synthesizer(mel, noise); });

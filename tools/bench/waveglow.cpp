@@ -19,7 +19,7 @@
 namespace melflow::tools {
 namespace {
 
-using engine::Precision;
+using cpu::Precision;
 using nlohmann::json;
 using Clock = std::chrono::steady_clock;
 
@@ -52,8 +52,8 @@ double product_rate(const Run& run) {
   const auto& w = *run.weights;
   const int n_rows = w.kernels->tile_rows;
   const auto& product = w.kernels->product(w.precision);
-  const int depth = std::max(w.context_channels, w.channels), bytes = engine::row_bytes(w.precision, depth);
-  engine::AlignedFloats packed(static_cast<size_t>(n_rows) * static_cast<size_t>(bytes) / 4);
+  const int depth = std::max(w.context_channels, w.channels), bytes = cpu::row_bytes(w.precision, depth);
+  cpu::AlignedFloats packed(static_cast<size_t>(n_rows) * static_cast<size_t>(bytes) / 4);
   std::vector<const std::byte*> rows;
   for (int r = 0; r < n_rows; ++r) {
     std::vector<float> row(static_cast<size_t>(depth));
@@ -64,7 +64,7 @@ double product_rate(const Run& run) {
   }
   const auto begin = Clock::now();
   run.team->run([&](const engine::ThreadTeam::Member& member) {
-    engine::AlignedFloats sums(static_cast<size_t>(n_rows * w.kernels->width));
+    cpu::AlignedFloats sums(static_cast<size_t>(n_rows * w.kernels->width));
     for (const auto& flow : w.flows) {
       for (const auto& layer : flow.layers) {
         member.share(layer.gate.panels(), n_rows, layer.gate.row_block(), [&](int panel, int a, int b) {
@@ -113,7 +113,7 @@ json measure(models::WaveGlow& model, const Exact& exact, const Run& run, std::s
   const double seconds = static_cast<double>(frames.size()) / recipe.n_mels * recipe.hop_length / recipe.sample_rate;
   Measurement measurement("waveglow",
                           {{"weights", "random, of the published size"},
-                           {"precision", engine::name_of(run.weights->precision)},
+                           {"precision", cpu::name_of(run.weights->precision)},
                            {"threads", threads},
                            {"seconds_of_sound", seconds}},
                           multiply_add_peak(run.weights->precision, threads));
@@ -124,7 +124,7 @@ json measure(models::WaveGlow& model, const Exact& exact, const Run& run, std::s
     times.take([&] { run(frames); });
     for (int j = 0; j < 3; ++j) products.push_back(product_rate(run));
     measurement.look();
-    if (run.weights->precision == Precision::fp32) {
+    if (run.weights->precision == cpu::Precision::fp32) {
       torch::InferenceMode guard;
       plain.take([&] { model.inverse(exact.z, exact.mel); });
     }
@@ -133,7 +133,7 @@ json measure(models::WaveGlow& model, const Exact& exact, const Run& run, std::s
   const double groups = seconds * recipe.sample_rate / run.weights->group_size;
   const double rate = gpu::PlainWaveGlow::Sizes{}.flops_per_group() * groups / times.median();  // of random_waveglow()
   json rival;
-  if (run.weights->precision == Precision::fp32) {
+  if (run.weights->precision == cpu::Precision::fp32) {
     const auto sound = static_cast<double>(exact.samples.numel()) / recipe.sample_rate;
     rival = {{"what", "the plain model in LibTorch, float32, the first second"},
              {"seconds", plain.json()},
@@ -156,7 +156,7 @@ void bench_waveglow(double seconds, int threads, const Print& print) {
   const audio::MelOptions recipe;  // NVIDIA's
   const auto frames = sample_frames(recipe, seconds);
   std::vector<std::shared_ptr<const engine::WaveGlowWeights>> packed;
-  for (const auto p : engine::kPrecisions)
+  for (const auto p : cpu::kPrecisions)
     packed.push_back(
         std::make_shared<engine::WaveGlowWeights>(model->options(), engine::tensors_of(*model).views(), p));
   const Exact exact(*model, frames);

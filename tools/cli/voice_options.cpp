@@ -81,8 +81,8 @@ engine::Synthesizer VoiceOptions::open() const {
 
 engine::Synthesizer VoiceOptions::open_on_cpu(engine::SynthOptions options) const {
   if (device != "cpu") throw Error(Exit::usage, "--device " + device + ": unknown; use cpu or cuda");
-  for (const auto p : engine::kPrecisions) {
-    if (precision == engine::name_of(p)) options.precision = p;
+  for (const auto p : cpu::kPrecisions) {
+    if (precision == cpu::name_of(p)) options.precision = p;
   }
   return {engine::VoiceFile(find_voice(voice)), options};
 }

@@ -5,8 +5,8 @@
 
 #include "audio/portaudio_io.h"
 #include "base/error.h"
+#include "cpu/tile_kernels.h"
 #include "engine/kernels/thread_team.h"
-#include "engine/kernels/tile_kernels.h"
 #include "engine/voice.h"
 #include "tools/cli/options.h"
 #include "tools/cli/shipped_voices.h"
@@ -27,7 +27,7 @@ int run_doctor(CLI::App& app, std::vector<std::string> arguments) {
   const auto gpu = gpu_problem();  // first: melflow-torch, where there is one, answers all
   line(true,
        "CPU with " + std::to_string(std::thread::hardware_concurrency()) + " threads, of which " +
-           std::to_string(engine::default_threads()) + " are used (" + engine::tile_kernels().name + ")",
+           std::to_string(engine::default_threads()) + " are used (" + cpu::tile_kernels().name + ")",
        "");
   const auto torch = torch_version();
   line(!torch.empty(),

@@ -5,10 +5,10 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "engine/kernels/lanes.h"
-#include "engine/kernels/tile_kernels.h"
+#include "cpu/lanes.h"
+#include "cpu/tile_kernels.h"
 
-namespace melflow::engine {
+namespace melflow::cpu {
 namespace {
 
 typedef float AliasedFloat __attribute__((may_alias));
@@ -73,4 +73,4 @@ void pack_int8(const float* row, int count, std::byte* packed) {
 }
 
 }  // namespace
-}  // namespace melflow::engine
+}  // namespace melflow::cpu

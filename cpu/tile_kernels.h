@@ -3,7 +3,7 @@
 #include <cstddef>
 #include <span>
 
-namespace melflow::engine {
+namespace melflow::cpu {
 
 /// How the numbers of a product are stored; sums are float32 in each.
 enum class Precision {
@@ -84,4 +84,4 @@ std::span<const TileKernels* const> runnable_tile_kernels();
 /// The fastest of them.
 inline const TileKernels& tile_kernels() { return *runnable_tile_kernels().front(); }
 
-}  // namespace melflow::engine
+}  // namespace melflow::cpu

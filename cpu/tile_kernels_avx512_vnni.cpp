@@ -1,8 +1,8 @@
 #include <immintrin.h>
 
-#include "engine/kernels/tile_kernels_lanes.h"
+#include "cpu/tile_kernels_lanes.h"
 
-namespace melflow::engine {
+namespace melflow::cpu {
 namespace {
 
 /// VPDPBUSD: four products of an unsigned and a signed byte a lane, added to an int32.
@@ -22,4 +22,4 @@ struct Int8Fours : Int8Words<kLanes> {
 }  // namespace
 
 extern const TileProduct kAvx512VnniProduct = make_product<Int8Fours<16>, 16, 6>(Precision::int8, pack_int8<16>);
-}  // namespace melflow::engine
+}  // namespace melflow::cpu

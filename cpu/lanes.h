@@ -6,7 +6,7 @@
 
 #include "cpu/fast_exp.h"
 
-namespace melflow::engine {
+namespace melflow::cpu {
 namespace {
 
 /// Vectors of kLanes floats as GCC and Clang know them; where the CPU's are shorter, the compiler makes pairs.
@@ -30,4 +30,4 @@ struct Lanes {
 };
 
 }  // namespace
-}  // namespace melflow::engine
+}  // namespace melflow::cpu

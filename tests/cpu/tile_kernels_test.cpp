@@ -1,4 +1,4 @@
-#include "engine/kernels/tile_kernels.h"
+#include "cpu/tile_kernels.h"
 
 #include <cmath>
 #include <limits>
@@ -11,9 +11,9 @@
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 
-#include "engine/kernels/panel_matrix.h"
+#include "cpu/panel_matrix.h"
 
-namespace melflow::engine {
+namespace melflow::cpu {
 namespace {
 
 /// [count, depth].
@@ -275,4 +275,4 @@ INSTANTIATE_TEST_SUITE_P(Runnable, TileKernelsTest,
                          [](const auto& of) { return without_spaces(of.param->name); });
 
 }  // namespace
-}  // namespace melflow::engine
+}  // namespace melflow::cpu

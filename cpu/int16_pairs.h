@@ -3,9 +3,9 @@
 
 #include <immintrin.h>
 
-#include "engine/kernels/tile_kernels_lanes.h"
+#include "cpu/tile_kernels_lanes.h"
 
-namespace melflow::engine {
+namespace melflow::cpu {
 namespace {
 
 inline Lanes<8>::Integers multiply_pairs(Lanes<8>::Integers a, Lanes<8>::Integers b) {
@@ -31,4 +31,4 @@ template <int kLanes>
 using Int8InPairs = WidenedToInt16<kLanes, Int16Pairs<kLanes>>;
 
 }  // namespace
-}  // namespace melflow::engine
+}  // namespace melflow::cpu

@@ -1,8 +1,8 @@
 #include <immintrin.h>
 
-#include "engine/kernels/tile_kernels_lanes.h"
+#include "cpu/tile_kernels_lanes.h"
 
-namespace melflow::engine {
+namespace melflow::cpu {
 namespace {
 
 /// VDPBF16PS: two products of bfloat16 a lane, added to a float32.
@@ -22,4 +22,4 @@ struct Bf16Pairs : Bf16Words<kLanes> {
 }  // namespace
 
 extern const TileProduct kAvx512Bf16Product = make_product<Bf16Pairs<16>, 16, 6>(Precision::bf16, pack_bf16);
-}  // namespace melflow::engine
+}  // namespace melflow::cpu

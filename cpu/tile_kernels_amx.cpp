@@ -2,9 +2,9 @@
 // memory as the tile registers want them already, since both are made of words.
 #include <immintrin.h>
 
-#include "engine/kernels/tile_kernels_lanes.h"
+#include "cpu/tile_kernels_lanes.h"
 
-namespace melflow::engine {
+namespace melflow::cpu {
 namespace {
 
 constexpr int kTile = 16;          // rows of a tile, and words in one of them
@@ -236,4 +236,4 @@ extern const TileProduct kAmxBf16Product{kBf16Run,           kBlock, pack_bf16, 
 extern const TileProduct kAmxInt8Product{
     kInt8Run, kBlock, pack_int8<kTile>, multiply_int8, peak<Precision::int8>, 4 * kWordOperations};
 
-}  // namespace melflow::engine
+}  // namespace melflow::cpu

@@ -5,11 +5,11 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "engine/kernels/lanes.h"
-#include "engine/kernels/row_packing.h"
-#include "engine/kernels/tile_kernels.h"
+#include "cpu/lanes.h"
+#include "cpu/row_packing.h"
+#include "cpu/tile_kernels.h"
 
-namespace melflow::engine {
+namespace melflow::cpu {
 namespace {
 
 /// Vectors across a panel. Four for each broadcast keep the multipliers fed: two were up to a tenth slower on Zen 3.
@@ -172,4 +172,4 @@ struct WidenedToInt16 {
 };
 
 }  // namespace
-}  // namespace melflow::engine
+}  // namespace melflow::cpu

@@ -4,9 +4,9 @@
 #include <memory>
 #include <vector>
 
-#include "engine/kernels/tile_kernels.h"
+#include "cpu/tile_kernels.h"
 
-namespace melflow::engine {
+namespace melflow::cpu {
 
 /// Floats that start at a multiple of 64 bytes, all zero at first.
 class AlignedFloats {
@@ -33,9 +33,11 @@ class AlignedFloats {
 class PanelMatrix {
  public:
   PanelMatrix() = default;
-  PanelMatrix(const TileKernels& kernels, Precision precision, std::vector<int> segments, int columns);
+  enum class Filled { by_number, by_panel };
+  PanelMatrix(const TileKernels& kernels, Precision precision, std::vector<int> segments, int columns,
+              Filled filled = Filled::by_number);
 
-  /// Rows are counted through all segments. Before pack().
+  /// Rows are counted through all segments. Before pack(), filled by number.
   float& at(int row, int column) {
     return values_
         .data()[(static_cast<size_t>(column / width_) * static_cast<size_t>(depth_) + static_cast<size_t>(row)) *
@@ -45,7 +47,11 @@ class PanelMatrix {
   float& bias(int column) { return bias_.data()[column]; }
   /// Rounds to the precision; must come before add(). The weights must be finite.
   void pack();
+  /// Filled by panel: sets one, from values [depth, width], zeros in columns that are missing. Of different panels by
+  /// several threads at once.
+  void pack_panel(int panel, const float* values);
 
+  int depth() const { return depth_; }
   int panels() const { return panels_; }
   /// What shares of rows should be multiples of: those that are computed together.
   int row_block() const { return kernels_->product(precision_).row_block; }
@@ -68,7 +74,7 @@ class PanelMatrix {
 
  private:
   size_t run_floats(int words) const;
-  void pack_run(const float* values, int depth, float* packed) const;
+  void pack_run(const float* values, int depth, std::byte* packed) const;
 
   const TileKernels* kernels_ = nullptr;
   Precision precision_ = Precision::fp32;
@@ -79,4 +85,4 @@ class PanelMatrix {
   AlignedFloats bias_;    // [panels, width]
 };
 
-}  // namespace melflow::engine
+}  // namespace melflow::cpu

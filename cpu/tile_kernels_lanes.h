@@ -6,11 +6,11 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "engine/kernels/row_packing.h"
-#include "engine/kernels/tile_kernels.h"
-#include "engine/kernels/tile_words.h"
+#include "cpu/row_packing.h"
+#include "cpu/tile_kernels.h"
+#include "cpu/tile_words.h"
 
-namespace melflow::engine {
+namespace melflow::cpu {
 namespace {
 
 template <typename Word>
@@ -194,4 +194,4 @@ constexpr TileKernels make_tile_kernels(const char* name) {
 }
 
 }  // namespace
-}  // namespace melflow::engine
+}  // namespace melflow::cpu

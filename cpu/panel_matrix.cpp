@@ -1,4 +1,4 @@
-#include "engine/kernels/panel_matrix.h"
+#include "cpu/panel_matrix.h"
 
 #include <algorithm>
 #include <cmath>
@@ -9,7 +9,9 @@
 #include <numeric>
 #include <utility>
 
-namespace melflow::engine {
+#include "cpu/words.h"
+
+namespace melflow::cpu {
 namespace {
 
 constexpr std::align_val_t kAlignment{64};
@@ -34,14 +36,14 @@ AlignedFloats& AlignedFloats::operator=(AlignedFloats other) noexcept {
 
 void AlignedFloats::Free::operator()(float* p) const { ::operator delete(p, kAlignment); }
 
-PanelMatrix::PanelMatrix(const TileKernels& kernels, Precision precision, std::vector<int> segments, int columns)
+PanelMatrix::PanelMatrix(const TileKernels& kernels, Precision precision, std::vector<int> segments, int columns,
+                         Filled filled)
     : kernels_(&kernels),
       precision_(precision),
       segments_(std::move(segments)),
       depth_(std::accumulate(segments_.begin(), segments_.end(), 0)),
       width_(kernels.width),
       panels_((columns + kernels.width - 1) / kernels.width),
-      values_(static_cast<size_t>(panels_) * static_cast<size_t>(depth_) * static_cast<size_t>(width_)),
       bias_(static_cast<size_t>(panels_) * static_cast<size_t>(width_)) {
   const int run = kernels.product(precision).run;
   offsets_.push_back(0);
@@ -52,6 +54,8 @@ PanelMatrix::PanelMatrix(const TileKernels& kernels, Precision precision, std::v
     }
     offsets_.push_back(floats);
   }
+  const auto numbers = static_cast<size_t>(depth_) * static_cast<size_t>(width_);
+  values_ = AlignedFloats(static_cast<size_t>(panels_) * (filled == Filled::by_number ? numbers : offsets_.back()));
 }
 
 /// Int8 keeps a scale and 128·Σ weights for each column behind the words.
@@ -62,45 +66,45 @@ size_t PanelMatrix::run_floats(int words) const {
 
 void PanelMatrix::pack() {
   if (precision_ == Precision::fp32) return;  // as it stands
-  AlignedFloats packed(static_cast<size_t>(panels_) * offsets_.back());
-  const int run = kernels_->product(precision_).run * numbers_in_word(precision_);
-  const float* from = values_.data();
-  for (int panel = 0; panel < panels_; ++panel) {
-    for (size_t s = 0; s < segments_.size(); ++s) {
-      float* to = packed.data() + static_cast<size_t>(panel) * offsets_.back() + offsets_[s];
-      for (int depth = segments_[s]; depth > 0; depth -= run) {
-        const int part = std::min(depth, run);
-        pack_run(from, part, to);
-        from += static_cast<ptrdiff_t>(part) * width_;
-        to += run_floats(words_of(precision_, part));
-      }
-    }
-  }
-  values_ = std::move(packed);
+  const auto numbers = std::exchange(values_, AlignedFloats(static_cast<size_t>(panels_) * offsets_.back()));
+  for (int p = 0; p < panels_; ++p) pack_panel(p, numbers.data() + static_cast<ptrdiff_t>(p) * depth_ * width_);
 }
 
-void PanelMatrix::pack_run(const float* values, int depth, float* packed) const {
-  auto* bytes = reinterpret_cast<std::byte*>(packed);
+void PanelMatrix::pack_panel(int panel, const float* values) {
+  float* const packed = values_.data() + static_cast<size_t>(panel) * offsets_.back();
+  const int run = kernels_->product(precision_).run * numbers_in_word(precision_);
+  for (size_t s = 0; s < segments_.size(); ++s) {
+    float* to = packed + offsets_[s];
+    for (int depth = segments_[s]; depth > 0; depth -= run) {
+      const int part = std::min(depth, run);
+      pack_run(values, part, reinterpret_cast<std::byte*>(to));
+      values += static_cast<ptrdiff_t>(part) * width_;
+      to += run_floats(words_of(precision_, part));
+    }
+  }
+}
+
+void PanelMatrix::pack_run(const float* values, int depth, std::byte* packed) const {
+  if (precision_ != Precision::int8) {
+    for (int k = 0; k < depth; k += numbers_in_word(precision_), packed += 4 * static_cast<ptrdiff_t>(width_)) {
+      const float* row = values + static_cast<ptrdiff_t>(k) * width_;
+      pack_words(precision_, row, k + 1 < depth ? row + width_ : nullptr, width_, packed);
+    }
+    return;
+  }
   const ptrdiff_t words = words_of(precision_, depth);
   for (int c = 0; c < width_; ++c) {
-    if (precision_ == Precision::bf16) {
-      for (int k = 0; k < depth; ++k) {
-        std::byte* word = bytes + 4 * (static_cast<ptrdiff_t>(k / 2) * width_ + c);
-        plain_tile_kernels().product(precision_).pack_row(values + k * width_ + c, 1, word + 2 * (k % 2));
-      }
-      continue;
-    }
     float limit = 0;
     for (int k = 0; k < depth; ++k) limit = std::max(limit, std::abs(values[k * width_ + c]));
     const float scale = limit / 127, factor = limit > 0 ? 127 / limit : 0;
     int32_t sum = 0;
     for (int k = 0; k < depth; ++k) {
       const auto rounded = static_cast<int8_t>(std::lrint(values[k * width_ + c] * factor));
-      std::memcpy(bytes + 4 * (static_cast<ptrdiff_t>(k / 4) * width_ + c) + k % 4, &rounded, 1);
+      std::memcpy(packed + 4 * (static_cast<ptrdiff_t>(k / 4) * width_ + c) + k % 4, &rounded, 1);
       sum += 128 * rounded;
     }
-    std::memcpy(bytes + 4 * (words * width_ + c), &scale, 4);
-    std::memcpy(bytes + 4 * ((words + 1) * width_ + c), &sum, 4);
+    std::memcpy(packed + 4 * (words * width_ + c), &scale, 4);
+    std::memcpy(packed + 4 * ((words + 1) * width_ + c), &sum, 4);
   }
 }
 
@@ -128,4 +132,4 @@ void PanelMatrix::add(int panel, const Segments& segments, int count, float* sum
   product.multiply(runs, n, count, sums);
 }
 
-}  // namespace melflow::engine
+}  // namespace melflow::cpu

@@ -1,6 +1,6 @@
-#include "engine/kernels/tile_kernels_lanes.h"
+#include "cpu/tile_kernels_lanes.h"
 
-namespace melflow::engine {
+namespace melflow::cpu {
 // 128-bit vectors: every x86-64 and ARM CPU has them.
 extern const TileKernels kPortableTileKernels = make_tile_kernels<4, 3>("portable");
-}  // namespace melflow::engine
+}  // namespace melflow::cpu

@@ -1,4 +1,4 @@
-#include "engine/kernels/tile_kernels.h"
+#include "cpu/tile_kernels.h"
 
 #include <algorithm>
 #include <bit>
@@ -14,9 +14,8 @@
 #endif
 
 #include "cpu/levels.h"
-#include "engine/files/float_formats.h"
 
-namespace melflow::engine {
+namespace melflow::cpu {
 
 extern const TileKernels kPortableTileKernels, kAvx2TileKernels, kPairedTileKernels, kAvx512TileKernels;
 extern const TileProduct kAvx512Bf16Product, kAvx512VnniProduct, kAmxBf16Product, kAmxInt8Product;
@@ -31,6 +30,9 @@ T read(const std::byte* p) {
   std::memcpy(&out, p, sizeof out);
   return out;
 }
+
+/// Of a bfloat16.
+float widened(const std::byte* p) { return std::bit_cast<float>(uint32_t{read<uint16_t>(p)} << 16); }
 
 /// Word by word, number by number.
 template <Precision kPrecision>
@@ -47,8 +49,7 @@ void plain_multiply(const TileRun& run, int count, float* sums) {
           sum += static_cast<double>(read<float>(x)) * read<float>(w);
         } else if constexpr (kPrecision == Precision::bf16) {
           for (int i = 0; i < 2; ++i) {
-            sum += static_cast<double>(files::float_from_bfloat16(read<uint16_t>(x + 2 * i))) *
-                   files::float_from_bfloat16(read<uint16_t>(w + 2 * i));
+            sum += static_cast<double>(widened(x + 2 * i)) * widened(w + 2 * i);
           }
         } else {
           for (int i = 0; i < 4; ++i) sum += (read<uint8_t>(x + i) - 128) * read<int8_t>(w + i);
@@ -188,4 +189,4 @@ std::span<const TileKernels* const> runnable_tile_kernels() {
   return runnable;
 }
 
-}  // namespace melflow::engine
+}  // namespace melflow::cpu
