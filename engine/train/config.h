@@ -12,8 +12,9 @@
 
 namespace melflow::engine {
 
-/// What the networks compute in; bf16: LibTorch's autocast. Likelihoods, 1x1 convolutions, their inverses and
-/// determinants stay in single precision, as weights and moments do.
+/// What the networks compute in; bf16: LibTorch's autocast, and on a CPU WaveGlow's layers by products of our own in
+/// bfloat16. Likelihoods, 1x1 convolutions, their inverses and determinants stay in single precision, as weights and
+/// moments do.
 enum class TrainPrecision { fp32, bf16 };
 std::span<const char* const> enum_names(TrainPrecision);
 

@@ -1,39 +1,57 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
+#include <span>
+#include <vector>
+
+#include "cpu/panel_matrix.h"
 
 namespace melflow::models {
 
-// Matrix products for training on a CPU in float32, each on one thread: callers share out rows or columns. Rows lie
-// `…_row` numbers apart. An element is summed up in an order of its own, wherever the shares begin: the bits do not
-// depend on the number of threads.
+// Training's side of the products in cpu/: matrices that change with every step, and rows as they lie in tensors.
 
-/// A matrix [k, n] in the order in which add_product reads it: panels of columns, zeros beyond the last.
-class Panels {
- public:
-  /// Its entry (k, n) is values[k·k_apart + n·n_apart].
-  Panels(const float* values, int64_t k, int64_t n, int64_t k_apart, int64_t n_apart);
-  int64_t k() const { return k_; }
-  int64_t n() const { return n_; }
-  const float* panel(int64_t first_column) const { return values_.get() + first_column * k_; }
+/// How a matrix's columns lie in its panels: in order, or, of 2·n columns, each column below n with its partner n later
+/// in the other half of the panel, as a gate wants them.
+enum class ColumnOrder { plain, gates };
 
- private:
-  int64_t k_, n_;
-  std::unique_ptr<float[]> values_;
+/// A segment of a matrix: its entry (k, n) is values[k·k_apart + n·n_apart].
+struct MatrixPart {
+  const float* values;
+  int64_t k, k_apart, n_apart;
 };
 
-/// c [rows, n] += a [rows, k] · b.
-void add_product(const float* a, int64_t a_row, int64_t rows, const Panels& b, float* c, int64_t c_row);
+/// Packs a matrix of `columns` columns, on LibTorch's threads. bias [columns], or nullptr: zeros.
+cpu::PanelMatrix pack_matrix(cpu::Precision precision, std::span<const MatrixPart> parts, int64_t columns,
+                             const float* bias = nullptr, ColumnOrder order = ColumnOrder::plain);
 
-/// Columns that are added up together: what shares of add_transposed_product's had best be multiples of.
-int64_t panel_columns();
+/// Rows of a tensor as products read them: where they are in float32, else rounded and packed.
+class PackedRows {
+ public:
+  PackedRows(cpu::Precision precision, int64_t most_rows, int64_t n);
+  /// Rows begin to end of a [time, n]; those before its first and behind its last are zeros.
+  void take(const float* a, int64_t time, int64_t begin, int64_t end);
+  /// From row begin + `row` on.
+  const std::byte* const* from(int64_t row = 0) const { return rows_.data() + row; }
 
-/// c [m, n] += aᵀ·b of a [rows, m] and b [rows, n].
-void add_transposed_product(const float* a, int64_t a_row, int64_t m, const float* b, int64_t b_row, int64_t n,
-                            int64_t rows, float* c, int64_t c_row);
+ private:
+  cpu::Precision precision_;
+  int64_t n_, apart_;
+  cpu::AlignedFloats packed_;  // of float32 one row alone: zeros
+  std::vector<const std::byte*> rows_;
+};
 
-/// sums [n] += Σ rows of a [rows, n].
-void add_rows(const float* a, int64_t rows, int64_t n, float* sums);
+/// b of a correlation, and what it becomes: of_weight [offsets, m, n], for offsets first, first + apart, ….
+struct Correlated {
+  const float* b;
+  int64_t n;
+  float* of_weight;
+  int64_t offsets = 1, first = 0, apart = 0;
+};
+
+/// Gradients of weights: of_weight[o, i, j] += Σ a[t, i]·b[t + offset o, j] over the rows t of each item, with a
+/// [items, rows, m] and b [items, rows, n], zero outside its item. On LibTorch's threads; sums are in an order that
+/// does not depend on their number.
+void correlate(cpu::Precision precision, const float* a, int64_t m, int64_t items, int64_t rows,
+               std::span<const Correlated> with);
 
 }  // namespace melflow::models

@@ -37,13 +37,15 @@ WaveNet::WaveNet(const Options& o) : options_(o) {
 }
 
 torch::Tensor WaveNet::forward(const torch::Tensor& x, const torch::Tensor& context) {
+  const auto cast = AutocastState::of(at::kCPU);
   const bool rows = options_.n_channels >= kRowsFrom && at::GradMode::is_enabled() && x.is_cpu() &&
-                    x.scalar_type() == torch::kFloat32 &&
-                    !AutocastState::of(at::kCPU).on;  // rows are float32 whatever is cast
+                    x.scalar_type() == torch::kFloat32 && (!cast.on || cast.type == at::kBFloat16);
   return rows ? rows_forward(x, context) : plain_forward(x, context);
 }
 
 torch::Tensor WaveNet::rows_forward(const torch::Tensor& x, const torch::Tensor& context) {
+  const auto precision = AutocastState::of(at::kCPU).on ? cpu::Precision::bf16 : cpu::Precision::fp32;
+  const Autocast in_full(at::kCPU, {.on = false});  // what is not a layer's product
   const auto c = options_.n_channels, groups = x.size(2);
   const auto frames = context.size(2);
   TORCH_CHECK(frames > 0 && groups % frames == 0, "WaveNet: ", groups, " groups are no multiple of ", frames,
@@ -59,7 +61,8 @@ torch::Tensor WaveNet::rows_forward(const torch::Tensor& x, const torch::Tensor&
                       wavenet_dilation(static_cast<int64_t>(i), options_.dilation_cycle)});
   }
   const auto start = torch::linear(x.transpose(1, 2), start_->weight().squeeze(2), start_->bias);
-  const auto sum = wavenet_rows(start, context.transpose(1, 2), {cond_->weight(), cond_->bias}, layers);
+  const auto sum = wavenet_rows(precision, start, context.transpose(1, 2).to(torch::kFloat32),
+                                {cond_->weight(), cond_->bias}, layers);
   return (sum + end_->bias).transpose(1, 2);
 }
 

@@ -1,25 +1,26 @@
 #include "models/nets/wavenet_layer.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
-#include <memory>
+#include <span>
 #include <vector>
 
+#include "models/nets/row_loops.h"
 #include "models/nets/row_products.h"
-#include "models/nets/wavenet_gate.h"
 
 namespace melflow::models {
 namespace {
 
 using torch::Tensor;
 
-/// work(i, scratch) for every i below count, whichever thread is free; scratch holds `numbers` of its thread.
-template <typename Work>
-void share_out(int64_t count, int64_t numbers, Work&& work) {
+/// work(i, scratch) for every i below count, whichever thread is free, with scratch() of its own.
+template <typename Scratch, typename Work>
+void share_out(int64_t count, Scratch&& scratch, Work&& work) {
   std::atomic<int64_t> next{0};
   at::parallel_for(0, at::get_num_threads(), 1, [&](int64_t, int64_t) {
-    const auto scratch = std::make_unique_for_overwrite<float[]>(static_cast<size_t>(numbers));
-    for (int64_t i = next++; i < count; i = next++) work(i, scratch.get());
+    auto own = scratch();
+    for (int64_t i = next++; i < count; i = next++) work(i, own);
   });
 }
 
@@ -31,8 +32,8 @@ struct Chunk {
 
 /// Whole frames of context each.
 std::vector<Chunk> chunks_of(const WaveNetSizes& s) {
-  constexpr int64_t kRows = 192;
-  const auto count = std::min(s.frames, (s.time + kRows - 1) / kRows);
+  const auto rows = s.precision == cpu::Precision::fp32 ? cpu::kTileRows : cpu::tile_kernels().tile_rows;
+  const auto count = std::min(s.frames, (s.time + rows - 1) / rows);
   std::vector<Chunk> out;
   for (int64_t item = 0; item < s.batch; ++item) {
     for (int64_t i = 0; i < count; ++i) {
@@ -48,140 +49,141 @@ int64_t longest(const std::vector<Chunk>& chunks) {
   return rows;
 }
 
-/// c [the chunk's rows] += a [time] · b, of rows `offset` later in time, where there are such.
-void add_shifted(const WaveNetSizes& s, const Chunk& chunk, const float* a, int64_t offset, const Panels& b, float* c) {
-  const auto begin = std::max(chunk.begin, -offset), end = std::min(chunk.end, s.time - offset);
-  if (begin >= end) return;
-  add_product(a + (chunk.item * s.time + begin + offset) * b.k(), b.k(), end - begin, b,
-              c + (begin - chunk.begin) * b.n(), b.n());
+/// Rows that a dilated convolution reads on each side of a chunk.
+int64_t side_of(const LayerTensors& w) { return w.dilation * (w.kernel() - 1) / 2; }
+
+int64_t panel_width() { return cpu::tile_kernels().width; }
+
+/// A panel's sums for so many rows.
+cpu::AlignedFloats sums_for(int64_t rows) { return cpu::AlignedFloats(static_cast<size_t>(rows * panel_width())); }
+
+/// to [rows, n] += rows · a matrix of one segment.
+void add_product(const cpu::PanelMatrix& matrix, const std::byte* const* rows, int64_t count, float* sums, float* to,
+                 int64_t n) {
+  const auto width = panel_width();
+  for (int p = 0; p < matrix.panels(); ++p, to += width) {
+    matrix.start(p, static_cast<int>(count), sums);
+    matrix.add(p, rows, static_cast<int>(count), sums);
+    add_sums(count, std::min(width, n - p * width), to, n, sums, width, to, n);
+  }
 }
 
 class Forward {
  public:
   Forward(const WaveNetSizes& s, const LayerTensors& w) : s_(s), w_(w), residual_(w.out_weight.size(0) - s.outputs) {
-    const auto* in = w.in_weight.const_data_ptr<float>();
+    const auto c = s.channels;
+    std::vector<MatrixPart> gate{{w.cond_weight.const_data_ptr<float>(), s.context, 1, s.context}};
     for (int64_t k = 0; k < w.kernel(); ++k)
-      taps_.emplace_back(in + k, s.channels, 2 * s.channels, w.kernel(), w.kernel() * s.channels);
-    const auto* out = w.out_weight.const_data_ptr<float>();
-    to_next_ = std::make_unique<Panels>(out, s.channels, residual_, 1, s.channels);
-    to_sum_ = std::make_unique<Panels>(out + residual_ * s.channels, s.channels, s.outputs, 1, s.channels);
-    conditioning_ =
-        std::make_unique<Panels>(w.cond_weight.const_data_ptr<float>(), s.context, 2 * s.channels, 1, s.context);
-    bias_ = w.in_bias + w.cond_bias;
+      gate.push_back({w.in_weight.const_data_ptr<float>() + k, c, w.kernel(), w.kernel() * c});
+    const Tensor bias = w.in_bias + w.cond_bias;
+    gate_ = pack_matrix(s.precision, gate, 2 * c, bias.const_data_ptr<float>(), ColumnOrder::gates);
+    const MatrixPart out{w.out_weight.const_data_ptr<float>(), c, 1, c};
+    // The sum has its bias.
+    const auto out_bias = at::cat({w.out_bias.narrow(0, 0, residual_), at::zeros({s.outputs}, bias.options())});
+    out_ = pack_matrix(s.precision, {&out, 1}, residual_ + s.outputs, out_bias.const_data_ptr<float>());
   }
 
   void operator()(const LayerKept& kept, const Tensor& context, const Tensor& next, const Tensor& sum) const {
     const auto chunks = chunks_of(s_);
-    const auto c = s_.channels;
-    share_out(static_cast<int64_t>(chunks.size()), longest(chunks) * 4 * c, [&](int64_t i, float* u) {
-      const auto& chunk = chunks[static_cast<size_t>(i)];
-      const auto row = chunk.item * s_.time + chunk.begin, at = row * c;
-      start(chunk, context.const_data_ptr<float>(), u, u + chunk.rows() * 2 * c);
-      for (size_t k = 0; k < taps_.size(); ++k)
-        add_shifted(s_, chunk, kept.h.const_data_ptr<float>(), w_.offset(static_cast<int64_t>(k)), taps_[k], u);
-      float* const product = kept.product.data_ptr<float>() + at;
-      gate_forward(chunk.rows(), c, u, kept.tanh.data_ptr<float>() + at, kept.sigmoid.data_ptr<float>() + at, product);
-      add_product(product, c, chunk.rows(), *to_sum_, sum.data_ptr<float>() + row * s_.outputs, s_.outputs);
-      if (residual_ == 0) return;
-      float* const to = next.data_ptr<float>() + at;
-      const float* const h = kept.h.const_data_ptr<float>() + at;
-      const float* const bias = w_.out_bias.const_data_ptr<float>();
-      for (int64_t r = 0; r < chunk.rows(); ++r) {
-        for (int64_t j = 0; j < c; ++j) to[r * c + j] = h[r * c + j] + bias[j];
-      }
-      add_product(product, c, chunk.rows(), *to_next_, to, c);
-    });
+    const auto rows = longest(chunks);
+    share_out(
+        std::ssize(chunks), [&] { return Scratch(s_, rows, side_of(w_)); },
+        [&](int64_t i, Scratch& own) {
+          const auto& chunk = chunks[static_cast<size_t>(i)];
+          through_gate(chunk, kept, context.const_data_ptr<float>(), own);
+          out(chunk, kept, next.defined() ? next.data_ptr<float>() : nullptr, sum.data_ptr<float>(), own);
+        });
   }
 
  private:
-  /// u = bias + conditioning; frames: scratch of the same size.
-  void start(const Chunk& chunk, const float* context, float* u, float* frames) const {
-    const auto repeat = s_.repeat(), count = chunk.rows() / repeat, width = 2 * s_.channels;
-    float* const product = repeat == 1 ? u : frames;
-    const auto* const bias = bias_.const_data_ptr<float>();
-    for (int64_t f = 0; f < count; ++f) std::copy_n(bias, width, product + f * width);
-    const auto first = chunk.item * s_.frames + chunk.begin / repeat;
-    add_product(context + first * s_.context, s_.context, count, *conditioning_, product, width);
+  struct Scratch {
+    Scratch(const WaveNetSizes& s, int64_t rows, int64_t side)
+        : h(s.precision, rows + 2 * side, s.channels),
+          context(s.precision, rows / s.repeat(), s.context),
+          product(s.precision, rows, s.channels),
+          sums(sums_for(rows)),
+          frame_sums(sums_for(rows / s.repeat())) {}
+    PackedRows h, context, product;
+    cpu::AlignedFloats sums, frame_sums;
+  };
+
+  void through_gate(const Chunk& chunk, const LayerKept& kept, const float* context, Scratch& own) const {
+    const auto c = s_.channels, rows = chunk.rows(), at = (chunk.item * s_.time + chunk.begin) * c;
+    const auto side = side_of(w_), half = panel_width() / 2, frames = s_.repeat();
+    own.h.take(kept.h.const_data_ptr<float>() + chunk.item * s_.time * c, s_.time, chunk.begin - side,
+               chunk.end + side);
+    own.context.take(context + chunk.item * s_.frames * s_.context, s_.frames, chunk.begin / frames,
+                     chunk.end / frames);
+    float* const u = own.sums.data();
+    for (int p = 0; p < gate_.panels(); ++p) {
+      start(p, rows, own, u);
+      gate_.add(p, {1, static_cast<int>(w_.kernel()), own.h.from(), w_.dilation}, static_cast<int>(rows), u);
+      const auto first = p * half;
+      gate_forward(rows, std::min(half, c - first), u, half, kept.tanh.data_ptr<float>() + at + first,
+                   kept.sigmoid.data_ptr<float>() + at + first, kept.product.data_ptr<float>() + at + first, c);
+    }
+  }
+
+  /// u = bias + conditioning, of one panel.
+  void start(int panel, int64_t rows, Scratch& own, float* u) const {
+    const auto repeat = s_.repeat(), width = panel_width();
+    float* const frames = repeat == 1 ? u : own.frame_sums.data();
+    gate_.start(panel, static_cast<int>(rows / repeat), frames);
+    gate_.add(panel, {0, 1, own.context.from(), 0}, static_cast<int>(rows / repeat), frames);
     if (repeat == 1) return;
-    for (int64_t r = 0; r < chunk.rows(); ++r) std::copy_n(frames + r / repeat * width, width, u + r * width);
+    for (int64_t r = 0; r < rows; ++r) std::copy_n(frames + r / repeat * width, width, u + r * width);
+  }
+
+  /// next = h + bias + product·R, sum += product·S, of one matrix: R's columns, then S's.
+  void out(const Chunk& chunk, const LayerKept& kept, float* next, float* sum, Scratch& own) const {
+    const auto c = s_.channels, rows = chunk.rows(), row = chunk.item * s_.time + chunk.begin, width = panel_width();
+    own.product.take(kept.product.const_data_ptr<float>() + row * c, rows, 0, rows);
+    const float* const h = kept.h.const_data_ptr<float>() + row * c;
+    float *const sums = own.sums.data(), *const to_sum = sum + row * s_.outputs;
+    for (int p = 0; p < out_.panels(); ++p) {
+      out_.start(p, static_cast<int>(rows), sums);
+      out_.add(p, own.product.from(), static_cast<int>(rows), sums);
+      const auto first = p * width, end = std::min(first + width, residual_ + s_.outputs);
+      const auto split = std::clamp(residual_, first, end);
+      if (first < split) add_sums(rows, split - first, h + first, c, sums, width, next + row * c + first, c);
+      float* const to = to_sum + split - residual_;
+      if (split < end) add_sums(rows, end - split, to, s_.outputs, sums + split - first, width, to, s_.outputs);
+    }
   }
 
   const WaveNetSizes& s_;
   const LayerTensors& w_;
   int64_t residual_;
-  std::vector<Panels> taps_;
-  std::unique_ptr<Panels> to_next_, to_sum_, conditioning_;
-  Tensor bias_;
+  cpu::PanelMatrix gate_;  // the conditioning's rows, then each tap's
+  cpu::PanelMatrix out_;   // columns of the residual, then of the sum
 };
-
-/// A weight's gradient: aᵀ·b over rows of a and those of b `offset` later, item by item of the batch.
-struct Correlation {
-  const float* a;
-  int64_t m;
-  const float* b;
-  int64_t n;
-  int64_t items, rows;
-  int64_t offset;
-  float* c;  ///< [m, n]
-};
-
-void correlate(const std::vector<Correlation>& all) {
-  struct Share {
-    const Correlation* of;
-    int64_t first, columns;
-  };
-  std::vector<Share> shares;
-  const auto width = 2 * panel_columns();  // rows of a, once in the second cache, serve twice
-  for (const auto& one : all) {
-    for (int64_t n = 0; n < one.n; n += width) shares.push_back({&one, n, std::min(width, one.n - n)});
-  }
-  share_out(static_cast<int64_t>(shares.size()), 0, [&](int64_t i, float*) {
-    const auto [of, first, columns] = shares[static_cast<size_t>(i)];
-    const auto begin = std::max<int64_t>(0, -of->offset), end = std::min(of->rows, of->rows - of->offset);
-    for (int64_t item = 0; item < of->items && begin < end; ++item) {
-      const auto row = item * of->rows + begin;
-      add_transposed_product(of->a + row * of->m, of->m, of->m, of->b + (row + of->offset) * of->n + first, of->n,
-                             columns, end - begin, of->c + first, of->n);
-    }
-  });
-}
 
 /// Gradients of a layer's tensors; the conditioning's go straight into those of all layers.
 class Backward {
  public:
-  Backward(const WaveNetSizes& s, const LayerTensors& w) : s_(s), w_(w), residual_(w.out_weight.size(0) - s.outputs) {
-    const auto* in = w.in_weight.const_data_ptr<float>();
-    for (int64_t k = 0; k < w.kernel(); ++k)
-      taps_.emplace_back(in + k, 2 * s.channels, s.channels, w.kernel() * s.channels, w.kernel());
+  Backward(const WaveNetSizes& s, const LayerTensors& w)
+      : s_(s), w_(w), residual_(w.out_weight.size(0) - s.outputs), chunks_(chunks_of(s)), rows_(longest(chunks_)) {
+    const auto c = s.channels;
     const auto* out = w.out_weight.const_data_ptr<float>();
-    from_next_ = std::make_unique<Panels>(out, residual_, s.channels, s.channels, 1);
-    from_sum_ = std::make_unique<Panels>(out + residual_ * s.channels, s.outputs, s.channels, s.channels, 1);
-    conditioning_ =
-        std::make_unique<Panels>(w.cond_weight.const_data_ptr<float>(), 2 * s.channels, s.context, s.context, 1);
+    const MatrixPart of_out[] = {{out, residual_, c, 1}, {out + residual_ * c, s.outputs, c, 1}};
+    from_out_ = pack_matrix(s.precision, of_out, c);
+    std::vector<MatrixPart> taps;  // the last is read from the earliest row
+    for (int64_t k = w.kernel(); k-- > 0;)
+      taps.push_back({w.in_weight.const_data_ptr<float>() + k, 2 * c, w.kernel() * c, w.kernel()});
+    taps_ = pack_matrix(s.precision, taps, c);
+    const MatrixPart conditioning{w.cond_weight.const_data_ptr<float>(), 2 * c, s.context, 1};
+    conditioning_ = pack_matrix(s.precision, {&conditioning, 1}, s.context);
   }
 
-  /// of_h and of_sum → of_u, its sums over the rows of a frame, those of the biases; adds to the context's gradient.
+  /// of_h and of_sum → of_u, its sums over the rows of a frame, and those of the biases.
   void through_gate(const LayerKept& kept, const PassedBack& passed) {
-    const auto chunks = chunks_of(s_);
     const auto c = s_.channels;
-    const auto sums = at::zeros({static_cast<int64_t>(chunks.size()), 3 * c}, kept.h.options());
-    share_out(static_cast<int64_t>(chunks.size()), longest(chunks) * c, [&](int64_t i, float* of_product) {
-      const auto& chunk = chunks[static_cast<size_t>(i)];
-      const auto rows = chunk.rows(), row = chunk.item * s_.time + chunk.begin, at = row * c;
-      float* const sum = sums.data_ptr<float>() + i * 3 * c;
-      std::fill_n(of_product, rows * c, 0.0f);
-      add_product(passed.of_sum.const_data_ptr<float>() + row * s_.outputs, s_.outputs, rows, *from_sum_, of_product,
-                  c);
-      if (residual_ > 0) {
-        add_product(passed.of_h.const_data_ptr<float>() + at, c, rows, *from_next_, of_product, c);
-        add_rows(passed.of_h.const_data_ptr<float>() + at, rows, c, sum + 2 * c);
-      }
-      float* const u = passed.of_u.data_ptr<float>() + 2 * at;
-      gate_backward(rows, c, kept.tanh.const_data_ptr<float>() + at, kept.sigmoid.const_data_ptr<float>() + at,
-                    of_product, u);
-      add_rows(u, rows, 2 * c, sum);
-      to_context(chunk, u, passed.of_frames.data_ptr<float>(), passed.of_context.data_ptr<float>());
-    });
+    const auto sums = at::zeros({std::ssize(chunks_), 3 * c}, kept.h.options());
+    share_out(
+        std::ssize(chunks_), [&] { return OfOut(s_, rows_); },
+        [&](int64_t i, OfOut& own) {
+          through_gate(chunks_[static_cast<size_t>(i)], kept, passed, own, sums.data_ptr<float>() + i * 3 * c);
+        });
     const auto whole = sums.sum(0);
     of.in_bias = whole.narrow(0, 0, 2 * c);
     of.residual_bias = whole.narrow(0, 2 * c, residual_);
@@ -191,53 +193,103 @@ class Backward {
     const auto c = s_.channels;
     const auto by_tap = at::zeros({w_.kernel(), 2 * c, c}, kept.h.options());
     of.out_weight = at::zeros_like(w_.out_weight);
-    const auto* const h = kept.h.const_data_ptr<float>();
     const auto* const product = kept.product.const_data_ptr<float>();
     float* const out = of.out_weight.data_ptr<float>();
-    std::vector<Correlation> all;
-    all.push_back({passed.of_frames.const_data_ptr<float>(), 2 * c, passed.context.const_data_ptr<float>(), s_.context,
-                   s_.batch, s_.frames, 0, of_conditioning.data_ptr<float>()});
-    for (int64_t k = 0; k < w_.kernel(); ++k) {
-      all.push_back({passed.of_u.const_data_ptr<float>(), 2 * c, h, c, s_.batch, s_.time, w_.offset(k),
-                     by_tap.data_ptr<float>() + k * 2 * c * c});
+    const auto of_rows = [&](const Tensor& a, int64_t m, int64_t rows, std::span<const Correlated> with) {
+      correlate(s_.precision, a.const_data_ptr<float>(), m, s_.batch, rows, with);
+    };
+    const Correlated of_taps{
+        kept.h.const_data_ptr<float>(), c, by_tap.data_ptr<float>(), w_.kernel(), w_.offset(0), w_.dilation};
+    const Correlated of_context{passed.context.const_data_ptr<float>(), s_.context, of_conditioning.data_ptr<float>()};
+    if (s_.repeat() == 1) {
+      of_rows(passed.of_u, 2 * c, s_.time, std::array{of_taps, of_context});
+    } else {
+      of_rows(passed.of_u, 2 * c, s_.time, {&of_taps, 1});
+      of_rows(passed.of_frames, 2 * c, s_.frames, {&of_context, 1});
     }
-    if (residual_ > 0) all.push_back({passed.of_h.const_data_ptr<float>(), c, product, c, 1, s_.rows(), 0, out});
-    all.push_back(
-        {passed.of_sum.const_data_ptr<float>(), s_.outputs, product, c, 1, s_.rows(), 0, out + residual_ * c});
-    correlate(all);
+    const Correlated of_residual{product, c, out}, of_sum{product, c, out + residual_ * c};
+    if (residual_ > 0) of_rows(passed.of_h, c, s_.time, {&of_residual, 1});
+    of_rows(passed.of_sum, s_.outputs, s_.time, {&of_sum, 1});
     of.in_weight = by_tap.permute({1, 2, 0}).contiguous();
   }
 
-  /// of_h, which holds what goes past the layer, += what goes through it.
+  /// of_h, which holds what goes past the layer, += what goes through it; of_context += its part.
   void input(const PassedBack& passed) const {
-    const auto chunks = chunks_of(s_);
-    share_out(static_cast<int64_t>(chunks.size()), 0, [&](int64_t i, float*) {
-      const auto& chunk = chunks[static_cast<size_t>(i)];
-      float* const to = passed.of_h.data_ptr<float>() + (chunk.item * s_.time + chunk.begin) * s_.channels;
-      for (size_t k = 0; k < taps_.size(); ++k)
-        add_shifted(s_, chunk, passed.of_u.const_data_ptr<float>(), -w_.offset(static_cast<int64_t>(k)), taps_[k], to);
-    });
+    share_out(
+        std::ssize(chunks_), [&] { return OfU(s_, rows_, side_of(w_)); },
+        [&](int64_t i, OfU& own) { input(chunks_[static_cast<size_t>(i)], passed, own); });
   }
 
   LayerGradients of;
 
  private:
-  void to_context(const Chunk& chunk, const float* of_u, float* of_frames, float* of_context) const {
-    const auto repeat = s_.repeat(), count = chunk.rows() / repeat, width = 2 * s_.channels;
-    const auto first = chunk.item * s_.frames + chunk.begin / repeat;
-    float* const frames = of_frames + first * width;
-    if (repeat > 1) {  // otherwise they are of_u itself
-      std::fill_n(frames, count * width, 0.0f);
-      for (int64_t f = 0; f < count; ++f) add_rows(of_u + f * repeat * width, repeat, width, frames + f * width);
+  struct OfOut {
+    OfOut(const WaveNetSizes& s, int64_t rows)
+        : of_h(s.precision, rows, s.channels), of_sum(s.precision, rows, s.outputs), sums(sums_for(rows)) {}
+    PackedRows of_h, of_sum;
+    cpu::AlignedFloats sums;
+  };
+  struct OfU {
+    OfU(const WaveNetSizes& s, int64_t rows, int64_t side)
+        : of_u(s.precision, rows + 2 * side, 2 * s.channels),
+          of_frames(s.precision, rows / s.repeat(), 2 * s.channels),
+          sums(sums_for(rows)) {}
+    PackedRows of_u, of_frames;
+    cpu::AlignedFloats sums;
+  };
+
+  void through_gate(const Chunk& chunk, const LayerKept& kept, const PassedBack& passed, OfOut& own,
+                    float* bias_sums) const {
+    const auto c = s_.channels, rows = chunk.rows(), row = chunk.item * s_.time + chunk.begin, at = row * c;
+    own.of_sum.take(passed.of_sum.const_data_ptr<float>() + row * s_.outputs, rows, 0, rows);
+    if (residual_ > 0) {
+      own.of_h.take(passed.of_h.const_data_ptr<float>() + at, rows, 0, rows);
+      add_rows(passed.of_h.const_data_ptr<float>() + at, rows, c, bias_sums + 2 * c);
     }
-    add_product(frames, width, count, *conditioning_, of_context + first * s_.context, s_.context);
+    float* const of_product = own.sums.data();
+    float* const u = passed.of_u.data_ptr<float>() + 2 * at;
+    for (int p = 0; p < from_out_.panels(); ++p) {
+      from_out_.start(p, static_cast<int>(rows), of_product);
+      if (residual_ > 0) from_out_.add(p, {0, 1, own.of_h.from(), 0}, static_cast<int>(rows), of_product);
+      from_out_.add(p, {1, 1, own.of_sum.from(), 0}, static_cast<int>(rows), of_product);
+      const auto first = p * panel_width();
+      gate_backward(rows, std::min(panel_width(), c - first), kept.tanh.const_data_ptr<float>() + at + first,
+                    kept.sigmoid.const_data_ptr<float>() + at + first, c, of_product, panel_width(), u + first);
+    }
+    add_rows(u, rows, 2 * c, bias_sums);
+    if (s_.repeat() == 1) return;  // of_frames is of_u
+    const auto repeat = s_.repeat(), width = 2 * c;
+    float* frame = passed.of_frames.data_ptr<float>() + row / repeat * width;
+    std::fill_n(frame, rows / repeat * width, 0.0f);
+    for (int64_t r = 0; r < rows; r += repeat, frame += width) add_rows(u + r * width, repeat, width, frame);
+  }
+
+  void input(const Chunk& chunk, const PassedBack& passed, OfU& own) const {
+    const auto c = s_.channels, rows = chunk.rows(), row = chunk.item * s_.time + chunk.begin, side = side_of(w_);
+    own.of_u.take(passed.of_u.const_data_ptr<float>() + chunk.item * s_.time * 2 * c, s_.time, chunk.begin - side,
+                  chunk.end + side);
+    float* const sums = own.sums.data();
+    const auto width = panel_width();
+    float* to = passed.of_h.data_ptr<float>() + row * c;
+    for (int p = 0; p < taps_.panels(); ++p, to += width) {
+      taps_.start(p, static_cast<int>(rows), sums);
+      taps_.add(p, {0, static_cast<int>(w_.kernel()), own.of_u.from(), w_.dilation}, static_cast<int>(rows), sums);
+      add_sums(rows, std::min(width, c - p * width), to, c, sums, width, to, c);
+    }
+    const auto repeat = s_.repeat(), frame = row / repeat;
+    auto* const of_context = passed.of_context.data_ptr<float>() + frame * s_.context;
+    if (repeat > 1)
+      own.of_frames.take(passed.of_frames.const_data_ptr<float>() + frame * 2 * c, rows / repeat, 0, rows / repeat);
+    add_product(conditioning_, repeat == 1 ? own.of_u.from(side) : own.of_frames.from(), rows / repeat, sums,
+                of_context, s_.context);
   }
 
   const WaveNetSizes& s_;
   const LayerTensors& w_;
   int64_t residual_;
-  std::vector<Panels> taps_;
-  std::unique_ptr<Panels> from_next_, from_sum_, conditioning_;
+  std::vector<Chunk> chunks_;
+  int64_t rows_;  // of the longest chunk
+  cpu::PanelMatrix from_out_, taps_, conditioning_;
 };
 
 }  // namespace

@@ -2,12 +2,15 @@
 
 #include <torch/torch.h>
 
+#include "cpu/tile_kernels.h"
+
 namespace melflow::models {
 
 // One layer of a WaveNet over rows [batch, time, channels], for wavenet_rows.h.
 
 struct WaveNetSizes {
   int64_t batch, time, channels, frames, context, outputs;
+  cpu::Precision precision;  ///< of products; all else is float32
   int64_t rows() const { return batch * time; }
   int64_t repeat() const { return time / frames; }  ///< rows of a frame of context
 };

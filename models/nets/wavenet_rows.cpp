@@ -10,13 +10,20 @@ using torch::autograd::AutogradContext;
 using torch::autograd::Function;
 using torch::autograd::variable_list;
 
-WaveNetSizes sizes_of(const Tensor& h, const Tensor& context, int64_t outputs) {
-  return {h.size(0), h.size(1), h.size(2), context.size(1), context.size(2), outputs};
+WaveNetSizes sizes_of(const Tensor& h, const Tensor& context, int64_t outputs, int64_t precision) {
+  return {h.size(0),
+          h.size(1),
+          h.size(2),
+          context.size(1),
+          context.size(2),
+          outputs,
+          static_cast<cpu::Precision>(precision)};
 }
 
 /// Saves each layer's LayerKept and weights.
 struct WaveNetRows : Function<WaveNetRows> {
   static constexpr size_t kOfLayer = 4;  // tensors kept, and weights
+  static constexpr size_t kOthers = 6;   // arguments of forward() before the weights
 
   static LayerTensors layer_of(const Tensor* w, const Tensor& cond_weight, const Tensor& cond_bias, size_t layer,
                                int64_t dilation) {
@@ -25,9 +32,10 @@ struct WaveNetRows : Function<WaveNetRows> {
   }
 
   static Tensor forward(AutogradContext* ctx, const Tensor& h, const Tensor& context, const Tensor& cond_weight,
-                        const Tensor& cond_bias, const std::vector<int64_t>& dilations, at::TensorList weights) {
+                        const Tensor& cond_bias, const std::vector<int64_t>& dilations, int64_t precision,
+                        at::TensorList weights) {
     const auto layers = dilations.size();
-    const auto s = sizes_of(h, context, weights[kOfLayer * layers - 2].size(0));
+    const auto s = sizes_of(h, context, weights[kOfLayer * layers - 2].size(0), precision);
     variable_list saved{context, cond_weight, cond_bias};
     saved.insert(saved.end(), weights.begin(), weights.end());
     auto bias = at::zeros({s.outputs}, h.options());
@@ -47,6 +55,7 @@ struct WaveNetRows : Function<WaveNetRows> {
     }
     ctx->save_for_backward(saved);
     ctx->saved_data["dilations"] = dilations;
+    ctx->saved_data["precision"] = precision;
     return sum;
   }
 
@@ -57,7 +66,7 @@ struct WaveNetRows : Function<WaveNetRows> {
     const auto &context = saved[0], &cond_weight = saved[1], of_sum = gradients[0].contiguous();
     const auto* const weights = &saved[3];
     const auto* const kept = weights + kOfLayer * layers;
-    const auto s = sizes_of(kept[0], context, of_sum.size(2));
+    const auto s = sizes_of(kept[0], context, of_sum.size(2), ctx->saved_data["precision"].toInt());
     const auto width = 2 * s.channels;
     const auto of_u = at::empty({s.batch, s.time, width}, of_sum.options());
     const PassedBack passed{at::zeros_like(kept[0]),
@@ -67,13 +76,13 @@ struct WaveNetRows : Function<WaveNetRows> {
                             of_u,
                             s.repeat() == 1 ? of_u : at::empty({s.batch, s.frames, width}, of_sum.options())};
     const auto of_cond_weight = at::zeros_like(cond_weight), of_sum_bias = of_sum.flatten(0, 1).sum(0);
-    variable_list out(5 + kOfLayer * layers), of_cond_bias(layers);
+    variable_list out(kOthers + kOfLayer * layers), of_cond_bias(layers);
     for (size_t i = layers; i-- > 0;) {
       const auto layer = layer_of(&weights[kOfLayer * i], cond_weight, saved[2], i, dilations[i]);
       const auto* const k = &kept[kOfLayer * i];
       const auto of = layer_backward(s, layer, {k[0], k[1], k[2], k[3]}, passed,
                                      of_cond_weight.narrow(0, static_cast<int64_t>(i) * width, width));
-      auto* const to = &out[5 + kOfLayer * i];
+      auto* const to = &out[kOthers + kOfLayer * i];
       to[0] = of.in_weight;
       to[1] = of_cond_bias[i] = of.in_bias;
       to[2] = of.out_weight;
@@ -89,8 +98,8 @@ struct WaveNetRows : Function<WaveNetRows> {
 
 }  // namespace
 
-Tensor wavenet_rows(const Tensor& h, const Tensor& context, const Conditioning1x1& conditioning,
-                    const std::vector<WaveNetLayer>& layers) {
+Tensor wavenet_rows(cpu::Precision precision, const Tensor& h, const Tensor& context,
+                    const Conditioning1x1& conditioning, const std::vector<WaveNetLayer>& layers) {
   std::vector<int64_t> dilations;
   std::vector<Tensor> weights;
   for (const auto& layer : layers) {
@@ -99,7 +108,7 @@ Tensor wavenet_rows(const Tensor& h, const Tensor& context, const Conditioning1x
       weights.push_back(weight.contiguous());
   }
   return WaveNetRows::apply(h.contiguous(), context.contiguous(), conditioning.weight.contiguous(), conditioning.bias,
-                            dilations, at::TensorList(weights));
+                            dilations, static_cast<int64_t>(precision), at::TensorList(weights));
 }
 
 }  // namespace melflow::models
