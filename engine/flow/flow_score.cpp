@@ -46,18 +46,13 @@ void require_fit(const FlowModel& model, const FlowData& data) {
                                   " takes " + text(ours));
 }
 
-namespace {
-
-torch::Tensor log_prob(const FlowModel& model, const FlowBatch& batch, uint64_t seed, const std::string& name) {
-  const auto& shape = model.flow->shape();
-  const auto x =
-      is_of_pixels(model.config) ? dequantise(batch.x, model.config.at("pixel_levels"), seed, name) : batch.x;
-  const auto context = context_of(batch.labels, shape.context, name);
-  const auto device = model.device();
-  return model.flow->log_prob(x.to(device), context.defined() ? context.to(device) : context).to(torch::kCPU);
+torch::Tensor log_prob(models::Flow& flow, const nlohmann::json& config, const FlowBatch& batch, uint64_t seed,
+                       const std::string& name) {
+  const auto x = is_of_pixels(config) ? dequantise(batch.x, config.at("pixel_levels"), seed, name) : batch.x;
+  const auto context = context_of(batch.labels, flow.shape().context, name);
+  const auto device = flow.parameters().front().device();
+  return flow.log_prob(x.to(device), context.defined() ? context.to(device) : context);
 }
-
-}  // namespace
 
 FlowScore score_flow(const FlowModel& model, const FlowData& data, int64_t count, uint64_t seed) {
   torch::NoGradGuard no_grad;
@@ -68,7 +63,7 @@ FlowScore score_flow(const FlowModel& model, const FlowData& data, int64_t count
     const auto n = std::min(kChunk, items - first);
     const auto part_seed = mixed(seed) + static_cast<uint64_t>(first);
     const auto batch = data.toy != nullptr ? draw(data, n, part_seed) : take(data, torch::arange(first, first + n));
-    values.push_back(log_prob(model, batch, part_seed, data.name));
+    values.push_back(log_prob(*model.flow, model.config, batch, part_seed, data.name).to(torch::kCPU));
     if (data.toy != nullptr) true_values.push_back(data.toy->log_prob(batch.x.to(torch::kFloat64)));
   }
   const auto all = torch::cat(values).to(torch::kFloat64);

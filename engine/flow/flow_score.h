@@ -27,6 +27,11 @@ struct FlowScore {
   std::optional<Estimate> gap = {};  ///< of a toy: true log-density minus the flow's on the same points ≥ 0
 };
 
+/// ln p of each item [n] in nats, on the flow's device; pixels get noise of the seed. `config` is the flow's, resolved;
+/// `name` says whose items they are. Throws Error{bad_data} for labels and pixels that are none.
+torch::Tensor log_prob(models::Flow& flow, const nlohmann::json& config, const FlowBatch& batch, uint64_t seed,
+                       const std::string& name);
+
 /// Throws Error{bad_data} where items of the data are not of the flow's sizes, Error{usage} where a flow of classes
 /// gets named data, which has none.
 void require_fit(const FlowModel& model, const FlowData& data);

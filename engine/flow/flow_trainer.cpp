@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "engine/build_info.h"
 #include "engine/files/crc32c.h"
+#include "engine/flow/flow_score.h"
 #include "engine/flow/registry.h"
 
 namespace melflow::engine {
@@ -111,13 +112,9 @@ FlowBatch FlowTrainer::training_batch(int64_t index) {
 }
 
 torch::Tensor FlowTrainer::mean_loss(const FlowBatch& batch, uint64_t seed) {
-  const auto& shape = flow_->shape();
-  auto context = context_of(batch.labels, shape.context, data_.name);
-  if (context.defined()) context = context.to(device_);
-  if (!is_of_pixels(config_.model)) return -flow_->log_prob(batch.x.to(device_), context).mean();
-  const auto x = dequantise(batch.x, config_.model.at("pixel_levels"), seed, data_.name);
-  return flow_->log_prob(x.to(device_), context).mean() *
-         (-1 / (static_cast<double>(shape.numel()) * std::numbers::ln2));
+  const auto mean = log_prob(*flow_, config_.model, batch, seed, data_.name).mean();
+  if (!is_of_pixels(config_.model)) return -mean;
+  return mean * (-1 / (static_cast<double>(flow_->shape().numel()) * std::numbers::ln2));
 }
 
 torch::Tensor FlowTrainer::divergence(int64_t count, double energy_weight) {

@@ -171,7 +171,9 @@ json measure(const Subject& subject, const TrainBench& o, const fs::path& run) {
                            {"threads", threads},
                            {"batch", o.batch},
                            {"samples_a_crop", config.segment_frames * config.mel.hop_length}},
-                          device.is_cpu() ? multiply_add_peak(cpu::Precision::fp32, threads) : matrix_peak(device));
+                          device.is_cpu()
+                              ? multiply_add_peak(o.bf16 ? cpu::Precision::bf16 : cpu::Precision::fp32, threads)
+                              : matrix_peak(device));
   std::vector<double> losses;
   const auto steps = run_steps(trainer, losses);
   measurement.look();
