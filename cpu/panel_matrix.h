@@ -37,7 +37,7 @@ class PanelMatrix {
   PanelMatrix(const TileKernels& kernels, Precision precision, std::vector<int> segments, int columns,
               Filled filled = Filled::by_number);
 
-  /// Rows are counted through all segments. Before pack(), filled by number.
+  /// Filled by number: rows are counted through all segments. Before pack(), which a matrix filled by panel has not.
   float& at(int row, int column) {
     return values_
         .data()[(static_cast<size_t>(column / width_) * static_cast<size_t>(depth_) + static_cast<size_t>(row)) *

@@ -38,9 +38,9 @@ struct TileProduct {
   int run;        ///< the words of a TileRun, at most
   int row_block;  ///< rows computed together; shares that are a multiple of it waste nothing
 
-  /// Writes a row of `count` numbers, and nothing behind them, where finite numbers must lie up to row_bytes(). A row
-  /// with NaN stays one: its products are NaN, all of them in int8, whose scale is the row's largest number. float32 is
-  /// its own packed form: a plain copy.
+  /// Writes a row of `count` numbers, and nothing behind them, where in bf16 and int8 finite numbers must lie up to
+  /// row_bytes(). A row with NaN stays one: its products are NaN, all of them in int8, whose scale is the row's largest
+  /// number. float32 is its own packed form: a plain copy.
   void (*pack_row)(const float* row, int count, std::byte* packed);
 
   /// sums[r][c] += Σ_w rows[r][first + w]·panel[w][c] for each of `n` runs in order, 0 ≤ r < count, 0 ≤ c < width. In

@@ -1,6 +1,7 @@
 #include "cpu/words.h"
 
 #include <cstring>
+#include <utility>
 
 #include "cpu/clones.h"
 
@@ -27,20 +28,19 @@ MELFLOW_CPU_CLONES void round_first(const float* first, int count, uint32_t* wor
 }
 
 /// Columns kBit apart change places with rows that far apart.
-template <int kBit>
-[[gnu::always_inline]] inline void exchange(Sixteen* rows) {
-  Sixteen low, high;
-  for (unsigned i = 0; i < 16; ++i) {
-    low[i] = i & kBit ? 16 + i - kBit : i;
-    high[i] = i & kBit ? 16 + i : i + kBit;
-  }
+template <int kBit, size_t... I>
+[[gnu::always_inline]] inline void exchange(Sixteen* rows, std::index_sequence<I...>) {
 #pragma GCC unroll 16
   for (int r = 0; r < 16; ++r) {
     if ((r & kBit) != 0) continue;
     const auto a = rows[r], b = rows[r + kBit];
-    rows[r] = __builtin_shuffle(a, b, low);
-    rows[r + kBit] = __builtin_shuffle(a, b, high);
+    rows[r] = __builtin_shufflevector(a, b, (I & kBit ? 16 + I - kBit : I)...);
+    rows[r + kBit] = __builtin_shufflevector(a, b, (I & kBit ? 16 + I : I + kBit)...);
   }
+}
+template <int kBit>
+[[gnu::always_inline]] inline void exchange(Sixteen* rows) {
+  exchange<kBit>(rows, std::make_index_sequence<16>());
 }
 
 MELFLOW_CPU_CLONES void transpose(const uint32_t* words, ptrdiff_t apart, int columns, uint32_t* out,

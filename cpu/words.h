@@ -7,7 +7,8 @@
 
 namespace melflow::cpu {
 
-// Numbers of float32 as the words of TileProduct, where they change from training step to training step: fp32 and bf16.
+// Numbers of float32 as the words of TileProduct in fp32 and bf16, by vectors: what changes with every step of a
+// training.
 
 /// words[c] holds first[c] and, in bfloat16, second[c] (none: zero), rounded to the nearest, ties to even. In float32
 /// first alone.

@@ -62,9 +62,11 @@ class StepFunction : public torch::autograd::Function<StepFunction> {
     TORCH_CHECK(tape->current_of == index, "forward_reversibly: two backward passes of one graph at the same time");
 
     const torch::AutoGradMode with_graph(true);
-    const Autocast autocast(tape->current.device().type(), tape->autocast);
     const auto context = saved[0].detach().set_requires_grad(true);
-    const auto [x, again] = step.map->retrace(own_channels(tape->current, step).detach(), context);
+    const auto [x, again] = [&] {  // its gradients are computed in what it was: nothing is cast again
+      const Autocast autocast(tape->current.device().type(), tape->autocast);
+      return step.map->retrace(own_channels(tape->current, step).detach(), context);
+    }();
     variable_list inputs{x, context};
     inputs.insert(inputs.end(), saved.begin() + 1, saved.end());
     variable_list outputs{again.value}, to_outputs{own_channels(gradients[0], step)};

@@ -11,7 +11,7 @@ namespace {
 using cpu::Precision;
 
 constexpr int64_t kDepth = 512;      // rows of a that are turned at a time
-constexpr int64_t kShare = 128;      // columns of a, at most, that a thread takes
+constexpr int64_t kShare = 128;      // columns of a, at most, that a thread takes at a time
 constexpr int64_t kTogether = 4096;  // rows, or one item: what is packed before the threads meet again
 
 constexpr int64_t rounded_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
@@ -40,11 +40,12 @@ class PackedB {
   int64_t panels() const { return panels_; }
   const Correlated& of() const { return of_; }
 
-  /// Packs the item of b into place `slot`, on one thread.
-  void pack(int64_t item, int64_t slot) {
+  /// Packs part `part` of kParts of the item of b into its place in `slot`, on one thread.
+  static constexpr int64_t kParts = 8;
+  void pack(int64_t item, int64_t slot, int64_t part) {
     const std::vector<float> zeros(static_cast<size_t>(of_.n));
     for (size_t i = 0; i < phases_.size(); ++i) {
-      for (int64_t w = 0; w < words_; ++w) {
+      for (int64_t w = words_ * part / kParts; w < words_ * (part + 1) / kParts; ++w) {
         const auto row = [&](int64_t k) {
           const auto t = w * in_word_ + phases_[i] - halo_ + k;
           return 0 <= t && t < rows_ ? of_.b + (item * rows_ + t) * of_.n : zeros.data();
@@ -153,8 +154,11 @@ class Correlation {
     const auto share = std::min(kShare, rounded_up((m_ + threads - 1) / threads, 32));
     for (int64_t first = 0; first < items_; first += together_) {
       const auto count = std::min(together_, items_ - first);
-      at::parallel_for(0, count * b, 1, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) b_[static_cast<size_t>(i % b)].pack(first + i / b, i / b);
+      at::parallel_for(0, count * b * PackedB::kParts, 1, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+          const auto slot = i / (b * PackedB::kParts);
+          b_[static_cast<size_t>(i % b)].pack(first + slot, slot, i / b % PackedB::kParts);
+        }
       });
       at::parallel_for(0, (m_ + share - 1) / share, 1, [&](int64_t begin, int64_t end) {
         TurnedA turned(precision_);
@@ -221,6 +225,7 @@ class Correlation {
 
 void correlate(Precision precision, const float* a, int64_t m, int64_t items, int64_t rows,
                std::span<const Correlated> with) {
+  if (items == 0 || rows == 0) return;
   Correlation(precision, a, m, items, rows, with).run();
 }
 

@@ -29,8 +29,9 @@ class WaveNet : public Conditioner {
  private:
   /// Narrower nets have no large products to win, and stay by the formulas' own order of sums.
   static constexpr int64_t kRowsFrom = 64;
-  /// For gradients, on a CPU in float32: by rows (wavenet_rows.h), and since `end` is linear, each layer's skip goes
-  /// through it at once: end(Σ skip) = Σ end·skip, a handful of numbers instead of `channels`.
+  /// For gradients, on a CPU in float32, or bfloat16 as autocast says: by rows (wavenet_rows.h), and since `end` is
+  /// linear, each layer's skip goes through it at once: end(Σ skip) = Σ end·skip, a handful of numbers instead of
+  /// `channels`.
   torch::Tensor rows_forward(const torch::Tensor& x, const torch::Tensor& context);
 
   Options options_;

@@ -18,7 +18,7 @@ using torch::Tensor;
 template <typename Scratch, typename Work>
 void share_out(int64_t count, Scratch&& scratch, Work&& work) {
   std::atomic<int64_t> next{0};
-  at::parallel_for(0, at::get_num_threads(), 1, [&](int64_t, int64_t) {
+  at::parallel_for(0, std::min<int64_t>(count, at::get_num_threads()), 1, [&](int64_t, int64_t) {
     auto own = scratch();
     for (int64_t i = next++; i < count; i = next++) work(i, own);
   });
@@ -57,13 +57,13 @@ int64_t panel_width() { return cpu::tile_kernels().width; }
 /// A panel's sums for so many rows.
 cpu::AlignedFloats sums_for(int64_t rows) { return cpu::AlignedFloats(static_cast<size_t>(rows * panel_width())); }
 
-/// to [rows, n] += rows · a matrix of one segment.
-void add_product(const cpu::PanelMatrix& matrix, const std::byte* const* rows, int64_t count, float* sums, float* to,
-                 int64_t n) {
+/// to [count, n] += segments of rows · theirs of the matrix.
+void add_product(const cpu::PanelMatrix& matrix, const cpu::PanelMatrix::Segments& segments, int64_t count, float* sums,
+                 float* to, int64_t n) {
   const auto width = panel_width();
   for (int p = 0; p < matrix.panels(); ++p, to += width) {
     matrix.start(p, static_cast<int>(count), sums);
-    matrix.add(p, rows, static_cast<int>(count), sums);
+    matrix.add(p, segments, static_cast<int>(count), sums);
     add_sums(count, std::min(width, n - p * width), to, n, sums, width, to, n);
   }
 }
@@ -102,7 +102,7 @@ class Forward {
           context(s.precision, rows / s.repeat(), s.context),
           product(s.precision, rows, s.channels),
           sums(sums_for(rows)),
-          frame_sums(sums_for(rows / s.repeat())) {}
+          frame_sums(sums_for(s.repeat() == 1 ? 0 : rows / s.repeat())) {}
     PackedRows h, context, product;
     cpu::AlignedFloats sums, frame_sums;
   };
@@ -269,18 +269,13 @@ class Backward {
     own.of_u.take(passed.of_u.const_data_ptr<float>() + chunk.item * s_.time * 2 * c, s_.time, chunk.begin - side,
                   chunk.end + side);
     float* const sums = own.sums.data();
-    const auto width = panel_width();
-    float* to = passed.of_h.data_ptr<float>() + row * c;
-    for (int p = 0; p < taps_.panels(); ++p, to += width) {
-      taps_.start(p, static_cast<int>(rows), sums);
-      taps_.add(p, {0, static_cast<int>(w_.kernel()), own.of_u.from(), w_.dilation}, static_cast<int>(rows), sums);
-      add_sums(rows, std::min(width, c - p * width), to, c, sums, width, to, c);
-    }
+    add_product(taps_, {0, static_cast<int>(w_.kernel()), own.of_u.from(), w_.dilation}, rows, sums,
+                passed.of_h.data_ptr<float>() + row * c, c);
     const auto repeat = s_.repeat(), frame = row / repeat;
     auto* const of_context = passed.of_context.data_ptr<float>() + frame * s_.context;
     if (repeat > 1)
       own.of_frames.take(passed.of_frames.const_data_ptr<float>() + frame * 2 * c, rows / repeat, 0, rows / repeat);
-    add_product(conditioning_, repeat == 1 ? own.of_u.from(side) : own.of_frames.from(), rows / repeat, sums,
+    add_product(conditioning_, {0, 1, repeat == 1 ? own.of_u.from(side) : own.of_frames.from(), 0}, rows / repeat, sums,
                 of_context, s_.context);
   }
 

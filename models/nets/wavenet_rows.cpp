@@ -1,5 +1,7 @@
 #include "models/nets/wavenet_rows.h"
 
+#include <algorithm>
+
 #include "models/nets/wavenet_layer.h"
 
 namespace melflow::models {
@@ -25,10 +27,17 @@ struct WaveNetRows : Function<WaveNetRows> {
   static constexpr size_t kOfLayer = 4;  // tensors kept, and weights
   static constexpr size_t kOthers = 6;   // arguments of forward() before the weights
 
-  static LayerTensors layer_of(const Tensor* w, const Tensor& cond_weight, const Tensor& cond_bias, size_t layer,
-                               int64_t dilation) {
+  /// A dilation beyond all of the time reads zeros alone, as one of `time` does.
+  static LayerTensors layer_of(const WaveNetSizes& s, const Tensor* w, const Tensor& cond_weight,
+                               const Tensor& cond_bias, size_t layer, int64_t dilation) {
     const auto width = w[0].size(0), first = static_cast<int64_t>(layer) * width;
-    return {w[0], w[1], w[2], w[3], cond_weight.narrow(0, first, width), cond_bias.narrow(0, first, width), dilation};
+    return {w[0],
+            w[1],
+            w[2],
+            w[3],
+            cond_weight.narrow(0, first, width),
+            cond_bias.narrow(0, first, width),
+            std::min(dilation, s.time)};
   }
 
   static Tensor forward(AutogradContext* ctx, const Tensor& h, const Tensor& context, const Tensor& cond_weight,
@@ -46,7 +55,7 @@ struct WaveNetRows : Function<WaveNetRows> {
     const auto sum = bias.expand({s.batch, s.time, s.outputs}).contiguous();
     auto in = h;
     for (size_t i = 0; i < layers; ++i) {
-      const auto layer = layer_of(&weights[kOfLayer * i], cond_weight, cond_bias, i, dilations[i]);
+      const auto layer = layer_of(s, &weights[kOfLayer * i], cond_weight, cond_bias, i, dilations[i]);
       const LayerKept kept{in, at::empty_like(h), at::empty_like(h), at::empty_like(h)};
       const auto next = i + 1 < layers ? at::empty_like(h) : Tensor();
       layer_forward(s, layer, kept, context, next, sum);
@@ -60,6 +69,7 @@ struct WaveNetRows : Function<WaveNetRows> {
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list gradients) {
+    TORCH_CHECK(!at::GradMode::is_enabled(), "wavenet_rows: has no gradients of its gradients");
     const auto saved = ctx->get_saved_variables();
     const auto dilations = ctx->saved_data["dilations"].toIntVector();
     const auto layers = dilations.size();
@@ -78,7 +88,7 @@ struct WaveNetRows : Function<WaveNetRows> {
     const auto of_cond_weight = at::zeros_like(cond_weight), of_sum_bias = of_sum.flatten(0, 1).sum(0);
     variable_list out(kOthers + kOfLayer * layers), of_cond_bias(layers);
     for (size_t i = layers; i-- > 0;) {
-      const auto layer = layer_of(&weights[kOfLayer * i], cond_weight, saved[2], i, dilations[i]);
+      const auto layer = layer_of(s, &weights[kOfLayer * i], cond_weight, saved[2], i, dilations[i]);
       const auto* const k = &kept[kOfLayer * i];
       const auto of = layer_backward(s, layer, {k[0], k[1], k[2], k[3]}, passed,
                                      of_cond_weight.narrow(0, static_cast<int64_t>(i) * width, width));
@@ -100,6 +110,9 @@ struct WaveNetRows : Function<WaveNetRows> {
 
 Tensor wavenet_rows(cpu::Precision precision, const Tensor& h, const Tensor& context,
                     const Conditioning1x1& conditioning, const std::vector<WaveNetLayer>& layers) {
+  TORCH_CHECK(precision != cpu::Precision::int8, "wavenet_rows: trains in fp32 and bf16");
+  TORCH_CHECK(h.size(1) > 0 && context.size(1) > 0 && h.size(1) % context.size(1) == 0, "wavenet_rows: ", h.size(1),
+              " rows are no multiple of ", context.size(1), " context frames");
   std::vector<int64_t> dilations;
   std::vector<Tensor> weights;
   for (const auto& layer : layers) {

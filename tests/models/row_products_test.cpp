@@ -7,6 +7,7 @@
 
 #include "models/autocast.h"
 #include "models/nets/wavenet.h"
+#include "models/nets/wavenet_rows.h"
 
 namespace melflow::models {
 namespace {
@@ -88,6 +89,7 @@ TEST_P(RowProducts, CorrelateAsTheFormulaSays) {
     const Correlated with[] = {{b.const_data_ptr<float>(), s.n, c.data_ptr<float>(), s.offsets, s.first, s.apart},
                                {other.const_data_ptr<float>(), 3, of_other.data_ptr<float>()}};
     correlate(GetParam(), a.const_data_ptr<float>(), s.m, s.items, s.rows, with);
+    correlate(GetParam(), a.const_data_ptr<float>(), s.m, 0, s.rows, with);  // of no items: nothing
     auto expected = start.to(torch::kFloat64);
     const auto far = std::abs(s.first);
     const auto left = as_read(GetParam(), a);
@@ -118,10 +120,13 @@ class WaveNetByRows : public ::testing::TestWithParam<int64_t> {
     context = torch::randn({2, 20, GetParam()}).requires_grad_();
   }
   std::vector<Tensor> gradients(bool narrow) const {
-    const Autocast precision(at::kCPU, {.on = narrow});
     auto of = net->parameters();
     of.insert(of.end(), {x, context});
-    return torch::autograd::grad({net->forward(x, context).square().sum()}, of);
+    const auto out = [&] {
+      const Autocast precision(at::kCPU, {.on = narrow});
+      return net->forward(x, context);
+    }();
+    return torch::autograd::grad({out.square().sum()}, of);
   }
   std::unique_ptr<WaveNet> net;
   Tensor x, context;
@@ -147,10 +152,13 @@ TEST_P(WaveNetByRows, HasTheSameGradientsWithAnyNumberOfThreads) {
 
 TEST_P(WaveNetByRows, InBfloat16IsNearItselfInFloat32AsAutocastIs) {
   const auto exact = gradients(false), narrow = gradients(true);
-  const Autocast precision(at::kCPU, {.on = true});
   auto of = net->parameters();
   of.insert(of.end(), {x, context});
-  const auto cast = torch::autograd::grad({net->plain_forward(x, context).to(torch::kFloat32).square().sum()}, of);
+  const auto out = [&] {
+    const Autocast precision(at::kCPU, {.on = true});
+    return net->plain_forward(x, context);
+  }();
+  const auto cast = torch::autograd::grad({out.to(torch::kFloat32).square().sum()}, of);
   for (size_t i = 0; i < exact.size(); ++i) {
     const auto expected = exact[i].to(torch::kFloat64);
     EXPECT_LT(relative_error(narrow[i], expected), 0.01) << i;
@@ -161,6 +169,42 @@ TEST_P(WaveNetByRows, InBfloat16IsNearItselfInFloat32AsAutocastIs) {
 
 INSTANTIATE_TEST_SUITE_P(Contexts, WaveNetByRows, ::testing::Values(1000, 50),
                          [](const auto& of) { return "of_" + std::to_string(of.param); });
+
+/// The sum of one layer, and its last weight.
+std::pair<Tensor, Tensor> one_layer(Precision precision) {
+  torch::manual_seed(5);
+  const auto weight = torch::randn({8, 64}).requires_grad_();
+  const auto sum = wavenet_rows(precision, torch::randn({1, 30, 64}), torch::randn({1, 30, 4}),
+                                {torch::randn({128, 4, 1}), torch::randn({128})},
+                                {{torch::randn({128, 64, 3}), torch::randn({128}), weight, torch::randn({8}), 1}});
+  return {sum, weight};
+}
+
+TEST(WaveNetRows, RoundBackwardsAsForward) {
+  for (const auto precision : {Precision::fp32, Precision::bf16}) {
+    const auto [sum, weight] = one_layer(precision);
+    const auto of_sum = torch::randn_like(sum), rounded = of_sum.to(torch::kBFloat16).to(torch::kFloat32);
+    const auto gradient = [&, &sum = sum, &weight = weight](const Tensor& of) {
+      return torch::autograd::grad({sum}, {weight}, {of}, /*retain_graph=*/true)[0];
+    };
+    EXPECT_EQ(torch::equal(gradient(of_sum), gradient(rounded)), precision == Precision::bf16);
+  }
+}
+
+TEST(WaveNetRows, OfNoItemsHaveGradientsOfZero) {
+  WaveNet net({.in_channels = 3, .out_channels = 6, .context_channels = 20, .n_layers = 2, .n_channels = 64});
+  const auto out = net.forward(torch::randn({0, 3, 20}), torch::randn({0, 20, 5}));
+  EXPECT_EQ(out.sizes(), torch::IntArrayRef({0, 6, 20}));
+  for (const auto& of : torch::autograd::grad({out.sum()}, net.parameters()))
+    EXPECT_EQ(of.count_nonzero().item<int>(), 0);
+}
+
+TEST(WaveNetRows, RefuseWhatTheyCannot) {
+  EXPECT_THROW(one_layer(Precision::int8), c10::Error);
+  const auto [sum, weight] = one_layer(Precision::fp32);
+  EXPECT_THROW(torch::autograd::grad({sum.sum()}, {weight}, {}, /*retain_graph=*/true, /*create_graph=*/true),
+               c10::Error);
+}
 
 }  // namespace
 }  // namespace melflow::models

@@ -116,8 +116,10 @@ double gradient_error(models::Vocoder& model, const TrainBench& o, engine::Train
   const auto [x, mel, seeds] = engine::batch_of(feed->take(0)).to(model.parameters().front().device());
   const auto gradients = [&, &x = x, &mel = mel](torch::ScalarType type) {
     model.to(type);
-    const models::Autocast precision(x.device().type(), {.on = o.bf16 && type == torch::kFloat32});
-    const auto z = model.forward(x.to(type), mel.to(type));
+    const auto z = [&, &x = x, &mel = mel] {  // as in training, gradients are not cast again
+      const models::Autocast precision(x.device().type(), {.on = o.bf16 && type == torch::kFloat32});
+      return model.forward(x.to(type), mel.to(type));
+    }();
     const auto loss = models::nats_by_group(z, model.group_size()).mean();
     return torch::autograd::grad({loss}, model.parameters(), {}, {}, false, /*allow_unused=*/true);
   };
