@@ -72,6 +72,14 @@ struct TileKernels {
   /// NaN stays NaN.
   void (*gate)(const float* sums, int count, float* out, ptrdiff_t stride);
 
+  /// The gate's order of the columns of a matrix, of `channels` for tanh and as many for the sigmoid: where column c of
+  /// the 2·channels lies, and how many there are, those that are missing among them.
+  int gate_column(int c, int channels) const {
+    const int half = width / 2, channel = c % channels;
+    return channel / half * width + c / channels * half + channel % half;
+  }
+  int gate_columns(int channels) const { return (channels + width / 2 - 1) / (width / 2) * width; }
+
   const TileProduct& product(Precision p) const { return products[static_cast<int>(p)]; }
 };
 

@@ -60,11 +60,8 @@ cpu::PanelMatrix pack_upsample(const WaveGlowWeights& w, const Dense& weight, co
 
 std::vector<WaveGlowWeights::Layer> pack_layers(const WaveGlowWeights& w, const models::WaveGlowOptions& o,
                                                 const Parameters& p, const std::string& net) {
-  const int half = w.kernels->width / 2, channels = w.channels;
-  const auto paired = [&](int c) {  // tanh rows first in the model, then their gates
-    const int gate = c / channels, channel = c % channels;
-    return channel / half * 2 * half + gate * half + channel % half;
-  };
+  const int channels = w.channels;
+  const auto paired = [&](int c) { return w.kernels->gate_column(c, channels); };  // tanh first, then the sigmoids
   const auto cond = p.normed(net + "cond_layer"), cond_bias = p.at(net + "cond_layer.bias");
   const auto end = p.at(net + "end.weight");
   auto end_bias = p.at(net + "end.bias");
@@ -77,7 +74,7 @@ std::vector<WaveGlowWeights::Layer> pack_layers(const WaveGlowWeights& w, const 
     layer.side = layer.dilation * (w.kernel - 1) / 2;
     std::vector<int> segments(static_cast<size_t>(w.kernel + 1), channels);
     segments.front() = w.context_channels;
-    layer.gate = cpu::PanelMatrix(*w.kernels, w.precision, segments, (channels + half - 1) / half * 2 * half);
+    layer.gate = cpu::PanelMatrix(*w.kernels, w.precision, segments, w.kernels->gate_columns(channels));
     place(layer.gate, 0, cond.rows(i * 2 * channels, 2 * channels), paired);
     place(layer.gate, w.context_channels, in_weight, paired);
     place_bias(layer.gate, sum(p.at(in + ".bias"), cond_bias.rows(i * 2 * channels, 2 * channels)), paired);

@@ -9,22 +9,20 @@ namespace melflow::models {
 cpu::PanelMatrix pack_matrix(cpu::Precision precision, std::span<const MatrixPart> parts, int64_t columns,
                              const float* bias, ColumnOrder order) {
   const auto& kernels = cpu::tile_kernels();
-  const int64_t width = kernels.width, half = width / 2, paired = columns / 2;
+  const auto width = int64_t{kernels.width};
+  const auto count = static_cast<int>(columns);
   const bool gates = order == ColumnOrder::gates;
   std::vector<int> segments;
   for (const auto& part : parts) segments.push_back(static_cast<int>(part.k));
-  const auto padded = gates ? (paired + half - 1) / half * width : columns;
-  cpu::PanelMatrix out(kernels, precision, segments, static_cast<int>(padded), cpu::PanelMatrix::Filled::by_panel);
-  const auto column = [&](int64_t panel, int64_t c) {  // -1: none
-    if (!gates) return panel * width + c < columns ? panel * width + c : -1;
-    const auto pair = panel * half + c % half;
-    return pair < paired ? pair + (c < half ? 0 : paired) : -1;
-  };
+  cpu::PanelMatrix out(kernels, precision, segments, gates ? kernels.gate_columns(count / 2) : count,
+                       cpu::PanelMatrix::Filled::by_panel);
+  std::vector<int64_t> columns_of(static_cast<size_t>(out.panels() * width), -1);  // of the panels'; -1: none
+  for (int c = 0; c < count; ++c) columns_of[static_cast<size_t>(gates ? kernels.gate_column(c, count / 2) : c)] = c;
   at::parallel_for(0, out.panels(), 1, [&](int64_t begin, int64_t end) {
     std::vector<float> values(static_cast<size_t>(out.depth() * width));
     for (int64_t p = begin; p < end; ++p) {
       for (int64_t c = 0; c < width; ++c) {
-        const auto n = column(p, c);
+        const auto n = columns_of[static_cast<size_t>(p * width + c)];
         if (bias != nullptr && n >= 0) out.bias(static_cast<int>(p * width + c)) = bias[n];
         float* to = values.data() + c;
         for (const auto& part : parts) {

@@ -192,9 +192,6 @@ class Backward {
   void weights(const LayerKept& kept, const PassedBack& passed, const Tensor& of_conditioning) {
     const auto c = s_.channels;
     const auto by_tap = at::zeros({w_.kernel(), 2 * c, c}, kept.h.options());
-    of.out_weight = at::zeros_like(w_.out_weight);
-    const auto* const product = kept.product.const_data_ptr<float>();
-    float* const out = of.out_weight.data_ptr<float>();
     const auto of_rows = [&](const Tensor& a, int64_t m, int64_t rows, std::span<const Correlated> with) {
       correlate(s_.precision, a.const_data_ptr<float>(), m, s_.batch, rows, with);
     };
@@ -207,9 +204,13 @@ class Backward {
       of_rows(passed.of_u, 2 * c, s_.time, {&of_taps, 1});
       of_rows(passed.of_frames, 2 * c, s_.frames, {&of_context, 1});
     }
-    const Correlated of_residual{product, c, out}, of_sum{product, c, out + residual_ * c};
-    if (residual_ > 0) of_rows(passed.of_h, c, s_.time, {&of_residual, 1});
-    of_rows(passed.of_sum, s_.outputs, s_.time, {&of_sum, 1});
+    // The other way round: the product, which both want, is turned once.
+    const auto of_residual = at::zeros({c, residual_}, kept.h.options()),
+               of_sum = at::zeros({c, s_.outputs}, kept.h.options());
+    const Correlated of_out[] = {{passed.of_sum.const_data_ptr<float>(), s_.outputs, of_sum.data_ptr<float>()},
+                                 {passed.of_h.const_data_ptr<float>(), c, of_residual.data_ptr<float>()}};
+    of_rows(kept.product, c, s_.time, std::span(of_out).first(residual_ > 0 ? 2 : 1));
+    of.out_weight = at::cat({of_residual, of_sum}, 1).t().contiguous();
     of.in_weight = by_tap.permute({1, 2, 0}).contiguous();
   }
 

@@ -8,21 +8,13 @@
 #include "models/autocast.h"
 #include "models/nets/wavenet.h"
 #include "models/nets/wavenet_rows.h"
+#include "tests/models/as_read.h"
 
 namespace melflow::models {
 namespace {
 
 using cpu::Precision;
 using torch::Tensor;
-
-double relative_error(const Tensor& actual, const Tensor& expected) {
-  return ((actual.to(torch::kFloat64) - expected).norm() / expected.norm()).item<double>();
-}
-
-/// What a product of this precision reads of float32, in double.
-Tensor as_read(Precision precision, const Tensor& x) {
-  return (precision == Precision::bf16 ? x.to(torch::kBFloat16) : x).to(torch::kFloat64);
-}
 
 class RowProducts : public ::testing::TestWithParam<Precision> {};
 

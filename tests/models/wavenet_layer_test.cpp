@@ -6,16 +6,13 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/models/as_read.h"
+
 namespace melflow::models {
 namespace {
 
 using cpu::Precision;
 using torch::Tensor;
-
-/// What a product of this precision reads of float32, in double.
-Tensor as_read(Precision precision, const Tensor& x) {
-  return (precision == Precision::bf16 ? x.to(torch::kBFloat16) : x).to(torch::kFloat64);
-}
 
 struct Sizes {
   int64_t batch, time, frames, channels, context, outputs, kernel, dilation;
@@ -88,8 +85,7 @@ class WaveNetLayerTest : public ::testing::TestWithParam<std::tuple<Precision, S
   }
   Tensor for_each_row(const Tensor& frames) const { return frames.repeat_interleave(n.time / n.frames, 1); }
   void expect_near(const Tensor& actual, const Tensor& expected, const char* what) const {
-    const auto error = (actual.to(torch::kFloat64) - expected).norm() / (expected.norm() + 1e-30);
-    EXPECT_LT(error.item<double>(), 2e-6) << what;
+    EXPECT_LT(relative_error(actual, expected), 2e-6) << what;
   }
 
   Precision precision = std::get<0>(GetParam());
@@ -140,7 +136,7 @@ TEST_P(WaveNetLayerTest, GivesTheFormulasGradients) {
   const double some = precision == Precision::bf16 && n.time > n.frames ? 1e-4 : 0;
   const auto expect_nearly = [&](const Tensor& actual, const Tensor& expected, const char* what) {
     if (some == 0) return expect_near(actual, expected, what);
-    EXPECT_LT(((actual - expected).norm() / expected.norm()).item<double>(), some) << what;
+    EXPECT_LT(relative_error(actual, expected), some) << what;
   };
   expect_nearly(given.of_context, before[1] + of_frames.matmul(read(layer.cond_weight)), "context");
   expect_nearly(given.of_conditioning, before[2] + summed(of_frames, read(context)), "conditioning");
