@@ -55,12 +55,14 @@ void BlockFlow::start_from(const Vocoder& other) {
   const auto* small = dynamic_cast<const BlockFlow*>(&other);
   require(small != nullptr, "its model is another");
   auto expected = small->options_;
-  require(options_.hidden >= expected.hidden && options_.layers >= expected.layers,
+  require(options_.hidden >= expected.hidden && options_.layers >= expected.layers &&
+              options_.encoder_channels >= expected.encoder_channels,
           "its model is larger; models grow, and do not shrink");
+  expected.encoder_channels = options_.encoder_channels;
   expected.hidden = options_.hidden;
   expected.layers = options_.layers;
   expected.context_noise = options_.context_noise;
-  require(options_.tensors() == expected.tensors(), "its model differs in more than hidden and layers");
+  require(options_.tensors() == expected.tensors(), "its model differs in more than encoder_channels, hidden and layers");
 
   torch::NoGradGuard no_grad;
   const auto theirs = small->named_parameters();

@@ -9,7 +9,7 @@
 namespace melflow::files {
 namespace {
 
-constexpr int kRaw = -MAX_WBITS;
+constexpr int kRaw = -MAX_WBITS, kGzip = 16 + MAX_WBITS;
 
 [[noreturn]] void refuse(const std::string& name, const std::string& what) {
   throw Error(Exit::bad_data, name + ": its compressed data " + what + "; fetch the file again");
@@ -41,7 +41,7 @@ class Inflater {
       const int status = inflate(&stream_, Z_NO_FLUSH);
       filled += room - stream_.avail_out;
       ended_ = status == Z_STREAM_END;
-      if (status == Z_BUF_ERROR && stream_.avail_in == 0 && read_ == input_.size()) break;  // cut off
+      if (status == Z_BUF_ERROR && !input_left()) break;  // cut off
       if (!ended_ && status != Z_OK) refuse(name_, "are damaged");
     }
     return filled;
@@ -50,6 +50,12 @@ class Inflater {
   bool ended() {
     std::byte more;
     return ended_ || (fill({&more, 1}) == 0 && ended_);
+  }
+  bool input_left() const { return stream_.avail_in > 0 || read_ < input_.size(); }
+  /// Behind the end of one member, of which the next has the header.
+  void start_member() {
+    if (inflateReset(&stream_) != Z_OK) refuse(name_, "do not go on");
+    ended_ = false;
   }
 
  private:
@@ -69,6 +75,24 @@ std::vector<std::byte> inflate_exactly(std::span<const std::byte> deflated, size
   Inflater inflater(deflated, kRaw, name);
   if (inflater.fill(out) != size || !inflater.ended()) refuse(name, "have not the length that they claim");
   return out;
+}
+
+std::vector<std::byte> gunzip(std::span<const std::byte> bytes, const std::string& name, size_t most) {
+  constexpr size_t kStep = size_t{1} << 16;
+  Inflater inflater(bytes, kGzip, name);
+  std::vector<std::byte> out;
+  while (true) {
+    const size_t before = out.size(), step = std::min(kStep, most + 1 - before);
+    out.resize(before + step);
+    const size_t filled = inflater.fill(std::span(out).last(step));
+    out.resize(before + filled);
+    if (out.size() > most)
+      throw Error(Exit::bad_data, name + ": its compressed data become more than " + std::to_string(most) + " bytes");
+    if (filled == step) continue;
+    if (!inflater.ended()) refuse(name, "are cut off");
+    if (!inflater.input_left()) return out;
+    inflater.start_member();
+  }
 }
 
 }  // namespace melflow::files

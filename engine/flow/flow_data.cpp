@@ -9,7 +9,7 @@
 #include "base/nearest.h"
 #include "engine/files/csv.h"
 #include "engine/files/file_kind.h"
-#include "engine/files/gzip.h"
+#include "engine/files/inflate.h"
 #include "engine/files/idx.h"
 #include "engine/files/mapped_file.h"
 #include "engine/files/npy.h"

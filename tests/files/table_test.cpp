@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "engine/files/csv.h"
 #include "engine/files/file_kind.h"
-#include "engine/files/gzip.h"
+#include "engine/files/inflate.h"
 #include "engine/files/idx.h"
 
 namespace melflow::files {
@@ -116,6 +116,8 @@ TEST(Gzip, UnpacksAndJoinsMembers) {
   EXPECT_EQ(gunzip(two, "g"), csv_bytes("first second"));
   const std::string large(300000, 'x');
   EXPECT_EQ(gunzip(gzip(large), "g"), csv_bytes(large));
+  EXPECT_EQ(gunzip(gzip(large), "g", large.size()), csv_bytes(large));
+  EXPECT_EQ(gunzip(gzip(""), "g", 0), csv_bytes(""));
 }
 
 TEST(Gzip, DamagedCutAndEnormousFilesAreRefused) {
@@ -127,6 +129,10 @@ TEST(Gzip, DamagedCutAndEnormousFilesAreRefused) {
   damaged[damaged.size() - 5] ^= std::byte{1};  // the checksum
   refusal([&] { gunzip(damaged, "g"); });
   EXPECT_NE(refusal([&] { gunzip(whole, "g", 4000); }).find("more than 4000"), std::string::npos);
+  EXPECT_NE(refusal([&] { gunzip(whole, "g", 5002); }).find("more than 5002"), std::string::npos);
+  auto more = whole;
+  more.push_back(std::byte{0});  // no member begins so
+  refusal([&] { gunzip(more, "g"); });
 }
 
 }  // namespace

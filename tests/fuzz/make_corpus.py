@@ -1,5 +1,5 @@
-"""Writes the seeds of the fuzzers that need PyTorch to be made: tests/fuzz/make_corpus.py, with a Python that has torch."""
-import io, json, pathlib, pickle, sys, tarfile, types, zipfile
+"""Writes the seeds of the fuzzers, some of which need PyTorch to be made: tests/fuzz/make_corpus.py, with a Python that has torch."""
+import gzip, io, json, pathlib, pickle, sys, tarfile, types, zipfile
 from collections import OrderedDict
 
 import torch
@@ -99,3 +99,11 @@ with zipfile.ZipFile(out, "w") as archive:
 put("zip", "both", out.getvalue())
 put("metadata", "json", json.dumps({"sample_rate": 22050, "n_fft": 1024, "scale": "slaney", "centre": True}).encode())
 put("metadata", "yaml", b"a: &x 1\npre:\n  rate: 22050  # comment\n  list:\n  - 3\nb: *x\n")
+put("csv", "named", b"\xef\xbb\xbf# made by hand\nx,\"y\",\n1,+2.5e-3,\n-3,\"4\",\n")
+put("csv", "tabs", b"1\t2\r\n\r\n3\t4")
+put("csv", "semicolons", b";a;b\n1e400;2;3")
+put("csv", "blanks", b" 1   2\n nan 0x1p3\n")
+put("idx", "images", b"\0\0\x08\x03" + bytes([0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2, 1, 2, 3, 255]))
+put("idx", "labels", b"\0\0\x08\x01" + bytes([0, 0, 0, 1, 7]))
+put("gzip", "text", gzip.compress(b"1,2\n" * 100, mtime=0))
+put("gzip", "members", gzip.compress(b"first", mtime=0) + gzip.compress(b"", mtime=0))

@@ -25,6 +25,7 @@ TEST_F(BlockFlowTest, WorksOnOneFrame) {
 TEST_F(BlockFlowTest, GrowsWithoutAnotherSound) {
   const auto flow = small_block_flow();
   auto options = small_block_flow_options();
+  options.encoder_channels += 5;
   options.hidden = 17;
   options.layers = 3;
   auto grown = std::make_shared<BlockFlow>(options);
@@ -43,6 +44,7 @@ TEST_F(BlockFlowTest, GrowsWithoutAnotherSound) {
   const auto parameters = grown->named_parameters();
   EXPECT_GT(parameters["out.weight"].grad().slice(1, options.hidden - 1).abs().max().item<double>(), 0);
   EXPECT_GT(parameters["layer_2.weight"].grad().slice(0, 0, options.hidden).abs().max().item<double>(), 0);
+  EXPECT_GT(parameters["cepstrum.weight"].grad().slice(1, options.encoder_channels - 1).abs().max().item<double>(), 0);
 
   EXPECT_THROW(flow->start_from(*grown), std::invalid_argument);  // models do not shrink
   options.lags = 20;

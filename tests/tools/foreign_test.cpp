@@ -109,6 +109,12 @@ TEST_F(Foreign, PythonSeesTheSameInOtherPeoplesCheckpoints) {
   EXPECT_EQ(std::system((command + " > " + path("listing")).c_str()), 0) << text_of(path("listing"));
 }
 
+TEST_F(Foreign, InspectTellsArraysApartByTheirNumbersAsFloat32) {
+  files::write_npy(path("zero.npy"), std::array<int64_t, 1>{1}, std::array<float, 1>{0}, AtomicFile::Existing::replace);
+  const auto row = json::parse(run({"inspect", path("zero.npy"), "--json", "--sha256"}).out);
+  EXPECT_EQ(row["sha256"], "df3f619804a92fdb4057192dc43dd748ea778adc52bc498ce80524c014b81119");
+}
+
 TEST_F(Foreign, InspectTellsTensorsApartByTheirNumbers) {
   ASSERT_EQ(run({"convert", smallest("zip"), "--to", "nvidia-state-dict", "-o", path("back.pt")}).code, 0);
   const auto first = json::parse(run({"inspect", smallest("zip"), "--json", "--sha256"}).out)["tensors"];

@@ -104,8 +104,15 @@ void add_range(std::span<const float> values, json& out) {
   out["not_finite"] = static_cast<int64_t>(values.size()) - finite;
 }
 
+/// Of a NumPy array, whose numbers are read as float32.
+json array_row(const files::NpyArray& array, bool sum) {
+  json row{{"shape", array.shape}};
+  if (sum) row["sha256"] = files::sha256_hex(std::as_bytes(std::span(array.values)));
+  return row;
+}
+
 /// NumPy's .npz: true where it was one.
-bool inspect_npz(std::span<const std::byte> bytes, const std::string& input, json& out) {
+bool inspect_npz(std::span<const std::byte> bytes, const std::string& input, bool sums, json& out) {
   const auto members = files::parse_zip(bytes, input);
   const bool arrays = !members.empty() && std::all_of(members.begin(), members.end(), [](const auto& member) {
     return member.first.ends_with(".npy");
@@ -115,7 +122,10 @@ bool inspect_npz(std::span<const std::byte> bytes, const std::string& input, jso
   for (const auto& [name, member] : members) {
     const auto made = member.deflated ? files::inflate_member(member, input) : std::vector<std::byte>{};
     const auto array = files::parse_npy(member.deflated ? std::span<const std::byte>(made) : member.stored, input);
-    out["tensors"].push_back({{"name", name.substr(0, name.size() - 4)}, {"dtype", "array"}, {"shape", array.shape}});
+    auto row = array_row(array, sums);
+    row["name"] = name.substr(0, name.size() - 4);
+    row["dtype"] = "array";
+    out["tensors"].push_back(std::move(row));
   }
   return true;
 }
@@ -128,11 +138,11 @@ json inspect(const std::string& input, bool sums) {
   if (kind == files::FileKind::npy) {
     out["container"] = "npy";
     const auto array = files::parse_npy(file.bytes(), input);
-    out["shape"] = array.shape;
+    out.update(array_row(array, sums));
     add_range(array.values, out);
     return out;
   }
-  if (kind == files::FileKind::zip && inspect_npz(file.bytes(), input, out)) return out;
+  if (kind == files::FileKind::zip && inspect_npz(file.bytes(), input, sums, out)) return out;
   const auto checkpoint = files::parse_checkpoint(file.bytes(), input, files::Unknown::list);
   out["container"] = checkpoint.container;
   out["metadata"] = checkpoint.metadata;
@@ -161,6 +171,7 @@ void print(const json& out) {
   if (out.contains("layout")) std::cout << ", " << out["layout"].get<std::string>();
   std::cout << "\n";
   if (out.contains("shape")) std::cout << "  shape " << out["shape"].dump() << "\n";
+  if (out.contains("sha256")) std::cout << "  sha256 " << out["sha256"].get<std::string>() << "\n";
   if (out.contains("range")) std::cout << "  from " << out["range"][0] << " to " << out["range"][1] << "\n";
   if (out.value("not_finite", 0) > 0) std::cout << "  NaN or infinity: " << out["not_finite"] << "\n";
   if (out.contains("voice")) {
@@ -187,7 +198,7 @@ int run_inspect(CLI::App& app, std::vector<std::string> arguments) {
   bool as_json = false, sums = false;
   app.add_option("files", inputs, "voices, mels, checkpoints, arrays")->required();
   app.add_flag("--json", as_json, "one JSON object a file");
-  app.add_flag("--sha256", sums, "the SHA-256 of each tensor's numbers, little-endian in C order");
+  app.add_flag("--sha256", sums, "the SHA-256 of each tensor's numbers, little-endian in C order; of NumPy arrays as float32");
   parse(app, std::move(arguments));
   size_t refused = 0;
   const int result = for_each_item(inputs, json_stream(as_json), [&](const std::string& input) {

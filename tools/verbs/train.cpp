@@ -82,7 +82,7 @@ VocoderTraining vocoder_training(CLI::App& app, std::vector<std::string> argumen
   app.add_option(
          "--init", a.init,
          "voice to begin with, ours or a published one; model, mel recipe and level are the voice's. Of a block_flow, "
-         "--set model.hidden=… model.layers=… may be larger: the voice grows")
+         "--set model.hidden=… model.layers=… model.encoder_channels=… may be larger: the voice grows")
       ->check(named());
   app.add_option("--network", a.network,
                  "interface over which several processes talk, open to all who reach it; left out: only this machine");
