@@ -16,6 +16,7 @@
 
 #include "audio/flac_file.h"
 #include "audio/resample.h"
+#include "audio/sound_bytes.h"
 #include "base/error.h"
 #include "base/file_ending.h"
 
@@ -27,15 +28,10 @@ struct CloseSndfile {
 };
 using Sndfile = std::unique_ptr<SNDFILE, CloseSndfile>;
 
-/// Bytes of a WAV's sound: how many are there, and how many more its header promises.
-struct WavData {
-  uint64_t held = 0, missing = 0;
-};
-
 struct OpenAudio {
   Sndfile file;
   SF_INFO info{};
-  WavData data;
+  SoundBytes data;
 };
 
 [[noreturn]] void fail_bad(const std::string& name, const std::string& what) {
@@ -79,35 +75,6 @@ struct BytesFile {
   static sf_count_t write(const void*, sf_count_t, void*) { return 0; }
 };
 
-/// libsndfile believes the length of the file, not that of the header. `read(at, bytes)` fills in what lies there, or
-/// answers false. No RIFF file, nothing that a writer into a pipe put there for a length, or a header that counts
-/// itself: nothing is missing.
-template <typename Read>
-WavData wav_data(uint64_t size, Read&& read) {
-  constexpr uint32_t kEndless = 0x7F000000;
-  constexpr int kMostChunks = 1024;
-  std::array<char, 12> head{};
-  if (!read(0, std::span<char>(head)) || std::memcmp(head.data(), "RIFF", 4) != 0 ||
-      std::memcmp(head.data() + 8, "WAVE", 4) != 0) {
-    return {};
-  }
-  uint64_t at = 12;
-  for (int i = 0; i < kMostChunks; ++i) {
-    std::array<char, 8> chunk{};
-    if (!read(at, std::span<char>(chunk))) return {};
-    at += chunk.size();
-    uint32_t length = 0;
-    for (int byte = 3; byte >= 0; --byte) length = length << 8 | static_cast<unsigned char>(chunk[4 + byte]);
-    if (std::memcmp(chunk.data(), "data", 4) == 0) {
-      const uint64_t held = size - at;
-      const bool whole = length >= kEndless || held == 0 || length <= held + at;
-      return whole ? WavData{} : WavData{held, length - held};
-    }
-    at += uint64_t{length} + length % 2;
-  }
-  return {};
-}
-
 /// Throws for what cannot be a recording.
 OpenAudio checked(OpenAudio audio, const std::string& path) {
   constexpr int kMostChannels = 1024, kHighestRate = 10'000'000;
@@ -130,7 +97,7 @@ OpenAudio open_audio(const std::filesystem::path& path) {
   const int descriptor = open_ordinary_file(path);
   struct stat status {};
   if (::fstat(descriptor, &status) == 0) {
-    audio.data = wav_data(static_cast<uint64_t>(status.st_size), [descriptor](uint64_t at, std::span<char> bytes) {
+    audio.data = sound_bytes(static_cast<uint64_t>(status.st_size), [descriptor](uint64_t at, std::span<char> bytes) {
       return ::pread(descriptor, bytes.data(), bytes.size(), static_cast<off_t>(at)) ==
              static_cast<ssize_t>(bytes.size());
     });
@@ -145,7 +112,7 @@ OpenAudio open_audio(BytesFile& memory, const std::string& name) {
   if (memory.bytes.empty()) fail_bad(name, "is empty (0 bytes); give an audio file");
   SF_VIRTUAL_IO io{&BytesFile::length, &BytesFile::seek, &BytesFile::read, &BytesFile::write, &BytesFile::tell};
   OpenAudio audio;
-  audio.data = wav_data(memory.bytes.size(), [&](uint64_t at, std::span<char> bytes) {
+  audio.data = sound_bytes(memory.bytes.size(), [&](uint64_t at, std::span<char> bytes) {
     if (at > memory.bytes.size() || memory.bytes.size() - at < bytes.size()) return false;
     std::memcpy(bytes.data(), memory.bytes.data() + at, bytes.size());
     return true;

@@ -9,7 +9,9 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -83,6 +85,20 @@ void sync_folder(const std::filesystem::path& folder) {
   ::close(descriptor);
 }
 
+/// The temporary files that are there now.
+struct Temporaries {
+  std::mutex mutex;
+  std::set<std::filesystem::path> paths;
+};
+Temporaries& temporaries() {
+  static auto* const all = new Temporaries;  // a thread may still want it while the process ends
+  return *all;
+}
+void forget(const std::filesystem::path& temporary) {
+  const std::lock_guard lock(temporaries().mutex);
+  temporaries().paths.erase(temporary);
+}
+
 }  // namespace
 
 AtomicFile::AtomicFile(std::filesystem::path target, Existing existing)
@@ -94,6 +110,7 @@ AtomicFile::AtomicFile(std::filesystem::path target, Existing existing)
     if (auto real = std::filesystem::canonical(target_, error); !error) target_ = std::move(real);
   }
   static std::atomic<unsigned> count{0};
+  const std::lock_guard lock(temporaries().mutex);
   do {
     // A short name of its own, because target's name plus a suffix may be too long for the file system.
     temporary_ =
@@ -106,12 +123,19 @@ AtomicFile::AtomicFile(std::filesystem::path target, Existing existing)
     throw Error(Exit::cannot_create, target_.string() + ": cannot be created: " + std::strerror(code) +
                                          "; the folder must exist and be writable");
   }
+  temporaries().paths.insert(temporary_);
 }
 
 AtomicFile::~AtomicFile() {
   if (descriptor_ < 0) return;
   ::close(descriptor_);
   ::unlink(temporary_.c_str());
+  forget(temporary_);
+}
+
+void AtomicFile::abandon_all() noexcept {
+  temporaries().mutex.lock();  // for good
+  for (const auto& path : temporaries().paths) ::unlink(path.c_str());
 }
 
 void AtomicFile::write(std::span<const std::byte> bytes) {
@@ -142,6 +166,7 @@ void AtomicFile::commit() {
   if (code != 0) fail_io(target_, code);
   // From here on the file is in place under its name, and there is nothing left to clean up.
   const int closed = ::close(std::exchange(descriptor_, -1));
+  forget(temporary_);
   if (closed != 0 && errno != EINTR) fail_io(target_, errno);
   sync_folder(folder_of(target_));
 }

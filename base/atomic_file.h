@@ -28,6 +28,10 @@ class AtomicFile {
   /// fsync, rename, fsync of the folder. Throws Error{io_error, cannot_create}.
   void commit();
 
+  /// For whoever takes a signal by which the process ends, where no destructor runs: removes what is not committed, and
+  /// lets no other AtomicFile begin or end. The process must end now.
+  static void abandon_all() noexcept;
+
  private:
   std::filesystem::path target_, temporary_;
   Existing existing_;

@@ -62,7 +62,8 @@ void BlockFlow::start_from(const Vocoder& other) {
   expected.hidden = options_.hidden;
   expected.layers = options_.layers;
   expected.context_noise = options_.context_noise;
-  require(options_.tensors() == expected.tensors(), "its model differs in more than encoder_channels, hidden and layers");
+  require(options_.tensors() == expected.tensors(),
+          "its model differs in more than encoder_channels, hidden and layers");
 
   torch::NoGradGuard no_grad;
   const auto theirs = small->named_parameters();

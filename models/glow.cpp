@@ -92,8 +92,8 @@ std::shared_ptr<Bijection> make_glow(const FlowShape& shape, const GlowOptions& 
     return std::make_shared<Chain>(parts);
   }
   const int64_t fold = int64_t{1} << std::min(o.levels, kMostSqueezes);
-  TORCH_CHECK(shape.height % fold == 0 && shape.width % fold == 0, "glow: ", o.levels,
-              " levels need sides that are multiples of ", fold, ", not ", shape.height, " x ", shape.width);
+  TORCH_CHECK(shape.height % fold == 0 && shape.width % fold == 0, "glow: model.levels ", o.levels,
+              " needs sides that are multiples of ", fold, ", not ", shape.height, " x ", shape.width);
   return level(shape, o, o.levels);
 }
 

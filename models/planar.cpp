@@ -100,8 +100,10 @@ Mapped Planar::inverse(const torch::Tensor& z, const torch::Tensor& context) {
     const auto found = root(s, c);
     a = found.a;
     const auto error = found.tanh_error * u_hat.to(torch::kFloat64).norm(2, 1);
-    TORCH_CHECK((error <= kLargestError).all().item<bool>(), "Planar: the inverse was not found to ", kLargestError,
-                " (it may be off by ", error.max().item<double>(), "); are the numbers finite?");
+    if (!(error <= kLargestError).all().item<bool>()) {
+      throw NoInverse(c10::str("Planar: the inverse was not found to ", kLargestError, " (it may be off by ",
+                               error.max().item<double>(), "); are the numbers finite?"));
+    }
   }
   if (at::GradMode::is_enabled()) {  // one more step of Newton's carries the gradient of the implicit function
     const auto t = a.tanh();

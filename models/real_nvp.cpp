@@ -1,5 +1,7 @@
 #include "models/real_nvp.h"
 
+#include <cmath>
+
 #include "models/flow/chain.h"
 #include "models/flow/split.h"
 #include "models/flow/squeeze.h"
@@ -82,9 +84,12 @@ double weight_count(const FlowShape& shape, const RealNvpOptions& o) {
   }
   double count = 0;
   int64_t c = shape.channels;
-  for (int64_t level = std::min(o.levels, kMostSqueezes + 1); level > 0; --level, c *= 2) {
+  int halved = 0;
+  for (int64_t level = std::min(o.levels, kMostSqueezes + 1); level > 0; --level, c *= 2, ++halved) {
     const auto checkerboards = level == 1 ? kLastCheckerboards : kCheckerboards;
-    count += static_cast<double>(checkerboards) * image_net(c, 2 * c, shape, o).weight_count();
+    const double positions =
+        std::ldexp(static_cast<double>(shape.height) * static_cast<double>(shape.width), -2 * halved);
+    count += static_cast<double>(checkerboards) * (image_net(c, 2 * c, shape, o).weight_count() + positions);
     if (level > 1) count += static_cast<double>(kChannelCouplings) * image_net(2 * c, 4 * c, shape, o).weight_count();
   }
   return count;
@@ -93,8 +98,8 @@ double weight_count(const FlowShape& shape, const RealNvpOptions& o) {
 std::shared_ptr<Bijection> make_real_nvp(const FlowShape& shape, const RealNvpOptions& o) {
   if (!shape.image()) return rows(shape, o);
   const int64_t fold = int64_t{1} << std::clamp<int64_t>(o.levels - 1, 0, kMostSqueezes);
-  TORCH_CHECK(o.levels > 0 && shape.height % fold == 0 && shape.width % fold == 0, "real_nvp: ", o.levels,
-              " levels need sides that are multiples of ", fold, ", not ", shape.height, " x ", shape.width);
+  TORCH_CHECK(o.levels > 0 && shape.height % fold == 0 && shape.width % fold == 0, "real_nvp: model.levels ", o.levels,
+              " needs sides that are multiples of ", fold, ", not ", shape.height, " x ", shape.width);
   return scale_at(shape, o, o.levels);
 }
 

@@ -77,25 +77,21 @@ bool is_of_a_training(const fs::path& folder) {
          fs::exists(run / "config.json", error) && fs::is_directory(run / "checkpoints", error);
 }
 
-Walk walk(const fs::path& folder, bool with_shards) {
+Walk walk(const fs::path& folder) {
   std::error_code error;
-  if (!fs::is_directory(folder, error) && !error) {
-    throw Error(Exit::no_input, folder.string() + ": is no folder; name the folder that it lies in");
-  }
   Walk found;
-  bool shards = false;
   for (fs::recursive_directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
     if (std::error_code unknown; it->is_directory(unknown) && ::access(it->path().c_str(), R_OK | X_OK) != 0) {
       found.refused.push_back(one_line(it->path().string() + ": cannot be read (" + std::strerror(errno) + ")"));
       it.disable_recursion_pending();
     } else if (is_of_a_training(it->path())) {
       it.disable_recursion_pending();
+    } else if (it->is_symlink(unknown) && it->is_directory(unknown)) {  // they may lead in circles
+      found.refused.push_back(
+          one_line(it->path().string() + ": is a link to a folder, which is not followed; name it, too"));
     }
     const auto& name = it->path().native();
-    const bool shard = has_ending(name, ".tar");
-    shards = shards || shard;
-    const bool wanted = files::has_audio_ending(name) || (with_shards && shard);
-    const bool mel = with_shards && has_ending(name, ".npy");
+    const bool wanted = files::has_audio_ending(name) || has_ending(name, ".tar"), mel = has_ending(name, ".npy");
     if (!wanted && !mel) continue;
     std::error_code gone;
     if (wanted && it->is_symlink(gone) && !it->exists(gone)) {
@@ -111,9 +107,7 @@ Walk walk(const fs::path& folder, bool with_shards) {
   }
   if (error) throw Error(Exit::no_input, folder.string() + ": cannot be read (" + error.message() + ")");
   if (found.files.empty()) {
-    throw Error(Exit::no_input, folder.string() + ": holds no audio files" + (with_shards ? " and no .tar" : "") +
-                                    (shards && !with_shards ? ", only .tar shards, which are for training; unpack them"
-                                                            : "; name a folder of recordings") +
+    throw Error(Exit::no_input, folder.string() + ": holds no audio files and no .tar; name a folder of recordings" +
                                     (found.refused.empty() ? "" : "; " + found.refused.front()));
   }
   std::sort(found.files.begin(), found.files.end());
@@ -193,11 +187,6 @@ std::string Clips::name(const ClipPlace& place) const {
   return shards[static_cast<size_t>(place.shard)] + ": " + files::shown_name(place.path);
 }
 
-AudioFiles audio_files(const fs::path& folder) {
-  auto found = walk(folder, false);
-  return {std::move(found.files), std::move(found.refused)};
-}
-
 int64_t usable_samples(const fs::path& path, const audio::MelOptions& recipe) {
   const auto info = audio::audio_info(path);
   std::error_code error;
@@ -220,7 +209,7 @@ Clips list_clips(const std::vector<fs::path>& paths, int workers) {
       clips.places.push_back({.path = path.string()});
       continue;
     }
-    const auto found = walk(path, true);
+    const auto found = walk(path);
     clips.refused.insert(clips.refused.end(), found.refused.begin(), found.refused.end());
     for (const auto& file : found.files) {
       const bool mel = !found.mels.empty() && found.mels.contains(std::string(files::sample_key(file.native())));

@@ -35,13 +35,6 @@ struct Clips {
 /// Mean square below which a recording counts as silent: under the noise of 16 bit, as a failed recording is.
 inline constexpr double kSilentPower = 1e-8;
 
-struct AudioFiles {
-  std::vector<std::filesystem::path> files;  ///< sorted by path
-  std::vector<std::string> refused;          ///< folders that cannot be read and links to nothing, one line each
-};
-/// The audio files under a folder, told by their endings. Throws Error{no_input} where there is none.
-AudioFiles audio_files(const std::filesystem::path& folder);
-
 /// Everything under folders, audio files and .tar archives in WebDataset's layout, and files named one by one; but not
 /// what a training whose run lies there has said (RUN/samples). Nothing is looked into but the archives, and `samples`
 /// is 0. The number of `workers`, which read, changes nothing. Throws Error{no_input} where there is nothing.

@@ -19,10 +19,18 @@ constexpr size_t kValidationClips = 32;
 /// Recordings by which the level of a corpus is judged that is not decoded as a whole.
 constexpr size_t kLevelClips = 128;
 
-double energy(const std::vector<int16_t>& samples) {
+double energy(const Sound& sound) {
   double sum = 0;
-  for (const int16_t s : samples) sum += static_cast<double>(s) * s;
-  return sum / (32768.0 * 32768.0);
+  for (const int16_t s : sound.samples) sum += static_cast<double>(s) * s;
+  return sum * sound.scale * sound.scale / (32768.0 * 32768.0);
+}
+
+void take_samples(std::vector<float> samples, Sound& sound) {
+  for (const float s : samples) sound.scale = std::max(sound.scale, std::abs(s));
+  if (sound.scale > 1) {
+    for (float& s : samples) s /= sound.scale;
+  }
+  sound.samples = audio::to_int16(samples);
 }
 
 /// A mel that came along, checked against its recording.
@@ -138,13 +146,13 @@ std::shared_ptr<const Sound> Corpus::decode(const ClipPlace& place) const {
   const auto& recipe = options_.mel;
   auto sound = std::make_shared<Sound>();
   sound->name = clips_.name(place);
-  sound->samples = audio::to_int16(read_clip(clips_, place, recipe.sample_rate).samples);
+  take_samples(read_clip(clips_, place, recipe.sample_rate).samples, *sound);
   if (sound->samples.size() < static_cast<size_t>(recipe.n_fft)) {
     throw Error(Exit::bad_data, sound->name + ": only " + std::to_string(sound->samples.size()) +
                                     " samples, less than one STFT window");
   }
   // Its mel is a constant from which nothing can be learned.
-  if (energy(sound->samples) / static_cast<double>(sound->samples.size()) < kSilentPower) {
+  if (energy(*sound) / static_cast<double>(sound->samples.size()) < kSilentPower) {
     throw Error(Exit::bad_data, sound->name + ": is silent");
   }
   if (options_.mels && place.has_mel()) {
@@ -208,7 +216,7 @@ void Corpus::measure_level(const std::vector<int32_t>& places) {
   parallel_for(count, options_.workers, [&](size_t i) {
     const auto held = slot_of(places[i * places.size() / count]);
     if (const auto clip = sound(*held)) {
-      sums[i] = energy(clip->samples);
+      sums[i] = energy(*clip);
       lengths[i] = static_cast<double>(clip->samples.size());
     }
   });
@@ -232,7 +240,7 @@ void Corpus::choose_held_out(const std::vector<int32_t>& places) {
 
 std::vector<float> Corpus::at_level(const Sound& sound, int64_t first, int64_t count) const {
   std::vector<float> out(static_cast<size_t>(count), 0.0f);
-  const auto scale = static_cast<float>(gain_ / 32768.0);
+  const auto scale = static_cast<float>(gain_ * sound.scale / 32768.0);
   const auto size = static_cast<int64_t>(sound.samples.size());
   for (int64_t i = std::max<int64_t>(first, 0); i < std::min(first + count, size); ++i) {
     out[static_cast<size_t>(i - first)] = static_cast<float>(sound.samples[static_cast<size_t>(i)]) * scale;

@@ -29,7 +29,8 @@ struct CorpusOptions {
 /// A decoded recording.
 struct Sound {
   std::string name;
-  std::vector<int16_t> samples;  ///< before the corpus gain
+  std::vector<int16_t> samples;  ///< before the corpus gain, over `scale`
+  float scale = 1;               ///< above 1 where the recording goes beyond full scale, as float files may
   std::vector<float> mel;        ///< [n_mels, mel_frames] of the recording as it is; empty: computed from the samples
   int64_t mel_frames = 0;
 };

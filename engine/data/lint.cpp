@@ -189,6 +189,8 @@ void measure(const audio::Waveform& sound, const LintOptions& options, ClipLint&
   if (clip.seconds < options.short_seconds) found("short", text("%.2f s", clip.seconds));
   // One run of three may be a broad natural top.
   if (clip.clipped > 3) found("clipped", std::to_string(clip.clipped) + text(" samples at %.1f dB", clip.peak_db));
+  constexpr float kOver = 1.0001f;  // resampling and float formats round
+  if (peak > kOver) found("over", text("%+.1f dB over full scale, which integers and players clip", clip.peak_db));
   if (std::abs(clip.dc) > options.dc * rms) found("dc", text("%+.4f of full scale", clip.dc));
   constexpr double kHeardHum = -65;
   if (clip.hum_db > options.hum_db && hum.level > kHeardHum)

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/folder_of.h"
 #include "engine/data/clips.h"
+#include "engine/files/npy.h"
 #include "engine/files/tar_writer.h"
 
 namespace melflow::engine {
@@ -27,7 +28,7 @@ fs::path shard_path(const fs::path& prefix, size_t number) {
 
 /// The path below the folder that it was found in, or the file's own name; a member's name as it is.
 std::string relative_name(const ClipPlace& place, const std::vector<fs::path>& paths) {
-  if (place.shard >= 0) return place.path;
+  if (place.shard >= 0) return fs::path(place.path).relative_path().string();
   for (const auto& folder : paths) {
     const auto relative = fs::path(place.path).lexically_relative(folder);
     if (!relative.empty() && *relative.begin() != ".." && *relative.begin() != ".") return relative.string();
@@ -42,52 +43,6 @@ std::string unique_key(std::string key, std::unordered_set<std::string>& taken) 
   for (int n = 2; !taken.insert(unique).second; ++n) unique = key + "-" + std::to_string(n);
   return unique;
 }
-
-/// The shard that is being written, and those before it.
-class ShardWriter {
- public:
-  ShardWriter(fs::path prefix, const ShardOptions& options, Packed& packed)
-      : prefix_(std::move(prefix)), options_(options), packed_(packed) {}
-
-  /// Members that belong together, into the same shard.
-  void add(const std::vector<std::pair<std::string, std::vector<std::byte>>>& members) {
-    uint64_t size = 0;
-    for (const auto& [name, content] : members) size += 512 + content.size() + files::tar_padding(content.size());
-    if (file_ && (bytes_ + size > options_.shard_bytes || members_ + members.size() > kMostMembers)) finish();
-    if (!file_) {
-      file_ = std::make_unique<AtomicFile>(shard_path(prefix_, packed_.shards.size()), options_.existing);
-      bytes_ = members_ = 0;
-    }
-    for (const auto& [name, content] : members) {
-      put(files::tar_header(name, content.size()));
-      put(content);
-      put(std::vector<std::byte>(files::tar_padding(content.size())));
-    }
-    members_ += members.size();
-  }
-
-  void finish() {
-    if (!file_) return;
-    put(std::vector<std::byte>(files::kTarEnd));
-    file_->commit();
-    packed_.shards.push_back(file_->target().string());
-    packed_.bytes += bytes_;
-    file_.reset();
-  }
-
- private:
-  void put(const std::vector<std::byte>& bytes) {
-    file_->write(bytes);
-    bytes_ += bytes.size();
-  }
-
-  fs::path prefix_;
-  const ShardOptions& options_;
-  Packed& packed_;
-  std::unique_ptr<AtomicFile> file_;
-  uint64_t bytes_ = 0;
-  size_t members_ = 0;
-};
 
 /// Whether a file is, by its name, a shard of this prefix, of whatever number.
 bool is_shard_of(const fs::path& file, const fs::path& prefix) {
@@ -108,6 +63,74 @@ void require_unused(const fs::path& prefix) {
   }
 }
 
+/// The shard that is being written, and those before it: all of them appear under their names when publish() is called,
+/// and none of them without.
+class ShardWriter {
+ public:
+  ShardWriter(fs::path prefix, const ShardOptions& options, Packed& packed)
+      : prefix_(std::move(prefix)), options_(options), packed_(packed) {}
+  ~ShardWriter() {
+    std::error_code error;
+    for (size_t n = published_; n < written_; ++n) fs::remove(part_path(n), error);
+  }
+  ShardWriter(const ShardWriter&) = delete;
+  ShardWriter& operator=(const ShardWriter&) = delete;
+
+  /// Members that belong together, into the same shard.
+  void add(const std::vector<std::pair<std::string, std::vector<std::byte>>>& members) {
+    uint64_t size = 0;
+    for (const auto& [name, content] : members) size += 512 + content.size() + files::tar_padding(content.size());
+    if (file_ && (bytes_ + size + files::kTarEnd > options_.shard_bytes || members_ + members.size() > kMostMembers))
+      finish();
+    if (!file_) {
+      file_ = std::make_unique<AtomicFile>(part_path(written_), AtomicFile::Existing::replace);
+      bytes_ = members_ = 0;
+    }
+    for (const auto& [name, content] : members) {
+      put(files::tar_header(name, content.size()));
+      put(content);
+      put(std::vector<std::byte>(files::tar_padding(content.size())));
+    }
+    members_ += members.size();
+  }
+
+  void finish() {
+    if (!file_) return;
+    put(std::vector<std::byte>(files::kTarEnd));
+    file_->commit();
+    packed_.bytes += bytes_;
+    file_.reset();
+    ++written_;
+  }
+
+  void publish() {
+    finish();
+    if (options_.existing == AtomicFile::Existing::refuse) require_unused(prefix_);  // also meanwhile
+    for (; published_ < written_; ++published_) {
+      const auto shard = shard_path(prefix_, published_);
+      std::error_code error;
+      fs::rename(part_path(published_), shard, error);
+      if (error) throw Error(Exit::cannot_create, shard.string() + ": cannot be created: " + error.message());
+      packed_.shards.push_back(shard.string());
+    }
+  }
+
+ private:
+  /// No name of a shard, so that no training takes it for one.
+  fs::path part_path(size_t number) const { return shard_path(prefix_, number).string() + ".part"; }
+  void put(const std::vector<std::byte>& bytes) {
+    file_->write(bytes);
+    bytes_ += bytes.size();
+  }
+
+  fs::path prefix_;
+  const ShardOptions& options_;
+  Packed& packed_;
+  std::unique_ptr<AtomicFile> file_;
+  uint64_t bytes_ = 0;
+  size_t members_ = 0, written_ = 0, published_ = 0;
+};
+
 /// Shards that would be replaced, or removed as an earlier run's, while they are read.
 void require_other_shards(const Clips& clips, const fs::path& prefix) {
   std::error_code error;
@@ -120,12 +143,20 @@ void require_other_shards(const Clips& clips, const fs::path& prefix) {
   }
 }
 
-/// The bytes of a recording that can be read to its end, or nothing and a line about it.
-std::vector<std::byte> whole_sound(const Clips& clips, const ClipPlace& place, std::vector<std::string>& refused) {
+/// What belongs to a recording, under `key`.
+using Members = std::vector<std::pair<std::string, std::vector<std::byte>>>;
+
+/// A recording that can be read to its end, and its mel; nothing and a line about it where either cannot be read.
+Members read_members(const Clips& clips, const ClipPlace& place, std::vector<std::string>& refused) {
+  const auto ending = fs::path(place.path).extension().string();
   try {
-    auto bytes = read_sound_bytes(clips, place);
-    audio::read_audio(bytes, clips.name(place));
-    return bytes;
+    Members members{{ending, read_sound_bytes(clips, place)}};
+    audio::read_audio(members[0].second, clips.name(place));
+    if (place.has_mel()) {
+      members.emplace_back(".mel.npy", read_mel_bytes(clips, place));
+      files::parse_npy(members[1].second, clips.name(place) + ", its mel");
+    }
+    return members;
   } catch (const Error& e) {
     refused.push_back(e.what());
     return {};
@@ -153,18 +184,16 @@ Packed pack(const std::vector<fs::path>& paths, const fs::path& prefix, const Sh
     const auto& place = clips.places[i];
     const auto name = relative_name(place, paths);
     report(i + 1, clips.places.size());
-    auto sound = whole_sound(clips, place, packed.refused);
-    if (sound.empty()) continue;
+    auto members = read_members(clips, place, packed.refused);
+    if (members.empty()) continue;
     const auto key = unique_key(std::string(files::sample_key(name)), taken);
-    std::vector<std::pair<std::string, std::vector<std::byte>>> members;
-    members.emplace_back(key + fs::path(name).extension().string(), std::move(sound));
-    if (place.has_mel()) members.emplace_back(key + ".mel.npy", read_mel_bytes(clips, place));
+    for (auto& [ending, content] : members) ending.insert(0, key);
     packed.mels += place.has_mel();
     writer.add(members);
     ++packed.recordings;
   }
   if (stop()) return packed;
-  writer.finish();
+  writer.publish();
   if (options.existing == AtomicFile::Existing::replace) {  // an earlier run's, which may have had more
     for (size_t n = packed.shards.size(); fs::remove(shard_path(prefix, n), error); ++n) {
     }

@@ -37,18 +37,17 @@ void add_pair(PesqRun& pesq, audio::Waveform reference, audio::Waveform degraded
   pesq.add(reference, degraded);
 }
 
-EvalItem evaluate_one(const ModelVoice& voice, Synthesizer& synthesizer, const std::filesystem::path& path,
+EvalItem evaluate_one(const ModelVoice& voice, Synthesizer& synthesizer, Recording recording, const std::string& name,
                       const EvalOptions& options, bool measure_noise, PesqRun& pesq) {
   const auto hop = voice.model->hop_length(), group = voice.model->group_size();
-  auto recording = read_recording(path, voice);
   EvalItem item;
-  item.path = path;
+  item.name = name;
   item.seconds = recording.sound.seconds();
   item.gain = recording.gain;
 
   double voice_rate = 0, floor_rate = 0;
   item.synthesis = timed(voice_rate, [&] { return synthesizer(recording.mel, Noise(options.seed)); });
-  require_finite(item.synthesis.samples, path.string(), voice.name);
+  require_finite(item.synthesis.samples, name, voice.name);
   item.voice = measure(recording.sound, item.synthesis, voice.mel, group);
   item.voice.real_time_factor = voice_rate;
   auto likelihood = score(*voice.model, whole_frames(recording.sound, hop), mel_tensor(recording.mel));
@@ -135,9 +134,8 @@ Measures Evaluation::mean(Measures EvalItem::*part) const {
   return out;
 }
 
-Evaluation evaluate(const ModelVoice& voice, std::span<const std::filesystem::path> recordings,
-                    const EvalOptions& options, const std::function<bool()>& stop,
-                    const std::function<void(size_t, size_t)>& report) {
+Evaluation evaluate(const ModelVoice& voice, const Clips& recordings, const EvalOptions& options,
+                    const std::function<bool()>& stop, const std::function<void(size_t, size_t)>& report) {
   Evaluation out;
   out.voice = voice.name;
   out.mel = voice.mel;
@@ -152,18 +150,22 @@ Evaluation evaluate(const ModelVoice& voice, std::span<const std::filesystem::pa
   warm_up(synthesizer);
   PesqRun pesq;
   const bool measure_noise = can_refine_noise(voice.mel);
-  for (size_t i = 0; i < recordings.size() && !stop(); ++i) {
-    report(i, recordings.size());
+  const auto count = recordings.places.size();
+  for (size_t i = 0; i < count && !stop(); ++i) {
+    report(i, count);
+    const auto& place = recordings.places[i];
+    const auto name = recordings.name(place);
     try {
-      auto item = evaluate_one(voice, synthesizer, recordings[i], options, measure_noise, pesq);
+      auto item = evaluate_one(voice, synthesizer, read_recording(recordings, place, voice), name, options,
+                               measure_noise, pesq);
       if (out.items.size() >= options.keep_sounds) item.recording = item.synthesis = item.griffin_lim_sound = {};
       out.items.push_back(std::move(item));
     } catch (const Error& e) {
-      const std::string name = recordings[i].string(), text = e.what();
+      const std::string text = e.what();
       out.failures.push_back({text.starts_with(name) ? text : name + ": " + text, e.code()});
     }
   }
-  report(recordings.size(), recordings.size());
+  report(count, count);
   if (!out.items.empty() && !stop()) take_pesq(out, measure_noise, pesq.finish(stop));
   return out;
 }
@@ -185,7 +187,7 @@ json to_json(const Evaluation& evaluation) {
     auto one = measures_json(item.voice);
     one["griffin_lim"] = measures_json(item.griffin_lim);
     one["refined_noise"] = measures_json(item.refined_noise);
-    one["path"] = item.path.string();
+    one["path"] = item.name;
     one["seconds"] = item.seconds;
     one["gain"] = item.gain;
     recordings.push_back(std::move(one));

@@ -1,10 +1,8 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <functional>
 #include <limits>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -60,7 +58,7 @@ struct EvalOptions {
 
 /// One recording, brought to the voice's level, and what was made of its mel.
 struct EvalItem {
-  std::filesystem::path path;
+  std::string name;  ///< as Clips::name() gives it
   double seconds = 0.0, gain = 1.0;
   Measures voice, griffin_lim, refined_noise;
   size_t first_pair = 0;         ///< of PESQ's pairs: the voice's, behind it Griffin-Lim's and refined noise's
@@ -87,9 +85,8 @@ struct Evaluation {
 /// Synthesises every recording from its own mel and measures it; from the same mel beside it, as the floors to beat,
 /// Griffin-Lim and refined noise (refined_noise.h; not known where the recipe does not allow it). A recording that
 /// fails is told in `failures`. `report` hears of (finished, of how many).
-Evaluation evaluate(const ModelVoice& voice, std::span<const std::filesystem::path> recordings,
-                    const EvalOptions& options, const std::function<bool()>& stop,
-                    const std::function<void(size_t, size_t)>& report);
+Evaluation evaluate(const ModelVoice& voice, const Clips& recordings, const EvalOptions& options,
+                    const std::function<bool()>& stop, const std::function<void(size_t, size_t)>& report);
 
 /// The means under the names of kMeasures, "griffin_lim" and "refined_noise" with their own, and "recordings" with one
 /// such object each.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
 
 #include "audio/mel.h"
 #include "audio/wav.h"
@@ -33,7 +34,8 @@ std::string recordings_table(const Evaluation& evaluation) {
   for (const auto& name : kMeasures) out += std::string("<th>") + name.key + "</th>";
   out += "</tr>\n";
   for (const auto& item : evaluation.items) {
-    out += "<tr><td>" + html_escaped(item.path.filename().string()) + "</td><td>" + number(item.seconds, 1) + "</td>";
+    out += "<tr><td>" + html_escaped(std::filesystem::path(item.name).filename().string()) + "</td><td>" +
+           number(item.seconds, 1) + "</td>";
     for (const auto& name : kMeasures) out += "<td>" + number(item.voice.*name.value, 3) + "</td>";
     out += "</tr>\n";
   }
@@ -88,8 +90,8 @@ std::string likelihood_line(const std::vector<float>& nats, double seconds) {
 std::string section(const EvalItem& item, audio::MelExtractor& extract) {
   const auto [recording, voice] = files::spectrogram_panels(extract(item.recording), extract(item.synthesis));
   const auto& recipe = extract.options();
-  return "<section><h2>" + html_escaped(item.path.filename().string()) + "</h2>\n<div class=\"players\">" +
-         player("recording", item.recording) + player("voice", item.synthesis) +
+  return "<section><h2>" + html_escaped(std::filesystem::path(item.name).filename().string()) +
+         "</h2>\n<div class=\"players\">" + player("recording", item.recording) + player("voice", item.synthesis) +
          player("Griffin-Lim", item.griffin_lim_sound) + "</div>\n" + panel("recording", recording, recipe) +
          panel("voice", voice, recipe) + likelihood_line(item.per_frame, item.seconds) +
          "<details><summary>Measures</summary>" + table(item.voice, item.griffin_lim, item.refined_noise) +

@@ -1,34 +1,22 @@
 #include "engine/eval/recordings.h"
 
-#include "engine/data/clips.h"
+#include <algorithm>
 
 namespace melflow::engine {
 
-namespace fs = std::filesystem;
-
-ChosenRecordings choose_recordings(const fs::path& folder, const audio::MelOptions& recipe,
+ChosenRecordings choose_recordings(const std::vector<std::filesystem::path>& data, const audio::MelOptions& recipe,
                                    const RecordingChoice& choice) {
-  ChosenRecordings out;
-  int64_t usable = 0;
-  const auto found = audio_files(folder);
-  for (const auto& line : found.refused) out.refused.push_back({line, Exit::no_input});
-  for (const auto& path : found.files) {
-    if (choice.limit > 0 && static_cast<int64_t>(out.paths.size()) == choice.limit) break;
-    if (choice.hold_out_every <= 1) {  // all of them: what is wrong with one shows when it is evaluated
-      out.paths.push_back(path);
-      continue;
-    }
-    try {
-      usable_samples(path, recipe);
-      if (usable++ % choice.hold_out_every == 0) out.paths.push_back(path);
-    } catch (const Error& e) {
-      out.refused.push_back({e.what(), e.code()});
-    }
-  }
-  if (out.paths.empty()) {
-    throw Error(Exit::no_input, folder.string() + ": holds no usable recording; the first that was refused: " +
-                                    out.refused.front().message);
-  }
+  constexpr int kReaders = 2;
+  const auto every = static_cast<size_t>(std::max<int64_t>(choice.hold_out_every, 1));
+  // Of all of them, what is wrong with one shows when it is evaluated.
+  ChosenRecordings out{every > 1 ? find_clips(data, recipe, kReaders) : list_clips(data, kReaders), {}};
+  auto& places = out.clips.places;
+  size_t kept = 0;
+  for (size_t i = 0; i < places.size(); i += every) std::swap(places[kept++], places[i]);
+  if (choice.limit > 0) kept = std::min(kept, static_cast<size_t>(choice.limit));
+  places.resize(kept);
+  for (auto& line : out.clips.refused) out.refused.push_back({std::move(line), Exit::bad_data});
+  out.clips.refused.clear();
   return out;
 }
 

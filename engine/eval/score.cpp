@@ -7,7 +7,6 @@
 
 #include "audio/wav.h"
 #include "base/error.h"
-#include "engine/data/clips.h"
 #include "engine/files/mel_file.h"
 #include "engine/tensors.h"
 #include "models/flow/flow.h"
@@ -21,14 +20,25 @@ double mean_square(std::span<const float> samples) {
   return samples.empty() ? 0.0 : sum / static_cast<double>(samples.size());
 }
 
-audio::Waveform read_at_rate(const std::filesystem::path& path, const Voice& voice, int least) {
-  auto sound = audio::read_audio(path, {.sample_rate = voice.mel.sample_rate});
-  if (sound.samples.size() < static_cast<size_t>(least)) {
-    throw Error(Exit::bad_data, path.string() + ": only " + std::to_string(sound.samples.size()) + " samples at " +
-                                    std::to_string(voice.mel.sample_rate) + " Hz; at least " + std::to_string(least) +
-                                    " are needed");
+void require_length(const audio::Waveform& sound, const std::string& name, int least) {
+  if (sound.samples.size() >= static_cast<size_t>(least)) return;
+  throw Error(Exit::bad_data, name + ": only " + std::to_string(sound.samples.size()) + " samples at " +
+                                  std::to_string(sound.sample_rate) + " Hz; at least " + std::to_string(least) +
+                                  " are needed");
+}
+
+Recording as_recording(audio::Waveform sound, const std::string& name, const Voice& voice, Loudness loudness) {
+  require_length(sound, name, std::max(voice.mel.n_fft, voice.mel.hop_length));
+  Recording out{std::move(sound), {}, 1.0};
+  if (loudness == Loudness::of_voice && voice.level > 0) {
+    if (is_silent(out.sound.samples)) {
+      throw Error(Exit::bad_data, name + ": is silent, it cannot be brought to the voice's level");
+    }
+    out.gain = voice.level / std::sqrt(mean_square(out.sound.samples));
+    for (auto& s : out.sound.samples) s = static_cast<float>(s * out.gain);
   }
-  return sound;
+  out.mel = audio::MelExtractor(voice.mel)(out.sound);
+  return out;
 }
 
 /// The groups of frames [begin, end) only: value [1, group, groups], local [1, groups]; log_det is left out.
@@ -82,20 +92,17 @@ torch::Tensor whole_frames(const audio::Waveform& sound, int64_t hop_length) {
 }
 
 Recording read_recording(const std::filesystem::path& path, const Voice& voice, Loudness loudness) {
-  Recording out{read_at_rate(path, voice, std::max(voice.mel.n_fft, voice.mel.hop_length)), {}, 1.0};
-  if (loudness == Loudness::of_voice && voice.level > 0) {
-    if (is_silent(out.sound.samples)) {
-      throw Error(Exit::bad_data, path.string() + ": is silent, it cannot be brought to the voice's level");
-    }
-    out.gain = voice.level / std::sqrt(mean_square(out.sound.samples));
-    for (auto& s : out.sound.samples) s = static_cast<float>(s * out.gain);
-  }
-  out.mel = audio::MelExtractor(voice.mel)(out.sound);
-  return out;
+  return as_recording(audio::read_audio(path, {.sample_rate = voice.mel.sample_rate}), path.string(), voice, loudness);
+}
+
+Recording read_recording(const Clips& clips, const ClipPlace& place, const Voice& voice) {
+  return as_recording(read_clip(clips, place, voice.mel.sample_rate), clips.name(place), voice, Loudness::of_voice);
 }
 
 Recording read_recording(const std::filesystem::path& path, const Voice& voice, const std::filesystem::path& mel) {
-  Recording out{read_at_rate(path, voice, voice.mel.hop_length), files::read_mel(mel, voice.mel.n_mels), 1.0};
+  Recording out{audio::read_audio(path, {.sample_rate = voice.mel.sample_rate}), files::read_mel(mel, voice.mel.n_mels),
+                1.0};
+  require_length(out.sound, path.string(), voice.mel.hop_length);
   require_same_recipe(out.mel, voice, mel.string());
   const auto frames = static_cast<int64_t>(out.sound.samples.size()) / voice.mel.hop_length;
   // A centred mel has one frame more than the recording fills; some programs pad by one more.

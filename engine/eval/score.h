@@ -8,6 +8,7 @@
 
 #include "audio/mel.h"
 #include "audio/waveform.h"
+#include "engine/data/clips.h"
 #include "engine/voice.h"
 #include "models/vocoder.h"
 
@@ -41,6 +42,8 @@ enum class Loudness { of_voice, own };
 /// Reads, mixes down, resamples to the voice's rate; the mel is by the voice's recipe. Throws Error{no_input, bad_data}
 /// for what cannot be read, is shorter than one STFT window, or is silent while it should be brought to a level.
 Recording read_recording(const std::filesystem::path& path, const Voice& voice, Loudness loudness = Loudness::of_voice);
+/// The same of a corpus's recording.
+Recording read_recording(const Clips& clips, const ClipPlace& place, const Voice& voice);
 
 /// The same with a mel from a file, and the recording as loud as it is, so that the two stay a pair. Throws
 /// Error{bad_data} too where the mel has another recipe than the voice, or another length than the recording.

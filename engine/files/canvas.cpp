@@ -27,8 +27,14 @@ uint16_t dots_of(char letter) {
 
 }  // namespace
 
-std::string axis_number(double value) {
+std::string axis_number(double value, double span) {
   char text[32];
+  if (std::abs(value) >= 1e5 || (span > 0 && span < 0.1)) {
+    std::snprintf(text, sizeof text, "%.2e", std::abs(value) < span * 1e-3 ? 0 : value);
+    std::string short_one = text;
+    std::erase(short_one, '+');
+    return short_one;
+  }
   std::snprintf(text, sizeof text, std::abs(value) < 10 ? "%.2f" : "%.0f", std::abs(value) < 0.005 ? 0 : value);
   return text;
 }

@@ -15,8 +15,9 @@ inline constexpr Colour kInk = {40, 40, 40};
 /// Nine stops of matplotlib's magma (van der Walt and Smith), joined by straight lines: 0 dark, 1 bright.
 Colour magma(float loudness);
 
-/// A number as an axis shows it: two digits behind the point where it is below 10, none from there on; never "-0".
-std::string axis_number(double value);
+/// A number as an axis shows it: two digits behind the point where it is below 10, none from there on; never "-0". On
+/// an axis that spans little or goes far, with an exponent.
+std::string axis_number(double value, double span = 1);
 
 /// An image to draw on, white at first; what is outside is not drawn. Everything is in pixels: x to the right, y down,
 /// (0, 0) the upper left one, which of a line are the pixels' middles and of text is its upper left corner.

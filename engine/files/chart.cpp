@@ -44,8 +44,8 @@ class Panel {
       canvas_.put(left_, top_ + i, kInk);
       canvas_.put(left_ + width_, top_ + i, kInk);
     }
-    canvas_.text(left_, top_ + height_ + 5, axis_number(window_.left));
-    const auto right = axis_number(window_.right);
+    canvas_.text(left_, top_ + height_ + 5, axis_number(window_.left, window_.right - window_.left));
+    const auto right = axis_number(window_.right, window_.right - window_.left);
     canvas_.text(left_ + width_ - text_width(right), top_ + height_ + 5, right);
   }
   /// The frame of a plane, with the other axis's numbers too where that has another scale.
@@ -53,7 +53,7 @@ class Panel {
     frame();
     const double across = window_.right - window_.left, up = window_.top - window_.bottom;
     if (std::abs(up - across) < 1e-9 * across) return;
-    const auto vertical = "y " + axis_number(window_.bottom) + " to " + axis_number(window_.top);
+    const auto vertical = "y " + axis_number(window_.bottom, up) + " to " + axis_number(window_.top, up);
     canvas_.text(left_ + (width_ - text_width(vertical)) / 2, top_ + height_ + 5, vertical);
   }
 
@@ -182,16 +182,35 @@ Image line_chart(std::span<const Curve> curves, const Axes& axes) {
     canvas.text(kLabel + x + kSample, names + y, name);
   }
   canvas.text(kLabel + (kWidth - text_width(axes.x)) / 2, top + kSide + 5, axes.x);
-  canvas.text(2, top, axis_number(window.top));
-  canvas.text(2, top + kSide - Canvas::kTextHeight, axis_number(window.bottom));
+  canvas.text(2, top, axis_number(window.top, window.top - window.bottom));
+  canvas.text(2, top + kSide - Canvas::kTextHeight, axis_number(window.bottom, window.top - window.bottom));
   return canvas.take();
+}
+
+namespace {
+
+constexpr int kGap = 2;
+int zoom_of(int height, int width) { return std::max(1, 40 / std::max(height, width)); }
+
+}  // namespace
+
+void require_grid(int64_t count, int height, int width, int columns) {
+  constexpr int64_t kMostPixels = 1'000'000;  // of a side: libpng's own limit
+  const int64_t across = std::min<int64_t>(columns, count), rows = (count + columns - 1) / columns;
+  const int64_t wide = across * (width * zoom_of(height, width) + kGap) + kGap,
+                high = rows * (height * zoom_of(height, width) + kGap) + kGap;
+  if (std::max(wide, high) <= kMostPixels) return;
+  throw Error(Exit::usage, "the picture would have " + std::to_string(wide) + " x " + std::to_string(high) +
+                               " pixels, and a .png has at most " + std::to_string(kMostPixels) +
+                               " a side; take fewer images, or other --columns");
 }
 
 Image grey_grid(std::span<const float> pixels, int height, int width, int columns) {
   const auto item = static_cast<size_t>(height) * static_cast<size_t>(width);
   const int count = item > 0 ? static_cast<int>(pixels.size() / item) : 0;
   if (count == 0 || columns <= 0) throw Error(Exit::internal, "grey_grid: nothing to draw");
-  const int zoom = std::max(1, 40 / std::max(height, width)), gap = 2;
+  const int zoom = zoom_of(height, width), gap = kGap;
+  require_grid(count, height, width, columns);
   columns = std::min(columns, count);
   const int rows = (count + columns - 1) / columns;
   Canvas canvas(columns * (width * zoom + gap) + gap, rows * (height * zoom + gap) + gap);

@@ -40,6 +40,8 @@ struct Axes {
 /// two points differ in x.
 Image line_chart(std::span<const Curve> curves, const Axes& axes);
 
+/// Throws Error{usage} where a grid of so many pictures would be larger than a .png may be.
+void require_grid(int64_t count, int height, int width, int columns);
 /// Grey pictures [count, height, width], 0 black, 1 white, in rows of `columns`, enlarged by whole factors.
 Image grey_grid(std::span<const float> pixels, int height, int width, int columns);
 

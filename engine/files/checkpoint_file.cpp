@@ -6,7 +6,6 @@
 #include "base/error.h"
 #include "engine/files/file_kind.h"
 #include "engine/files/inflate.h"
-#include "engine/files/inflate.h"
 #include "engine/files/shown_name.h"
 #include "engine/files/tar_reader.h"
 

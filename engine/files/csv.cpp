@@ -38,10 +38,10 @@ char separator_of(std::string_view line) {
   return ' ';
 }
 
-/// A separator at the end of a line begins no field.
+/// A separator at the end of a line begins no field. Of more than kMaxColumns fields those behind are left out.
 std::vector<std::string_view> fields_of(std::string_view line, char separator) {
   std::vector<std::string_view> fields;
-  while (!line.empty()) {
+  while (!line.empty() && fields.size() <= kMaxColumns) {
     const auto end = line.find(separator);
     fields.push_back(trimmed(line.substr(0, end)));
     if (end == std::string_view::npos) break;
@@ -119,14 +119,17 @@ NpyArray parse_csv(std::string_view text, const std::string& name) {
   bool names_allowed = true;
   size_t named = 0;
   char separator = ' ';
+  // Old spreadsheets end their lines by a carriage return alone.
+  const char end_of_line = text.find('\n') != std::string_view::npos ? '\n' : '\r';
   while (!text.empty()) {
-    const auto end = text.find('\n');
+    const auto end = text.find(end_of_line);
     const auto line = trimmed(text.substr(0, end));
     text = end == std::string_view::npos ? std::string_view() : text.substr(end + 1);
     ++line_number;
     if (line.empty() || line.front() == '#') continue;
     if (table.shape[0] == 0) separator = separator_of(line);
     const auto fields = fields_of(line, separator);
+    if (fields.size() > kMaxColumns) refuse(name, line_number, "more columns than a table has");
     const bool names = names_allowed && are_names(fields);
     names_allowed = false;
     if (names) {
@@ -139,7 +142,6 @@ NpyArray parse_csv(std::string_view text, const std::string& name) {
       table.values.push_back(*value);
     }
     const size_t columns = fields.size();
-    if (columns > kMaxColumns) refuse(name, line_number, "more columns than a table has");
     if (named > 0 && named != columns && separator != ' ') {  // a name may have blanks in it
       refuse(name, line_number, std::to_string(columns) + " columns, where " + std::to_string(named) + " are named");
     }

@@ -1,11 +1,15 @@
 #include "engine/files/idx.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace melflow::files {
 namespace {
 
 constexpr std::byte kUnsignedBytes{0x08};
+constexpr std::byte kTypes[] = {kUnsignedBytes,  std::byte{0x09}, std::byte{0x0B},
+                                std::byte{0x0C}, std::byte{0x0D}, std::byte{0x0E}};
 constexpr size_t kMaxDimensions = 4;
 
 [[noreturn]] void refuse(const std::string& name, const std::string& what) {
@@ -15,12 +19,14 @@ constexpr size_t kMaxDimensions = 4;
 }  // namespace
 
 bool is_idx(std::span<const std::byte> bytes) noexcept {
-  return bytes.size() >= 4 && bytes[0] == std::byte{0} && bytes[1] == std::byte{0} && bytes[2] == kUnsignedBytes &&
-         bytes[3] > std::byte{0} && static_cast<size_t>(bytes[3]) <= kMaxDimensions;
+  return bytes.size() >= 4 && bytes[0] == std::byte{0} && bytes[1] == std::byte{0} &&
+         std::ranges::find(kTypes, bytes[2]) != std::end(kTypes) && bytes[3] > std::byte{0} &&
+         static_cast<size_t>(bytes[3]) <= kMaxDimensions;
 }
 
 NpyArray parse_idx(std::span<const std::byte> bytes, const std::string& name) {
-  if (!is_idx(bytes)) refuse(name, "it does not begin with 0 0 8 and one to four dimensions (unsigned bytes)");
+  if (!is_idx(bytes)) refuse(name, "it does not begin with two zeros, a type and one to four dimensions");
+  if (bytes[2] != kUnsignedBytes) refuse(name, "its numbers are no unsigned bytes; save them as .npy");
   const auto dimensions = static_cast<size_t>(bytes[3]);
   const size_t header = 4 + 4 * dimensions;
   if (bytes.size() < header) refuse(name, "its header is cut off");

@@ -12,7 +12,7 @@ namespace melflow::files {
 /// then the numbers. Unsigned bytes only, which is what exists. Throws Error{bad_data}; takes no memory before the
 /// sizes agree with the bytes that are there.
 NpyArray parse_idx(std::span<const std::byte> bytes, const std::string& name);
-/// Whether the bytes begin as parse_idx wants them to; more of them are not looked at. Throws nothing.
+/// Whether the bytes begin as an idx file, of whatever type; more of them are not looked at. Throws nothing.
 bool is_idx(std::span<const std::byte> bytes) noexcept;
 
 }  // namespace melflow::files

@@ -1,5 +1,6 @@
 #include "engine/flow/flow_data.h"
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 
@@ -9,8 +10,8 @@
 #include "base/nearest.h"
 #include "engine/files/csv.h"
 #include "engine/files/file_kind.h"
-#include "engine/files/inflate.h"
 #include "engine/files/idx.h"
+#include "engine/files/inflate.h"
 #include "engine/files/mapped_file.h"
 #include "engine/files/npy.h"
 #include "engine/tensors.h"
@@ -18,7 +19,7 @@
 namespace melflow::engine {
 namespace {
 
-constexpr int64_t kMostClasses = 1000;
+constexpr int64_t kMostClasses = 1000, kLargestSide = 1 << 16;
 
 /// The format is told by the first bytes, whatever the name says.
 files::NpyArray parse_array(std::span<const std::byte> bytes, const std::string& name) {
@@ -34,7 +35,9 @@ files::NpyArray parse_array(std::span<const std::byte> bytes, const std::string&
 files::NpyArray read_array(const std::string& path) {
   const files::MappedFile file(path);
   if (files::kind_of(file.bytes()) != files::FileKind::gzip) return parse_array(file.bytes(), path);
-  const auto unpacked = files::gunzip(file.bytes(), path);
+  // Data are noise to some part: what becomes far larger is a bomb.
+  constexpr size_t kMost = size_t{2} << 30, kLittle = size_t{64} << 20, kGrowth = 64;
+  const auto unpacked = files::gunzip(file.bytes(), path, std::min(kMost, kLittle + kGrowth * file.bytes().size()));
   return parse_array(unpacked, path);
 }
 
@@ -54,6 +57,10 @@ torch::Tensor as_labels(const torch::Tensor& values, int64_t items, const std::s
 
 /// [items, …] as rows or as images, by its dimensions and what the options say.
 torch::Tensor as_items(const torch::Tensor& x, const FlowDataOptions& o) {
+  if (o.height > 0 && x.dim() > 2 && (x.size(-2) != o.height || x.size(-1) != o.width)) {
+    refuse(o.path, "holds images of " + std::to_string(x.size(-2)) + " x " + std::to_string(x.size(-1)) + ", not of " +
+                       std::to_string(o.height) + " x " + std::to_string(o.width));
+  }
   if (x.dim() == 2 && o.height > 0) {
     const auto size = std::max<int64_t>(1, o.height * o.width);
     if (x.size(1) % size != 0) {
@@ -106,6 +113,9 @@ FlowData load_flow_data(const FlowDataOptions& o) {
   if ((o.height > 0) != (o.width > 0)) {
     throw Error(Exit::config, "data.height and data.width: images have both; give the other one too");
   }
+  if (std::max(o.height, o.width) > kLargestSide) {
+    throw Error(Exit::config, "data.height and data.width: no image is larger than " + std::to_string(kLargestSide));
+  }
   FlowData data{.name = o.path};
   data.toy = find_toy(o.path);
   data.energy = find_energy(o.path);
@@ -113,6 +123,8 @@ FlowData load_flow_data(const FlowDataOptions& o) {
     throw Error(Exit::usage, "--labels and --label-column: both name the labels; give one of them");
   }
   if (data.toy != nullptr || data.energy != nullptr) {
+    if (o.height > 0)
+      throw Error(Exit::usage, o.path + ": a named distribution has no images, but rows of two numbers");
     if (o.labels.empty() && o.label_column.empty()) return data;
     throw Error(Exit::usage, o.path + ": a named distribution has no labels; leave them out");
   }
@@ -121,6 +133,7 @@ FlowData load_flow_data(const FlowDataOptions& o) {
   const auto array = read_array(o.path);
   auto x = vector_tensor(array.values).view(array.shape);
   if (x.numel() == 0) refuse(o.path, "holds nothing");
+  if (x.dim() == 0) refuse(o.path, "holds one number and no axis; a table has rows");
   require_finite(x, o.path);
   if (!o.label_column.empty()) {
     const bool last = o.label_column == "last";
@@ -130,12 +143,14 @@ FlowData load_flow_data(const FlowDataOptions& o) {
     if (x.dim() != 2 || x.size(1) < 2) refuse(o.path, "has no column to spare for labels");
     data.labels = as_labels(x.select(1, last ? -1 : 0), x.size(0), o.path);
     data.first_column = last ? 1 : 2;
+    data.labels_name = o.path;
     x = x.narrow(1, last ? 0 : 1, x.size(1) - 1).contiguous();
   }
   data.x = as_items(x, o);
   if (!o.labels.empty()) {
     const auto labels = read_array(o.labels);
     data.labels = as_labels(vector_tensor(labels.values), data.x.size(0), o.labels);
+    data.labels_name = o.labels;
   }
   return data;
 }
@@ -162,13 +177,17 @@ torch::Tensor context_of(const torch::Tensor& labels, int64_t classes, const std
   return torch::one_hot(labels, classes).to(torch::kFloat32);
 }
 
-torch::Tensor dequantise(const torch::Tensor& pixels, int64_t levels, uint64_t seed, const std::string& name) {
+void require_pixels(const torch::Tensor& pixels, int64_t levels, const std::string& name) {
   const bool fits = (pixels == pixels.floor()).all().item<bool>() && pixels.min().item<float>() >= 0 &&
                     pixels.max().item<float>() < static_cast<float>(levels);
   if (!fits) {
     refuse(name, "pixels must be whole numbers from 0 to " + std::to_string(levels - 1) +
                      "; another range: --set model.pixel_levels=N");
   }
+}
+
+torch::Tensor dequantise(const torch::Tensor& pixels, int64_t levels, uint64_t seed, const std::string& name) {
+  require_pixels(pixels, levels, name);
   auto random = generator(seed);
   return pixels + torch::rand(pixels.sizes(), random, torch::TensorOptions());
 }

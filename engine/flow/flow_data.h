@@ -30,9 +30,10 @@ void fields(FlowDataOptions& o, Visit&& visit) {
 /// Data of a flow: items with their labels, or a distribution that can be drawn from or is known up to a constant.
 struct FlowData {
   std::string name;
-  torch::Tensor x = {};       ///< [items, channels] or [items, channels, height, width] float32; undefined for toys
-  torch::Tensor labels = {};  ///< [items] int64, or undefined
-  int64_t first_column = 1;   ///< of the file, of a table's rows: 2 where the first is a label
+  torch::Tensor x = {};          ///< [items, channels] or [items, channels, height, width] float32; undefined for toys
+  torch::Tensor labels = {};     ///< [items] int64, or undefined
+  std::string labels_name = {};  ///< the file that they are from
+  int64_t first_column = 1;      ///< of the file, of a table's rows: 2 where the first is a label
   const Toy* toy = nullptr;
   const Energy* energy = nullptr;
 
@@ -63,8 +64,9 @@ FlowBatch draw(const FlowData& data, int64_t count, uint64_t seed);
 /// not among them.
 torch::Tensor context_of(const torch::Tensor& labels, int64_t classes, const std::string& name);
 
-/// Uniform noise in [0, 1) on whole-number pixels, a pure function of the seed. Throws Error{bad_data} for a pixel that
-/// is no whole number from 0 to levels - 1.
+/// Throws Error{bad_data} for a pixel that is no whole number from 0 to levels - 1.
+void require_pixels(const torch::Tensor& pixels, int64_t levels, const std::string& name);
+/// Uniform noise in [0, 1) on whole-number pixels, a pure function of the seed. Throws as require_pixels().
 torch::Tensor dequantise(const torch::Tensor& pixels, int64_t levels, uint64_t seed, const std::string& name);
 
 }  // namespace melflow::engine

@@ -37,6 +37,11 @@ FlowModel load_flow(const std::filesystem::path& path) {
     throw Error(Exit::bad_data, e.what());  // a bad configuration inside a file is bad data
   }
   load_module(*model.flow, file.tensors(), name);
+  for (const auto& part : model.flow->modules()) {
+    const auto bijection = std::dynamic_pointer_cast<models::Bijection>(part);
+    if (const auto wrong = bijection ? bijection->wrong_buffers() : std::string(); !wrong.empty())
+      throw Error(Exit::bad_data, name + ": " + wrong + "; take the file from its source again");
+  }
   model.flow->eval();
   for (const char* key : {"format", "melflow_flow_version", "flow_config"}) model.card.erase(key);
   return model;

@@ -88,8 +88,11 @@ files::Image picture_density(const FlowModel& model, const FlowData& data) {
   const auto window = window_of(data);
   const auto x = cells_of(window, kCells);
   std::vector<torch::Tensor> parts;
-  for (const auto& part : x.split(4096)) parts.push_back(model.flow->log_prob(part.to(model.device())).exp());
-  std::vector<files::Image> panels{files::heat_map(tensor_vector(torch::cat(parts)), kCells, window)};
+  for (const auto& part : x.split(4096)) parts.push_back(model.flow->log_prob(part.to(model.device())));
+  // Relative to the largest: in units of a millionth the densities themselves are beyond single precision.
+  const auto log_density = torch::cat(parts).nan_to_num(-INFINITY);
+  const auto relative = (log_density - log_density.max()).exp();
+  std::vector<files::Image> panels{files::heat_map(tensor_vector(relative), kCells, window)};
   if (!data.x.defined()) panels.push_back(files::heat_map(energy_or_toy(data, x), kCells, window));
   return files::side_by_side(panels);
 }
@@ -136,9 +139,15 @@ files::Image picture_training(const std::filesystem::path& run) {
   return files::line_chart(curves, {"step", "loss, " + unit_of_loss(run)});
 }
 
-files::Image picture_images(const FlowModel& model, const torch::Tensor& images, int columns) {
+void require_picture(const FlowModel& model, int64_t count, int columns) {
   const auto& shape = model.flow->shape();
   if (!shape.image()) throw Error(Exit::usage, model.name + ": is no flow of images; samples of it go to .npy");
+  files::require_grid(count, static_cast<int>(shape.height), static_cast<int>(shape.width), columns);
+}
+
+files::Image picture_images(const FlowModel& model, const torch::Tensor& images, int columns) {
+  require_picture(model, images.size(0), columns);
+  const auto& shape = model.flow->shape();
   const double brightest = model.config.at("pixel_levels").get<double>() - 1;
   const auto grey = (images.select(1, 0) / std::max(brightest, 1.0)).contiguous();
   return files::grey_grid(tensor_vector(grey), static_cast<int>(shape.height), static_cast<int>(shape.width), columns);

@@ -19,7 +19,10 @@ files::Image picture_grid(const FlowModel& model, const FlowData& data);
 /// The loss and the validation of a run folder's metrics.jsonl. Throws Error{no_input, bad_data}.
 files::Image picture_training(const std::filesystem::path& run);
 
-/// Images [n, channels, height, width] of the flow's pixels as a grid; the first channel of each.
+/// Throws Error{usage} where the flow is none of images, or a grid of so many would be larger than a .png may be.
+void require_picture(const FlowModel& model, int64_t count, int columns);
+/// Images [n, channels, height, width] of the flow's pixels as a grid; the first channel of each. Throws as
+/// require_picture().
 files::Image picture_images(const FlowModel& model, const torch::Tensor& images, int columns);
 
 }  // namespace melflow::engine

@@ -1,5 +1,6 @@
 #include "engine/flow/flow_score.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -11,8 +12,6 @@
 
 namespace melflow::engine {
 namespace {
-
-constexpr int64_t kChunk = 1024;  // items at once
 
 Estimate estimate(const torch::Tensor& values) {
   const auto v = values.to(torch::kFloat64);
@@ -29,6 +28,11 @@ uint64_t mixed(uint64_t seed) {
 
 }  // namespace
 
+int64_t items_at_once(const models::FlowShape& shape) {
+  constexpr int64_t kItems = 1024, kNumbers = 1 << 20;
+  return std::clamp<int64_t>(kNumbers / shape.numel(), 1, kItems);
+}
+
 void require_fit(const FlowModel& model, const FlowData& data) {
   if (model.flow->shape().context > 0 && !data.x.defined()) {
     throw Error(Exit::usage, data.name + ": has no classes, and " + model.name +
@@ -36,6 +40,10 @@ void require_fit(const FlowModel& model, const FlowData& data) {
   }
   const auto theirs = data.shape();
   const auto& ours = model.flow->shape();
+  if (ours.context > 0 && data.classes() > ours.context) {
+    throw Error(Exit::bad_data, data.labels_name + ": label " + std::to_string(data.classes() - 1) +
+                                    " is none of the flow's " + std::to_string(ours.context) + " classes");
+  }
   if (theirs.channels == ours.channels && theirs.height == ours.height && theirs.width == ours.width) return;
   const auto text = [](const models::FlowShape& s) {
     auto out = std::to_string(s.channels);
@@ -58,9 +66,9 @@ FlowScore score_flow(const FlowModel& model, const FlowData& data, int64_t count
   torch::NoGradGuard no_grad;
   require_fit(model, data);
   std::vector<torch::Tensor> values, true_values;
-  const int64_t items = data.x.defined() ? data.x.size(0) : count;
-  for (int64_t first = 0; first < items; first += kChunk) {
-    const auto n = std::min(kChunk, items - first);
+  const int64_t items = data.x.defined() ? data.x.size(0) : count, chunk = items_at_once(model.flow->shape());
+  for (int64_t first = 0; first < items; first += chunk) {
+    const auto n = std::min(chunk, items - first);
     const auto part_seed = mixed(seed) + static_cast<uint64_t>(first);
     const auto batch = data.toy != nullptr ? draw(data, n, part_seed) : take(data, torch::arange(first, first + n));
     values.push_back(log_prob(*model.flow, model.config, batch, part_seed, data.name).to(torch::kCPU));
@@ -85,14 +93,28 @@ FlowScore score_flow(const FlowModel& model, const FlowData& data, int64_t count
   return score;
 }
 
+namespace {
+
+/// Of a file's weights whatever they are: some have an inverse in theory only.
+models::Flow::Drawn draw_or_refuse(const FlowModel& model, const torch::Tensor& z, const torch::Tensor& context) {
+  try {
+    return model.flow->draw(z, context);
+  } catch (const models::NoInverse& e) {
+    throw Error(Exit::bad_data, model.name + ": cannot be sampled: " + e.what());
+  }
+}
+
+}  // namespace
+
 EnergyScore score_energy(const FlowModel& model, const Energy& energy, int64_t count, uint64_t seed) {
   torch::NoGradGuard no_grad;
   require_fit(model, {.name = energy.name});
   std::vector<torch::Tensor> parts;
   const Noise noise(seed);
-  for (int64_t first = 0; first < count; first += kChunk) {
-    const auto z = noise_tensor(noise, 2, first, std::min(kChunk, count - first))[0].t().contiguous();
-    const auto drawn = model.flow->draw(z.to(model.device()));
+  const auto chunk = items_at_once(model.flow->shape());
+  for (int64_t first = 0; first < count; first += chunk) {
+    const auto z = noise_tensor(noise, 2, first, std::min(chunk, count - first))[0].t().contiguous();
+    const auto drawn = draw_or_refuse(model, z.to(model.device()), {});
     parts.push_back((drawn.log_prob + energy.energy(drawn.x)).to(torch::kCPU, torch::kFloat64));
   }
   const auto log_ratio = torch::cat(parts) + energy.log_normaliser;  // ln q/p
@@ -133,14 +155,15 @@ torch::Tensor sample_flow(const FlowModel& model, int64_t first, int64_t count, 
   const auto labels = sample_labels(model, first, count, sampling);
   const Noise noise(sampling.seed);
   std::vector<torch::Tensor> parts;
-  for (int64_t done = 0; done < count; done += kChunk) {
-    const auto n = std::min(kChunk, count - done);
+  const auto chunk = items_at_once(shape);
+  for (int64_t done = 0; done < count; done += chunk) {
+    const auto n = std::min(chunk, count - done);
     const auto z =
         noise_tensor(noise, shape.numel(), first + done, n)[0].t().reshape(shape.sizes(n)) * sampling.temperature;
     auto context =
         shape.context > 0 ? context_of(labels.narrow(0, done, n), shape.context, model.name) : torch::Tensor();
     if (context.defined()) context = context.to(model.device());
-    parts.push_back(model.flow->draw(z.contiguous().to(model.device()), context).x.to(torch::kCPU));
+    parts.push_back(draw_or_refuse(model, z.contiguous().to(model.device()), context).x.to(torch::kCPU));
   }
   return as_pixels(model, torch::cat(parts));
 }
@@ -148,6 +171,7 @@ torch::Tensor sample_flow(const FlowModel& model, int64_t first, int64_t count, 
 torch::Tensor interpolate(const FlowModel& model, const torch::Tensor& ends, const torch::Tensor& labels,
                           int64_t count) {
   torch::NoGradGuard no_grad;
+  if (is_of_pixels(model.config)) require_pixels(ends, model.config.at("pixel_levels"), "--between");
   const auto classes = model.flow->shape().context;
   if (classes > 0 && !labels.defined()) {
     throw Error(Exit::usage,
@@ -167,7 +191,7 @@ torch::Tensor interpolate(const FlowModel& model, const torch::Tensor& ends, con
     return torch::cat(steps);
   };
   if (context.defined()) context = way(context);
-  return as_pixels(model, model.flow->draw(way(z), context).x.to(torch::kCPU));
+  return as_pixels(model, draw_or_refuse(model, way(z), context).x.to(torch::kCPU));
 }
 
 }  // namespace melflow::engine

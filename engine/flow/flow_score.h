@@ -32,7 +32,11 @@ struct FlowScore {
 torch::Tensor log_prob(models::Flow& flow, const nlohmann::json& config, const FlowBatch& batch, uint64_t seed,
                        const std::string& name);
 
-/// Throws Error{bad_data} where items of the data are not of the flow's sizes, Error{usage} where a flow of classes
+/// How many items go through a flow together: 1024, fewer where they are large.
+int64_t items_at_once(const models::FlowShape& shape);
+
+/// Throws Error{bad_data} where items of the data are not of the flow's sizes or their labels not among its classes,
+/// Error{usage} where a flow of classes
 /// gets named data, which has none.
 void require_fit(const FlowModel& model, const FlowData& data);
 

@@ -122,6 +122,10 @@ FlowTrainConfig parse_flow_config(const json& input, const std::vector<std::stri
   auto model = root.value("model", json::object());
   fit_model(model, data, config.conditional == 1, name);
   config.model = resolved_flow_config(model, name);
+  if (data.energy != nullptr && config.model.value("norm", "") == "batch_norm") {
+    throw Error(Exit::config,
+                name + ": model.norm=batch_norm takes means and variances from data, and an energy has none");
+  }
   require_logits(config.model, data);
   return config;
 }

@@ -1,6 +1,7 @@
 #include "engine/flow/flow_trainer.h"
 
 #include <cmath>
+#include <fstream>
 #include <limits>
 #include <numbers>
 #include <span>
@@ -18,7 +19,6 @@ namespace melflow::engine {
 namespace {
 
 constexpr int64_t kValidationItems = 4096;  // of a toy or an energy
-constexpr int64_t kValidationChunk = 1024;  // items evaluated at once
 
 /// A seed for one purpose at one step: none of them meets another.
 uint64_t seed_for(int64_t seed, uint64_t purpose, int64_t step) {
@@ -53,11 +53,27 @@ class Averaged {
   Weights own_;
 };
 
+/// A run goes on as the function that it was: other options may fit the same weights, and mean another flow.
+void require_model_of(const std::filesystem::path& run, const nlohmann::json& model) {
+  const auto told = run / "config.json";
+  std::ifstream in(told);
+  const auto before = nlohmann::json::parse(in, nullptr, false);
+  if (!before.is_object() || !before.contains("model")) return;
+  const auto theirs = resolved_flow_config(before["model"], told.string());
+  for (const auto& [key, value] : model.items()) {
+    if (theirs.value(key, nlohmann::json()) == value) continue;
+    throw Error(Exit::config, told.string() + ": model." + key + " is " + theirs.value(key, nlohmann::json()).dump() +
+                                  " in the run that is to go on, not " + value.dump() +
+                                  "; leave it so, or begin a new run");
+  }
+}
+
 }  // namespace
 
 FlowTrainer::FlowTrainer(const FlowTrainConfig& config, FlowData data, std::filesystem::path run, bool resume,
                          torch::Device device)
     : config_(config), data_(std::move(data)), run_(std::move(run)), folder_(run_, resume) {
+  if (resume) require_model_of(run_, config_.model);
   if (data_.x.defined()) split(data_.x.size(0));
   torch::manual_seed(static_cast<uint64_t>(config_.seed));
   flow_ = build_flow(config_.model, "the configuration");
@@ -65,8 +81,6 @@ FlowTrainer::FlowTrainer(const FlowTrainConfig& config, FlowData data, std::file
   device_ = device;
   flow_->to(device_);
   loop_ = std::make_unique<TrainingLoop>(config_, static_cast<Objective&>(*this), run_);
-  const auto told = to_json(config_).dump(2) + "\n";
-  write_file(run_ / "config.json", std::as_bytes(std::span(told)), AtomicFile::Existing::replace);
 }
 
 void FlowTrainer::split(int64_t items) {
@@ -159,7 +173,7 @@ std::optional<double> FlowTrainer::validate(const Weights& average, const Stop& 
   if (data_.toy != nullptr) return mean_loss(draw(data_, kValidationItems, noise), noise).item<double>();
   if (held_out_.size(0) == 0) return std::numeric_limits<double>::quiet_NaN();
   double sum = 0;
-  for (const auto& part : held_out_.split(kValidationChunk)) {
+  for (const auto& part : held_out_.split(items_at_once(flow_->shape()))) {
     if (stop()) return {};
     sum += mean_loss(take(data_, part), noise).item<double>() * static_cast<double>(part.size(0));
   }
@@ -182,6 +196,8 @@ void FlowTrainer::write_result(const TrainState& state, const Weights& average) 
 }
 
 void FlowTrainer::run(const Stop& stop, const std::function<void(const Progress&)>& report) {
+  const auto told = to_json(config_).dump(2) + "\n";
+  write_file(run_ / "config.json", std::as_bytes(std::span(told)), AtomicFile::Existing::replace);
   loop_->run(stop, report);
 }
 

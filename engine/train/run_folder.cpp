@@ -13,6 +13,10 @@ namespace melflow::engine {
 
 namespace fs = std::filesystem;
 
+/// What a run writes over, if it is let.
+constexpr const char* kOfARun[] = {"checkpoints", "config.json", "metrics.jsonl", "voice.safetensors",
+                                   "flow.safetensors"};
+
 RunFolder::RunFolder(const fs::path& path, bool resume) {
   std::error_code error;
   const auto fail = [&](const std::string& what) {
@@ -20,8 +24,11 @@ RunFolder::RunFolder(const fs::path& path, bool resume) {
     throw Error(Exit::cannot_create, path.string() + ": " + what);
   };
   const auto require_none = [&] {
-    if (resume || !fs::exists(path / "checkpoints", error)) return;
-    fail("holds a run already; go on with --resume, or name another folder");
+    if (resume) return;
+    for (const char* name : kOfARun) {
+      if (fs::exists(path / name, error))
+        fail(std::string("holds ") + name + " already; go on with --resume, or name another folder");
+    }
   };
   require_none();
   fs::create_directories(path, error);

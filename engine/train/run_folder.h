@@ -10,8 +10,8 @@ namespace melflow::engine {
 class RunFolder {
  public:
   RunFolder() = default;  ///< of none
-  /// Throws Error{cannot_create} where the folder cannot be made, holds a run already while `resume` is false, or is
-  /// held by another process.
+  /// Throws Error{cannot_create} where the folder cannot be made, holds what a run writes already while `resume` is
+  /// false, or is held by another process.
   RunFolder(const std::filesystem::path& path, bool resume);
   ~RunFolder();
   RunFolder(RunFolder&& other) noexcept;

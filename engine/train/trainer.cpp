@@ -1,8 +1,10 @@
 #include "engine/train/trainer.h"
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <limits>
+#include <set>
 #include <span>
 
 #include <torch/torch.h>
@@ -43,11 +45,14 @@ void require_recipe_of(const fs::path& run, const TrainConfig& config) {
                                 ", in the run that is to go on; leave it so, or begin a new run with --init");
 }
 
-/// "folder/a.wav", or "shard.tar: 'folder/a.wav'" → "a"
+/// "folder/a.wav", or "shard.tar: 'folder/a.wav'" → "a", cut to what a file's name has room for.
 std::string stem_of(const std::string& name) {
+  constexpr size_t kRoom = 160;
   auto stem = fs::path(name).stem().string();
   std::erase(stem, '\'');
-  return stem;
+  size_t end = std::min(stem.size(), kRoom);
+  while (end < stem.size() && end > 0 && (static_cast<unsigned char>(stem[end]) & 0xC0) == 0x80) --end;  // UTF-8
+  return stem.substr(0, end);
 }
 
 }  // namespace
@@ -78,9 +83,6 @@ Trainer::Trainer(const TrainConfig& config, std::shared_ptr<Corpus> corpus, fs::
   model_->to(device_);
   feed_ = training_feed(corpus_, config_, model_->warmup_frames(), model_->reach().lookahead_frames, rank_, ranks_);
   loop_ = std::make_unique<TrainingLoop>(config_, static_cast<Objective&>(*this), run_, processes);
-  if (rank_ != 0) return;
-  const auto told = to_json(config_).dump(2) + "\n";
-  write_file(run_ / "config.json", std::as_bytes(std::span(told)), AtomicFile::Existing::replace);
 }
 
 void Trainer::start_from(const ModelVoice& voice) {
@@ -176,14 +178,17 @@ void Trainer::write_samples(RunLog& log, int64_t step, const Weights& average) {
   auto synthesizer = synthesizer_of(voice, {});
   audio::MelExtractor extractor(config_.mel);
   const auto& held_out = corpus_->held_out();
-  for (size_t i = 0; i < std::min(kSampleClips, held_out.size()); ++i) {
-    const auto& clip = *held_out[i * held_out.size() / kSampleClips];
+  std::set<std::string> names;
+  const auto count = std::min(kSampleClips, held_out.size());
+  for (size_t i = 0; i < count; ++i) {
+    const auto& clip = *held_out[i * held_out.size() / count];
     const auto true_mel = whole_clip(clip, *corpus_).mel;
     audio::Mel mel{config_.mel.n_mels, static_cast<int>(true_mel.size(2)), tensor_vector(true_mel), config_.mel};
     const auto sound = synthesizer(mel, Noise(static_cast<uint64_t>(config_.seed)));
     // The steps that follow are not finite either, and end the training with a word.
     if (!std::ranges::all_of(sound.samples, [](float s) { return std::isfinite(s); })) continue;
-    const auto name = "step-" + std::to_string(step) + "-" + stem_of(clip.name);
+    auto name = "step-" + std::to_string(step) + "-" + stem_of(clip.name);
+    if (!names.insert(name).second) name += "-" + std::to_string(i);  // of another folder
     audio::write_audio(run_ / "samples" / (name + ".wav"), sound, audio::Encoding::pcm16,
                        AtomicFile::Existing::replace);
     log.audio(step, "held_out/" + std::to_string(i), sound);
@@ -195,6 +200,10 @@ void Trainer::write_samples(RunLog& log, int64_t step, const Weights& average) {
   }
 }
 
-void Trainer::run(const Stop& stop, const std::function<void(const Progress&)>& report) { loop_->run(stop, report); }
+void Trainer::run(const Stop& stop, const std::function<void(const Progress&)>& report) {
+  const auto told = to_json(config_).dump(2) + "\n";
+  if (rank_ == 0) write_file(run_ / "config.json", std::as_bytes(std::span(told)), AtomicFile::Existing::replace);
+  loop_->run(stop, report);
+}
 
 }  // namespace melflow::engine

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <stdexcept>
+#include <string>
+
 #include <torch/torch.h>
 
 namespace melflow::models {
@@ -15,6 +18,11 @@ struct Mapped {
 struct Retraced {
   torch::Tensor x;
   Mapped again;
+};
+
+/// An inverse that exists, and that single precision has lost: of weights that no training comes to.
+struct NoInverse : std::domain_error {
+  using std::domain_error::domain_error;
 };
 
 /// z = f(x | context). The direction is fixed here, once: forward is data → noise, inverse is noise → data.
@@ -34,6 +42,9 @@ class Bijection : public torch::nn::Module {
     x.set_requires_grad(true);
     return {x, forward(x, context)};
   }
+
+  /// What is wrong with the buffers of a bijection that was read from a file; empty: nothing.
+  virtual std::string wrong_buffers() const { return {}; }
 };
 
 /// The log-determinant of a map that moves no volume: zeros [batch], of x's type and device.

@@ -54,6 +54,14 @@ Conv1x1Lu::Conv1x1Lu(int64_t channels) {
   log_s_ = register_parameter("log_s", s.abs().log().to(torch::kFloat32));
 }
 
+std::string Conv1x1Lu::wrong_buffers() const {
+  const auto ones = torch::ones_like(sign_);
+  const bool permutes = ((permutation_ == 0) | (permutation_ == 1)).all().item<bool>() &&
+                        permutation_.sum(0).equal(ones) && permutation_.sum(1).equal(ones);
+  if (!permutes) return "its 'permutation' is none";
+  return sign_.abs().equal(ones) ? "" : "its 'sign' is not 1 or -1";
+}
+
 torch::Tensor Conv1x1Lu::weight() const {
   const auto lower = lower_.tril(-1) + torch::eye(lower_.size(0), lower_.options());
   const auto upper = upper_.triu(1) + torch::diag(sign_ * log_s_.exp());

@@ -25,6 +25,7 @@ class Conv1x1Lu : public Bijection {
   explicit Conv1x1Lu(int64_t channels);
   Mapped forward(const torch::Tensor& x, const torch::Tensor& context = {}) override;
   Mapped inverse(const torch::Tensor& z, const torch::Tensor& context = {}) override;
+  std::string wrong_buffers() const override;
   torch::Tensor weight() const;  ///< [channels, channels]
   /// Numbers in the three matrices of a file.
   static double weight_count(int64_t channels) {

@@ -14,4 +14,9 @@ Mapped Permutation::inverse(const torch::Tensor& z, const torch::Tensor&) {
   return {z.index_select(1, order_.argsort()), no_volume(z)};
 }
 
+std::string Permutation::wrong_buffers() const {
+  const auto sorted = std::get<0>(order_.sort());
+  return sorted.equal(torch::arange(order_.size(0), order_.options())) ? "" : "its 'order' is no permutation";
+}
+
 }  // namespace melflow::models

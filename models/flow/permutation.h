@@ -11,6 +11,7 @@ class Permutation : public Bijection {
   explicit Permutation(int64_t channels);
   Mapped forward(const torch::Tensor& x, const torch::Tensor& context = {}) override;
   Mapped inverse(const torch::Tensor& z, const torch::Tensor& context = {}) override;
+  std::string wrong_buffers() const override;
 
  private:
   // [channels] whole numbers, z[i] = x[order[i]]; as floats, since Module::to(type) changes buffers of every type.

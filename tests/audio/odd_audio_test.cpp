@@ -68,5 +68,31 @@ TEST(OddAudioCollection, IsReadLikeLibsndfileOrRefusedInOneLine) {
   EXPECT_LT(usage.ru_maxrss, 1024 * 1024) << "KiB";
 }
 
+/// libsndfile itself takes what is there for the whole.
+TEST(CutAudio, IsRefusedInEveryFormatThatTellsItsLength) {
+  const melflow::testing::TempDir folder;
+  const std::vector<float> sound(22050, 0.25f);
+  for (const int format : {SF_FORMAT_WAV, SF_FORMAT_RF64, SF_FORMAT_W64, SF_FORMAT_AIFF, SF_FORMAT_AU}) {
+    const auto path = folder / ("sound-" + std::to_string(format));
+    SF_INFO info{};
+    info.channels = 1;
+    info.samplerate = 22050;
+    info.format = format | SF_FORMAT_PCM_16;
+    auto* const file = sf_open(path.c_str(), SFM_WRITE, &info);
+    ASSERT_NE(file, nullptr) << format;
+    ASSERT_EQ(sf_write_float(file, sound.data(), 22050), 22050);
+    sf_close(file);
+    EXPECT_EQ(read_audio(path).samples.size(), 22050u) << format;
+    std::filesystem::resize_file(path, std::filesystem::file_size(path) / 2);
+    try {
+      read_audio(path);
+      ADD_FAILURE() << "not refused: " << format;
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), Exit::bad_data);
+      EXPECT_NE(std::string(e.what()).find("is cut short"), std::string::npos) << e.what();
+    }
+  }
+}
+
 }  // namespace
 }  // namespace melflow::audio

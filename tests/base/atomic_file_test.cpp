@@ -64,6 +64,23 @@ TEST(AtomicFile, LeavesNothingWhenItIsGivenUp) {
   EXPECT_EQ(files_in(dir), 0u);
 }
 
+TEST(AtomicFile, LeavesNothingWhereASignalEndsTheProcess) {
+  const TempDir dir;
+  const auto child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    AtomicFile done(dir / "done", AtomicFile::Existing::refuse), half(dir / "half", AtomicFile::Existing::refuse);
+    done.commit();
+    half.write(bytes_of("half"));
+    AtomicFile::abandon_all();
+    ::_exit(files_in(dir) == 1 ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  EXPECT_TRUE(std::filesystem::exists(dir / "done"));
+}
+
 TEST(AtomicFile, RefusesAnExistingNameUnlessToldToReplace) {
   const TempDir dir;
   const auto path = dir / "out.bin";

@@ -1,6 +1,7 @@
 // Recordings from folders and archives, as a training hears them.
 #include "engine/data/corpus.h"
 
+#include <algorithm>
 #include <array>
 #include <fstream>
 
@@ -124,6 +125,27 @@ TEST_F(CorpusTest, ComesToTheConfiguredLevel) {
     count += static_cast<double>(sound->samples.size());
   }
   EXPECT_NEAR(std::sqrt(energy / count), corpus->options().level, 1e-4);
+}
+
+TEST_F(CorpusTest, SoundBeyondFullScaleIsNotCutOff) {
+  auto loud = tone(0.5);
+  for (auto& s : loud.samples) s *= 20;
+  audio::write_audio(data() / "clip0.wav", loud, audio::Encoding::float32, AtomicFile::Existing::replace);
+  const auto corpus = open({data()}, {.level = 0, .hold_out_every = 0});
+  const auto sound = corpus->sound(*corpus->slot(0));
+  const auto heard = corpus->at_level(*sound, 0, static_cast<int64_t>(loud.samples.size()));
+  ASSERT_GT(*std::ranges::max_element(loud.samples), 1.5f);
+  for (size_t i = 0; i < heard.size(); ++i) ASSERT_NEAR(heard[i], loud.samples[i], sound->scale / 32768) << i;
+}
+
+TEST_F(CorpusTest, ALinkToAFolderIsNamedAndNotFollowed) {
+  fs::create_directories(other("linked"));
+  write(other("linked") / "x.wav", tone(0.3));
+  fs::create_directory_symlink(other("linked"), data() / "more");
+  fs::create_directory_symlink(data(), data() / "circle");
+  EXPECT_EQ(open({data()}, {.hold_out_every = 0})->training_clips(), 6);
+  ASSERT_EQ(refused_.size(), 2u);
+  for (const auto& line : refused_) EXPECT_NE(line.find("is a link to a folder"), std::string::npos) << line;
 }
 
 TEST_F(CorpusTest, AShardIsHeardAsItsFolderIs) {

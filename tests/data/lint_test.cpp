@@ -43,9 +43,9 @@ TEST(Lint, FindsNothingInAGoodRecording) {
   EXPECT_GT(clip.peak_db, clip.rms_db);
   REQUIRE_SHARED("data/speech/kathleen_22k");
   int looked_at = 0;
-  for (const auto& path : audio_files(shared("data/speech/kathleen_22k")).files) {
+  for (const auto& place : list_clips({shared("data/speech/kathleen_22k")}, 1).places) {
     if (++looked_at > 10) break;
-    EXPECT_EQ(kinds(measured(audio::read_audio(path))), Kinds{}) << path;
+    EXPECT_EQ(kinds(measured(audio::read_audio(place.path))), Kinds{}) << place.path;
   }
 }
 
@@ -54,6 +54,10 @@ TEST(Lint, FindsTopsThatAreCutOffAlsoWhenScaledDownAfterwards) {
   EXPECT_EQ(kinds(measured(loud)), Kinds{"clipped"});
   const auto scaled = changed(loud, [](float s, double) { return 0.4f * s; });
   EXPECT_EQ(kinds(measured(scaled)), Kinds{"clipped"});
+}
+
+TEST(Lint, FindsSoundBeyondFullScale) {
+  EXPECT_EQ(kinds(measured(changed(tone(1), [](float s, double) { return 20 * s; }))), Kinds{"over"});
 }
 
 TEST(Lint, FindsDcHumGapsAndSilence) {

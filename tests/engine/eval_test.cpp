@@ -19,6 +19,7 @@
 #include "engine/model_config.h"
 #include "engine/tensors.h"
 #include "engine/train/dataset.h"
+#include "tests/files/checkpoints.h"
 #include "tests/support/shared.h"
 
 namespace melflow::engine {
@@ -26,6 +27,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using melflow::testing::in_tree;
+using melflow::testing::tar;
 using melflow::testing::TempDir;
 
 const double kHalfLog2Pi = 0.5 * std::log(2 * std::numbers::pi);
@@ -155,23 +157,54 @@ TEST(Score, TakesTheMelFromAFile) {
   EXPECT_THROW(read_recording(golden_clip(), voice, folder / "short.npy"), Error);
 }
 
+std::vector<std::string> names_of(const ChosenRecordings& chosen) {
+  std::vector<std::string> names;
+  for (const auto& place : chosen.clips.places) names.push_back(chosen.clips.name(place));
+  return names;
+}
+
+std::vector<std::string> kept_out_of(const std::vector<fs::path>& data, const TrainConfig& training) {
+  std::vector<std::string> names;
+  const auto corpus = load_corpus(data, training, [](const std::string&) {});
+  for (const auto& clip : corpus->held_out()) names.push_back(clip->name);
+  return names;
+}
+
 TEST(Recordings, AreTheOnesThatATrainingKeepsOut) {
   TempDir folder;
   for (const char* name : {"a.wav", "c.wav", "d.wav", "e.wav"}) write_tone(folder / name, 0.2);
   std::ofstream(folder / "b.wav") << "no audio";  // not counted, as a training does not count it
-  const auto chosen = choose_recordings(folder.path(), {}, {.hold_out_every = 2});
-  EXPECT_EQ(chosen.paths, (std::vector<fs::path>{folder / "a.wav", folder / "d.wav"}));
+  const auto chosen = choose_recordings({folder.path()}, {}, {.hold_out_every = 2});
+  EXPECT_EQ(names_of(chosen), (std::vector<std::string>{folder / "a.wav", folder / "d.wav"}));
   ASSERT_EQ(chosen.refused.size(), 1u);
   EXPECT_EQ(chosen.refused[0].code, Exit::bad_data);
   TrainConfig training;
   training.hold_out_every = 2;
-  std::vector<fs::path> kept_out;
-  const auto corpus = load_corpus({folder.path()}, training, [](const std::string&) {});
-  for (const auto& clip : corpus->held_out()) kept_out.emplace_back(clip->name);
-  EXPECT_EQ(chosen.paths, kept_out);
-  EXPECT_EQ(choose_recordings(folder.path(), {}, {}).paths.size(), 5u);
-  EXPECT_EQ(choose_recordings(folder.path(), {}, {.limit = 3}).paths.size(), 3u);
-  EXPECT_THROW(choose_recordings(folder / "nothing", {}, {}), Error);
+  EXPECT_EQ(names_of(chosen), kept_out_of({folder.path()}, training));
+  EXPECT_EQ(choose_recordings({folder.path()}, {}, {}).clips.places.size(), 5u);
+  EXPECT_EQ(choose_recordings({folder.path()}, {}, {.limit = 3}).clips.places.size(), 3u);
+  EXPECT_THROW(choose_recordings({folder / "nothing"}, {}, {}), Error);
+}
+
+TEST(Recordings, AreCountedThroughAllFoldersAndShards) {
+  TempDir folder;
+  std::vector<std::pair<std::string, std::string>> members;
+  for (const char* part : {"first", "second"}) {
+    fs::create_directory(folder / part);
+    for (const char* name : {"a.wav", "b.wav", "c.wav", "d.wav"}) write_tone(folder / part / name, 0.2);
+  }
+  for (const char* name : {"x.wav", "y.wav", "z.wav"})
+    members.emplace_back(name, testing::contents(folder / "first" / "a.wav"));
+  std::ofstream(folder / "second" / "b.tar", std::ios::binary) << tar(members);
+  const std::vector<fs::path> data{folder / "first", folder / "second"};
+  TrainConfig training;
+  training.hold_out_every = 3;
+  const auto chosen = choose_recordings(data, {}, {.hold_out_every = 3});
+  EXPECT_EQ(names_of(chosen), kept_out_of(data, training));
+  ASSERT_EQ(chosen.clips.places.size(), 4u);
+  EXPECT_EQ(chosen.clips.name(chosen.clips.places[2]), (folder / "second" / "b.tar").string() + ": 'y.wav'");
+  const auto read = read_recording(chosen.clips, chosen.clips.places[2], small_voice());
+  EXPECT_EQ(read.sound.samples, read_recording(folder / "first" / "a.wav", small_voice()).sound.samples);
 }
 
 TEST(Evaluator, FindsNoDifferenceBetweenARecordingAndItself) {
@@ -190,9 +223,9 @@ TEST(Evaluator, MeasuresAVoiceBesideGriffinLimAndGoesOnAfterABadFile) {
   TempDir folder;
   std::ofstream(folder / "a.wav") << "no audio";
   fs::copy_file(golden_clip(), folder / "b.wav");
-  const std::vector<fs::path> paths{folder / "a.wav", folder / "b.wav"};
+  const Clips clips{{}, {{.path = folder / "a.wav"}, {.path = folder / "b.wav"}}, {}};
   size_t reports = 0;
-  const auto result = evaluate(small_voice(0.08), paths, {.griffin_lim_iterations = 5, .keep_sounds = 1}, never,
+  const auto result = evaluate(small_voice(0.08), clips, {.griffin_lim_iterations = 5, .keep_sounds = 1}, never,
                                [&](size_t, size_t) { ++reports; });
   EXPECT_EQ(reports, 3u);
   ASSERT_EQ(result.failures.size(), 1u);
@@ -223,9 +256,9 @@ TEST(HtmlReport, NeedsNothingButItself) {
   TempDir folder;
   const auto odd_name = folder / "<b>&\".wav";
   fs::copy_file(golden_clip(), odd_name);
-  const std::vector<fs::path> paths{odd_name};
+  const Clips clips{{}, {{.path = odd_name}}, {}};
   const auto page =
-      html_report(evaluate(small_voice(), paths, {.griffin_lim_iterations = 2, .keep_sounds = 1}, never, silent));
+      html_report(evaluate(small_voice(), clips, {.griffin_lim_iterations = 2, .keep_sounds = 1}, never, silent));
   for (const char* elsewhere : {"http:", "https:", "href=", "url(", "@import", "srcset="}) {
     EXPECT_EQ(page.find(elsewhere), std::string::npos) << elsewhere;
   }

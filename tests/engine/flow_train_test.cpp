@@ -80,6 +80,37 @@ TEST_F(FlowEngine, EarlyStoppingKeepsTheBest) {
   EXPECT_EQ(again.state().step, step);
 }
 
+TEST_F(FlowEngine, GoesOnAsTheFunctionThatItWas) {
+  auto c = config(table(), {"model.system=real_nvp", "steps=2", "model.hidden=8", "model.scale=tanh"});
+  {
+    auto t = trainer(c, "r");
+    train(t, 1);
+  }
+  EXPECT_NO_THROW(trainer(c, "r", true));
+  c.model["scale"] = "exp";  // of the same weights
+  EXPECT_THROW(trainer(c, "r", true), Error);
+}
+
+TEST_F(FlowEngine, AFileWhoseOrderIsNoneIsRefused) {
+  const auto c = config(table(), {"model.system=real_nvp", "model.mixing=permuted", "steps=1", "model.hidden=8"});
+  auto t = trainer(c, "r");
+  train(t, 1);
+  const auto path = file("r") / "flow.safetensors";
+  auto model = load_flow(path);
+  auto order = [&] {
+    for (const auto& b : model.flow->named_buffers()) {
+      if (b.key().ends_with("order")) return b.value();
+    }
+    return torch::Tensor();
+  }();
+  ASSERT_TRUE(order.defined());
+  for (const float wrong : {-1.0f, 2.0f, 0.5f, 1e30f}) {
+    order[0] = wrong;
+    save_flow(path, model, AtomicFile::Existing::replace);
+    EXPECT_THROW(load_flow(path), Error) << wrong;
+  }
+}
+
 TEST_F(FlowEngine, NatsAreThoseOfTheDatasOwnUnits) {
   const auto c = config(table(), {"model.system=real_nvp", "steps=300", "model.hidden=32", "patience=0"});
   auto t = trainer(c, "r");

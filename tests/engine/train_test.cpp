@@ -12,6 +12,7 @@
 #include "engine/noise.h"
 #include "engine/train/trainer.h"
 #include "tests/engine/reference.h"
+#include "tests/files/bytes.h"
 
 namespace melflow::engine {
 namespace {
@@ -273,6 +274,31 @@ TEST_F(TrainTest, ARunIsNotOverwritten) {
     train(trainer, 1);
   }
   EXPECT_THROW(Trainer(config, corpus(config), run("r"), false), Error);
+  for (const char* name : {"voice.safetensors", "config.json", "metrics.jsonl"}) {  // not even a part of one
+    std::filesystem::create_directories(run(name));
+    std::ofstream(run(name) / name) << "somebody's";
+    EXPECT_THROW(Trainer(config, corpus(config), run(name), false), Error);
+    EXPECT_EQ(testing::contents(run(name) / name), "somebody's");
+  }
+}
+
+TEST_F(TrainTest, SamplesOfLongAndOfEqualNamesAreAllThere) {
+  std::string name = "ab";
+  while (name.size() < 240) name += "ü";
+  for (const char* folder : {"x", "y"}) {
+    std::filesystem::create_directories(run(folder));
+    for (const auto& file : {name + ".wav", std::string("z.wav")}) write(run(folder) / file, tone(0.9));
+  }
+  auto config = small_config({"steps=1", "sample_every=1", "hold_out_every=2", "validation_every=0"});
+  const auto two = load_corpus({run("x"), run("y")}, config, [](const std::string& line) { ADD_FAILURE() << line; });
+  Trainer trainer(config, two, run("r"), false);
+  train(trainer);
+  size_t sounds = 0;
+  for (const auto& file : std::filesystem::directory_iterator(run("r") / "samples")) {
+    sounds += file.path().extension() == ".wav";
+    EXPECT_TRUE(nlohmann::json(file.path().string()).dump(-1, ' ', false).size() > 0);  // throws for half a letter
+  }
+  EXPECT_EQ(sounds, 2u);
 }
 
 TEST_F(TrainTest, StepsThatAreNotFiniteAreLeftOutAndEndTheRunWhenThereAreMany) {

@@ -1,6 +1,5 @@
 // Zip and tar archives, and what is compressed in them.
 #include "engine/files/inflate.h"
-#include "engine/files/inflate.h"
 #include "engine/files/tar_reader.h"
 #include "engine/files/zip_reader.h"
 #include "tests/files/checkpoints.h"

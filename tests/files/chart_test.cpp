@@ -35,6 +35,9 @@ TEST(Chart, NumbersOfAxesAreShortAndNeverMinusNothing) {
   EXPECT_EQ(axis_number(-0.006), "-0.01");
   EXPECT_EQ(axis_number(9.99), "9.99");
   EXPECT_EQ(axis_number(-12.7), "-13");
+  EXPECT_EQ(axis_number(0.0034, 0.002), "3.40e-03");
+  EXPECT_EQ(axis_number(1e-20, 0.002), "0.00e00");
+  EXPECT_EQ(axis_number(-1e25, 2e25), "-1.00e25");
 }
 
 TEST(Chart, LettersAreDrawnInOneCase) {

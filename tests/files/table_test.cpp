@@ -8,8 +8,8 @@
 #include "base/error.h"
 #include "engine/files/csv.h"
 #include "engine/files/file_kind.h"
-#include "engine/files/inflate.h"
 #include "engine/files/idx.h"
+#include "engine/files/inflate.h"
 
 namespace melflow::files {
 namespace {
@@ -58,8 +58,8 @@ TEST(Csv, RowsAndColumns) {
 TEST(Csv, OtherSeparatorsLineEndsNamesAndComments) {
   const std::vector<float> expected{1, 2, 3, 4};
   for (const std::string text :
-       {"1;2\r\n3;4\r\n", "1\t2\n3\t4", "1 2\n3   4\n", "# made by hand\nleft,right\n1,2\n\n3,4\n", "\"1\",\"2\"\n3,4",
-        "1, 2\n3, 4\n", "1,2,\n3,4,\n", "left right\n1;2\n3;4\n", ",x\n1,2\n3,4\n",
+       {"1;2\r\n3;4\r\n", "1,2\r3,4\r", "1\t2\n3\t4", "1 2\n3   4\n", "# made by hand\nleft,right\n1,2\n\n3,4\n",
+        "\"1\",\"2\"\n3,4", "1, 2\n3, 4\n", "1,2,\n3,4,\n", "left right\n1;2\n3;4\n", ",x\n1,2\n3,4\n",
         "\xEF\xBB\xBF"
         "1,2\n3,4\n"}) {
     EXPECT_EQ(parse_csv(text, "t.csv").values, expected) << text;
@@ -88,6 +88,7 @@ TEST(Csv, WhatIsNoNumberIsRefusedByLine) {
   EXPECT_EQ(csv_refusal("1,inf\n").find("single precision"), std::string::npos);
   EXPECT_EQ(parse_csv("1,1e-400\n", "t.csv").values, (std::vector<float>{1, 0}));
   EXPECT_NE(csv_refusal(std::string("1\0,\0", 4)).find("UTF-8"), std::string::npos);
+  EXPECT_NE(csv_refusal(std::string((1 << 20) + 1, ',')).find("more columns"), std::string::npos);
 }
 
 TEST(Idx, ImagesAndLabels) {
@@ -103,7 +104,8 @@ TEST(Idx, SizesThatDoNotAgreeAreRefused) {
   refuse(std::string("\0\0\x08\x01\0\0\0\x02\x07", 9));                     // too short
   refuse(std::string("\0\0\x08\x01\0\0\0\x01\x07\x07", 10));                // too long
   refuse(std::string("\0\0\x08\x02\xff\xff\xff\xff\xff\xff\xff\xff", 12));  // a product that overflows
-  refuse(std::string("\0\0\x0d\x01\0\0\0\x01\0\0\0\0", 12));                // floats
+  const std::string floats("\0\0\x0d\x01\0\0\0\x01\0\0\0\0", 12);
+  EXPECT_NE(refusal([&] { parse_idx(csv_bytes(floats), "i"); }).find("no unsigned bytes"), std::string::npos);
   refuse(std::string("\0\0\x08\x05", 4));
   refuse(std::string("\0\0\x08\x02\0\0", 6));
 }

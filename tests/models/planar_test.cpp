@@ -37,7 +37,7 @@ TEST_F(PlanarTest, InvertsInDoubleHoweverSteepAndWhereNothingIsFinite) {
     EXPECT_LT(worst, factor > 100 ? 1e-6 : 1e-8) << "times " << factor;
   }
   for (const double value : {std::nan(""), HUGE_VAL}) {
-    EXPECT_THROW(Planar(2).inverse(torch::full({1, 2}, value)), c10::Error) << value;
+    EXPECT_THROW(Planar(2).inverse(torch::full({1, 2}, value)), NoInverse) << value;
   }
 }
 

@@ -129,6 +129,8 @@ TEST_F(Refusals, NumbersThatAreNoneAndOutOfReachAreRefused) {
     EXPECT_LT(result.err.size(), 300u) << result.err;
   }
   EXPECT_EQ(run({"synth", mel, "-o", out, "--seed", "18446744073709551615"}).code, 0);
+  EXPECT_EQ(json::parse(run({"synth", mel, "-o", out, "--force", "--seed", "010", "--json"}).out)["seed"], 10);
+  EXPECT_EQ(json::parse(run({"synth", mel, "-o", out, "--force", "--seed", "08", "--json"}).out)["seed"], 8);
   const auto set = [&](const char* value) {
     return run({"train", "--data", clip_, "--out", path("run"), "--set", value}).code;
   };

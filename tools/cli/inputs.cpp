@@ -9,7 +9,6 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
 #include <string_view>
 
 #include "audio/pcm.h"
@@ -34,10 +33,8 @@ enum class Kind { mel, sound };
 
 /// Told by the first bytes, not by the name.
 Kind kind_of(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::byte head[512];
-  file.read(reinterpret_cast<char*>(head), sizeof head);
-  const auto kind = files::kind_of({head, static_cast<size_t>(file.gcount())});
+  const files::MappedFile file(path);
+  const auto kind = files::kind_of(file.bytes().first(std::min<size_t>(512, file.bytes().size())));
   if (kind == files::FileKind::npy || kind == files::FileKind::safetensors || files::may_be_pytorch(kind))
     return Kind::mel;
   for (const char* ending : {".npy", ".npz", ".pt", ".safetensors"}) {

@@ -96,8 +96,25 @@ inline void take_settings(std::vector<std::string>& sets, std::vector<std::strin
   sets = std::move(settings);
 }
 
+/// CLI11 reads whole numbers as C does, "010" as eight: leading zeros go before it looks.
+inline void read_as_decimal(CLI::App& app) {
+  const auto is_digit = [](char c) { return '0' <= c && c <= '9'; };
+  for (auto* const option : app.get_options()) {
+    const auto type = option->get_type_name();
+    if (!type.starts_with("INT") && !type.starts_with("UINT")) continue;
+    option->transform(CLI::Validator(
+        [is_digit](std::string& given) {
+          const size_t first = given.starts_with('-') || given.starts_with('+') ? 1 : 0;
+          while (given.size() > first + 1 && given[first] == '0' && is_digit(given[first + 1])) given.erase(first, 1);
+          return std::string();
+        },
+        ""));
+  }
+}
+
 /// CLI11 takes its arguments last first.
 inline void parse(CLI::App& app, std::vector<std::string> arguments) {
+  read_as_decimal(app);
   std::reverse(arguments.begin(), arguments.end());
   app.parse(std::move(arguments));
 }

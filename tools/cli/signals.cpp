@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <thread>
 
+#include "base/atomic_file.h"
 #include "tools/cli/terminal_keys.h"
 
 namespace melflow::tools {
@@ -26,6 +27,7 @@ sigset_t set_of(std::initializer_list<int> signals) {
 /// What the signal always does, to the whole process, with the terminal as it was. Returns where it only stopped it.
 void act_by_default(int signal) {
   restore_terminal();
+  if (signal != SIGTSTP) AtomicFile::abandon_all();
   std::signal(signal, SIG_DFL);
   ::raise(signal);
   const auto one = set_of({signal});
@@ -41,6 +43,7 @@ void ask_to_stop(int signal) {
   }
   if (signal == SIGHUP) return;  // a terminal that is lost says so twice: by the shell and by the kernel
   restore_terminal();
+  AtomicFile::abandon_all();
   ::_exit(128 + signal);
 }
 

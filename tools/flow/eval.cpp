@@ -64,6 +64,11 @@ json as_json(const engine::FlowScore& score) {
 }
 
 void print(const std::string& name, const engine::FlowScore& score) {
+  if (score.not_finite > 0) {
+    std::cout << name << ": no mean, since " << score.not_finite << " of " << score.items << " items have no density"
+              << std::endl;
+    return;
+  }
   std::cout << name << ": " << shown(score.nats, "nats");
   if (score.bits_per_dimension) std::cout << ", " << shown(*score.bits_per_dimension, "bits/dim");
   if (score.standardised_nats) std::printf(" (%.4f in standardised units)", *score.standardised_nats);

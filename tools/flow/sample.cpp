@@ -53,6 +53,7 @@ int run_flow_sample(CLI::App& app, std::vector<std::string> arguments) {
   require_apart("-o", output, "--labels-output", labels_output);
   require_other(output, {use.flow});
   require_other(labels_output, {use.flow});
+  if (picture) engine::require_picture(model, count, columns);
   const auto labels = engine::sample_labels(model, 0, count, sampling);
   if (!labels_output.empty() && !labels.defined()) {
     throw Error(Exit::usage, use.flow + ": knows no classes; leave --labels-output out");
@@ -147,6 +148,7 @@ int run_flow_plot(CLI::App& app, std::vector<std::string> arguments) {
   files::Image image;
   if (kind == "images") {
     const auto shown = app.count("--count") > 0 ? count : 10L * columns;
+    engine::require_picture(model, shown, columns);
     const auto x = engine::sample_flow(model, 0, shown, {.temperature = temperature, .seed = use.seed});
     image = engine::picture_images(model, x, columns);
   } else if (kind == "interpolation") {

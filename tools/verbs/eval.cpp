@@ -26,7 +26,8 @@ namespace {
 constexpr size_t kSoundsOnPage = 24;
 
 struct EvalArguments {
-  std::string voice, data, html, json, device = "cpu";
+  std::string voice, html, json, device = "cpu";
+  std::vector<std::string> data;
   engine::EvalOptions options;
   engine::RecordingChoice choice;
   bool force = false;
@@ -36,11 +37,12 @@ struct EvalArguments {
 EvalArguments eval_arguments(CLI::App& app, std::vector<std::string> arguments) {
   EvalArguments a;
   add_voice(app, a.voice);
-  app.add_option("--data", a.data, "folder of recordings, any format, any rate")->required();
+  app.add_option("--data", a.data, "folders of recordings, any format, any rate, and of .tar shards; or such files")
+      ->required();
   app.add_option("--html", a.html, "write one page with tables, players and pictures");
   app.add_option("--json", a.json, "write the numbers, per recording too; -: to stdout, instead of the table");
   app.add_option("--hold-out-every", a.choice.hold_out_every,
-                 "only the files that a training with this number kept out")
+                 "only what a training with this number and the same --data kept out")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
   app.add_option("--limit", a.choice.limit, "no more than so many recordings; 0: all")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
@@ -95,7 +97,7 @@ int exit_code(const engine::Evaluation& evaluation) {
 engine::Evaluation run_evaluation(const EvalArguments& a, const engine::ChosenRecordings& chosen,
                                   const engine::ModelVoice& voice) {
   ProgressLine line;
-  return engine::evaluate(voice, chosen.paths, a.options, stop_requested, [&](size_t done, size_t total) {
+  return engine::evaluate(voice, chosen.clips, a.options, stop_requested, [&](size_t done, size_t total) {
     line.show(done < total ? "recording " + std::to_string(done + 1) + "/" + std::to_string(total) : "PESQ");
   });
 }
@@ -111,23 +113,22 @@ int run_eval(CLI::App& app, std::vector<std::string> arguments) {
   auto html = open_output(a.html, a.force), json = open_output(a.json, a.force);
   a.options.device = engine::open_device(a.device);
   auto voice = engine::load_voice(find_voice(a.voice));
-  const auto chosen = engine::choose_recordings(a.data, voice.mel, a.choice);
+  const auto chosen = engine::choose_recordings({a.data.begin(), a.data.end()}, voice.mel, a.choice);
   catch_signals();
   auto evaluation = run_evaluation(a, chosen, voice);
   if (const int code = signal_exit_code(); code != 0) return code;  // half an evaluation is none
 
   evaluation.failures.insert(evaluation.failures.begin(), chosen.refused.begin(), chosen.refused.end());
   for (const auto& failure : evaluation.failures) std::cerr << "melflow eval: " << failure.message << "\n";
-  if (evaluation.items.empty()) return exit_code(evaluation);
   if (!evaluation.pesq_absent.empty()) std::cerr << "no PESQ: " << evaluation.pesq_absent << "\n";
   const auto text = engine::to_json(evaluation).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
   if (a.json == "-") {
     std::cout << text;
-  } else {
+  } else if (!evaluation.items.empty()) {
     print_table(evaluation);
   }
   write(json, text);
-  if (html) write(html, engine::html_report(evaluation));
+  if (html && !evaluation.items.empty()) write(html, engine::html_report(evaluation));
   return exit_code(evaluation);
 }
 

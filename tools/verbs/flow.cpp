@@ -42,6 +42,9 @@ engine::FlowModel FlowUse::load() const {
 
 engine::FlowData FlowUse::load_data(const engine::FlowModel& model) const {
   const auto& shape = model.flow->shape();
+  if (!labels.empty() && shape.context == 0) {
+    throw Error(Exit::usage, "--labels: means nothing to " + model.name + ", a flow without classes; leave it out");
+  }
   auto loaded = engine::load_flow_data(
       {.path = data, .labels = labels, .label_column = label_column, .height = shape.height, .width = shape.width});
   engine::require_fit(model, loaded);

@@ -198,7 +198,8 @@ int run_inspect(CLI::App& app, std::vector<std::string> arguments) {
   bool as_json = false, sums = false;
   app.add_option("files", inputs, "voices, mels, checkpoints, arrays")->required();
   app.add_flag("--json", as_json, "one JSON object a file");
-  app.add_flag("--sha256", sums, "the SHA-256 of each tensor's numbers, little-endian in C order; of NumPy arrays as float32");
+  app.add_flag("--sha256", sums,
+               "the SHA-256 of each tensor's numbers, little-endian in C order; of NumPy arrays as float32");
   parse(app, std::move(arguments));
   size_t refused = 0;
   const int result = for_each_item(inputs, json_stream(as_json), [&](const std::string& input) {

@@ -115,7 +115,7 @@ int run_score(CLI::App& app, std::vector<std::string> arguments) {
   const auto device = engine::open_device(a.device);
   const auto voice = engine::load_voice(find_voice(a.voice));
   voice.model->to(device);
-  catch_signals();
+  catch_signals("stopping when this recording is scored; once more: at once");
   return for_each_item(a.inputs, json_stream(a.as_json),
                        [&](const std::string& input) { return score_one(input, a, voice); });
 }
