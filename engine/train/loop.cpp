@@ -52,6 +52,11 @@ TrainingLoop::TrainingLoop(const LoopOptions& options, Objective& objective, fs:
   if (options_.ema > 0) average_ = snapshot(objective_.model());
   auto buffers = objective_.changing_buffers();
   if (const auto state = load_checkpoint(run_, objective_.model(), buffers, average_, adam_)) state_ = *state;
+  if (state_.step > options_.steps) {
+    throw Error(Exit::config, run_.string() + ": is at step " + std::to_string(state_.step) +
+                                  " already, beyond train.steps, which is " + std::to_string(options_.steps) +
+                                  "; give a larger number to go on");
+  }
   const auto data = objective_.data_digest();
   data_changed_ = state_.data != 0 && data != state_.data;
   state_.data = data;

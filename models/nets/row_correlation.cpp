@@ -16,11 +16,13 @@ constexpr int64_t kTogether = 4096;  // rows, or one item: what is packed before
 
 constexpr int64_t rounded_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
+}  // namespace
+
 /// Rows of b, item by item with zeros around it, as the words of panels. Where several numbers make a word, a word may
 /// begin with any of them: once for each phase that an offset asks for.
-class PackedB {
+class CorrelatedWords {
  public:
-  PackedB(Precision precision, const Correlated& of, int64_t items, int64_t rows)
+  CorrelatedWords(Precision precision, const Correlated& of, int64_t items, int64_t rows)
       : precision_(precision),
         of_(of),
         rows_(rows),
@@ -38,7 +40,6 @@ class PackedB {
 
   int64_t width() const { return width_; }
   int64_t panels() const { return panels_; }
-  const Correlated& of() const { return of_; }
 
   /// Packs part `part` of kParts of the item of b into its place in `slot`, on one thread.
   static constexpr int64_t kParts = 8;
@@ -82,6 +83,8 @@ class PackedB {
   cpu::AlignedFloats packed_;  // [slots, phases, panels, words, width]; columns that are missing stay zero
 };
 
+namespace {
+
 /// Columns of a, over some of its rows, as rows of words.
 class TurnedA {
  public:
@@ -123,13 +126,21 @@ class TurnedA {
   std::vector<const std::byte*> rows_;
 };
 
+/// Items first to first + count into slots from 0 on, on LibTorch's threads.
+void pack_items(std::span<const std::shared_ptr<CorrelatedWords>> all, int64_t first, int64_t count) {
+  const auto b = std::ssize(all);
+  at::parallel_for(0, count * b * CorrelatedWords::kParts, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const auto slot = i / (b * CorrelatedWords::kParts);
+      all[static_cast<size_t>(i % b)]->pack(first + slot, slot, i / b % CorrelatedWords::kParts);
+    }
+  });
+}
+
 /// Sums of one Correlated: [offsets, panels, m, width], as products add to them.
 struct Sums {
-  Sums(const PackedB& b, int64_t rows)
-      : m(rows),
-        panels(b.panels()),
-        width(b.width()),
-        values(static_cast<size_t>(b.of().offsets * panels * m * width)) {}
+  Sums(const CorrelatedWords& b, int64_t offsets, int64_t rows)
+      : m(rows), panels(b.panels()), width(b.width()), values(static_cast<size_t>(offsets * panels * m * width)) {}
   float* at(int64_t offset, int64_t panel, int64_t i) {
     return values.data() + ((offset * panels + panel) * m + i) * width;
   }
@@ -144,22 +155,19 @@ class Correlation {
       : precision_(precision), a_(a), m_(m), items_(items), rows_(rows) {
     together_ = std::clamp<int64_t>(kTogether / rows, 1, items);
     for (const auto& one : with) {
-      b_.emplace_back(precision, one, together_, rows);
-      sums_.emplace_back(b_.back(), m);
+      std::shared_ptr<CorrelatedWords> own;
+      if (!one.words) to_pack_.push_back(own = std::make_shared<CorrelatedWords>(precision, one, together_, rows));
+      const auto& words = one.words ? one.words : own;
+      sides_.push_back({one, words, own != nullptr, {*words, one.offsets, m}});
     }
   }
 
   void run() {
-    const auto threads = at::get_num_threads(), b = static_cast<int>(b_.size());
+    const auto threads = at::get_num_threads();
     const auto share = std::min(kShare, rounded_up((m_ + threads - 1) / threads, 32));
     for (int64_t first = 0; first < items_; first += together_) {
       const auto count = std::min(together_, items_ - first);
-      at::parallel_for(0, count * b * PackedB::kParts, 1, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) {
-          const auto slot = i / (b * PackedB::kParts);
-          b_[static_cast<size_t>(i % b)].pack(first + slot, slot, i / b % PackedB::kParts);
-        }
-      });
+      pack_items(to_pack_, first, count);
       at::parallel_for(0, (m_ + share - 1) / share, 1, [&](int64_t begin, int64_t end) {
         TurnedA turned(precision_);
         for (int64_t i = begin; i < end; ++i) {
@@ -168,21 +176,30 @@ class Correlation {
         }
       });
     }
-    for (size_t i = 0; i < b_.size(); ++i) give(i);
+    for (auto& side : sides_) give(side);
   }
 
  private:
+  /// One b: its words in a slot for each item, or for each of those that are packed together.
+  struct Side {
+    Correlated of;
+    std::shared_ptr<const CorrelatedWords> words;
+    bool by_slot;
+    Sums sums;
+  };
+
   /// Σ over one item's rows, for `columns` columns of a.
   void add(TurnedA& turned, int64_t item, int64_t slot, int64_t column, int64_t columns) {
     const auto in_word = cpu::numbers_in_word(precision_);
     for (int64_t t = 0; t < rows_; t += kDepth) {
       const auto depth = std::min(kDepth, rows_ - t);
       turned.take(a_ + (item * rows_ + t) * m_ + column, m_, columns, depth);
-      for (size_t i = 0; i < b_.size(); ++i) {
-        for (int64_t o = 0; o < b_[i].of().offsets; ++o) {
-          for (int64_t p = 0; p < b_[i].panels(); ++p) {
-            multiply(turned.rows(), b_[i].at(slot, o, p, t), (depth + in_word - 1) / in_word, columns,
-                     sums_[i].at(o, p, column));
+      for (auto& side : sides_) {
+        const auto place = side.by_slot ? slot : item;
+        for (int64_t o = 0; o < side.of.offsets; ++o) {
+          for (int64_t p = 0; p < side.words->panels(); ++p) {
+            multiply(turned.rows(), side.words->at(place, o, p, t), (depth + in_word - 1) / in_word, columns,
+                     side.sums.at(o, p, column));
           }
         }
       }
@@ -201,14 +218,15 @@ class Correlation {
   }
 
   /// To where the gradient is wanted.
-  void give(size_t i) {
-    const auto& of = b_[i].of();
+  void give(Side& side) const {
+    const auto& of = side.of;
+    const auto width = side.words->width();
     at::parallel_for(0, of.offsets * m_, 64, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row) {
-        for (int64_t p = 0, n = 0; p < b_[i].panels(); ++p, n += b_[i].width()) {
-          const float* const sums = sums_[i].at(row / m_, p, row % m_);
+        for (int64_t p = 0, n = 0; p < side.words->panels(); ++p, n += width) {
+          const float* const sums = side.sums.at(row / m_, p, row % m_);
           float* const to = of.of_weight + row * of.n + n;
-          for (int64_t c = 0; c < std::min(b_[i].width(), of.n - n); ++c) to[c] += sums[c];
+          for (int64_t c = 0; c < std::min(width, of.n - n); ++c) to[c] += sums[c];
         }
       }
     });
@@ -217,11 +235,18 @@ class Correlation {
   Precision precision_;
   const float* a_;
   int64_t m_, items_, rows_, together_;
-  std::vector<PackedB> b_;
-  std::vector<Sums> sums_;
+  std::vector<Side> sides_;
+  std::vector<std::shared_ptr<CorrelatedWords>> to_pack_;
 };
 
 }  // namespace
+
+std::shared_ptr<const CorrelatedWords> words_of(Precision precision, const Correlated& of, int64_t items,
+                                                int64_t rows) {
+  const auto words = std::make_shared<CorrelatedWords>(precision, of, items, rows);
+  pack_items({&words, 1}, 0, items);
+  return words;
+}
 
 void correlate(Precision precision, const float* a, int64_t m, int64_t items, int64_t rows,
                std::span<const Correlated> with) {

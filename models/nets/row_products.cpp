@@ -43,6 +43,19 @@ PackedRows::PackedRows(cpu::Precision precision, int64_t most_rows, int64_t n)
       packed_(static_cast<size_t>((precision == cpu::Precision::fp32 ? 1 : most_rows) * apart_ / 4)),
       rows_(static_cast<size_t>(most_rows)) {}
 
+PackedRows::PackedRows(cpu::Precision precision, const float* a, int64_t rows, int64_t n)
+    : PackedRows(precision, rows, n) {
+  const auto& product = cpu::tile_kernels().product(precision);
+  at::parallel_for(0, rows, 64, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      auto* const packed = reinterpret_cast<std::byte*>(packed_.data()) + t * apart_;
+      const bool as_it_is = precision == cpu::Precision::fp32;
+      rows_[static_cast<size_t>(t)] = as_it_is ? reinterpret_cast<const std::byte*>(a + t * n) : packed;
+      if (!as_it_is) product.pack_row(a + t * n, static_cast<int>(n), packed);
+    }
+  });
+}
+
 void PackedRows::take(const float* a, int64_t time, int64_t begin, int64_t end) {
   const auto& product = cpu::tile_kernels().product(precision_);
   auto* packed = reinterpret_cast<std::byte*>(packed_.data());

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -28,6 +29,8 @@ cpu::PanelMatrix pack_matrix(cpu::Precision precision, std::span<const MatrixPar
 class PackedRows {
  public:
   PackedRows(cpu::Precision precision, int64_t most_rows, int64_t n);
+  /// All rows of a [rows, n], on LibTorch's threads.
+  PackedRows(cpu::Precision precision, const float* a, int64_t rows, int64_t n);
   /// Rows begin to end of a [time, n]; those before its first and behind its last are zeros.
   void take(const float* a, int64_t time, int64_t begin, int64_t end);
   /// From row begin + `row` on.
@@ -40,13 +43,21 @@ class PackedRows {
   std::vector<const std::byte*> rows_;
 };
 
+/// b of a correlation as its products read it.
+class CorrelatedWords;
+
 /// b of a correlation, and what it becomes: of_weight [offsets, m, n], for offsets first, first + apart, ….
 struct Correlated {
   const float* b;
   int64_t n;
   float* of_weight;
   int64_t offsets = 1, first = 0, apart = 0;
+  std::shared_ptr<const CorrelatedWords> words = {};  ///< of words_of(): b was packed before
 };
+
+/// Packs b for several correlations with it, of the same items, rows and offsets.
+std::shared_ptr<const CorrelatedWords> words_of(cpu::Precision precision, const Correlated& of, int64_t items,
+                                                int64_t rows);
 
 /// Gradients of weights: of_weight[o, i, j] += Σ a[t, i]·b[t + offset o, j] over the rows t of each item, with a
 /// [items, rows, m] and b [items, rows, n], zero outside its item. On LibTorch's threads; sums are in an order that

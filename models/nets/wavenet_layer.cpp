@@ -83,14 +83,14 @@ class Forward {
     out_ = pack_matrix(s.precision, {&out, 1}, residual_ + s.outputs, out_bias.const_data_ptr<float>());
   }
 
-  void operator()(const LayerKept& kept, const Tensor& context, const Tensor& next, const Tensor& sum) const {
+  void operator()(const LayerKept& kept, const LayerContext& context, const Tensor& next, const Tensor& sum) const {
     const auto chunks = chunks_of(s_);
     const auto rows = longest(chunks);
     share_out(
         std::ssize(chunks), [&] { return Scratch(s_, rows, side_of(w_)); },
         [&](int64_t i, Scratch& own) {
           const auto& chunk = chunks[static_cast<size_t>(i)];
-          through_gate(chunk, kept, context.const_data_ptr<float>(), own);
+          through_gate(chunk, kept, context.rows.from(chunk.item * s_.frames + chunk.begin / s_.repeat()), own);
           out(chunk, kept, next.defined() ? next.data_ptr<float>() : nullptr, sum.data_ptr<float>(), own);
         });
   }
@@ -99,24 +99,21 @@ class Forward {
   struct Scratch {
     Scratch(const WaveNetSizes& s, int64_t rows, int64_t side)
         : h(s.precision, rows + 2 * side, s.channels),
-          context(s.precision, rows / s.repeat(), s.context),
           product(s.precision, rows, s.channels),
           sums(sums_for(rows)),
           frame_sums(sums_for(s.repeat() == 1 ? 0 : rows / s.repeat())) {}
-    PackedRows h, context, product;
+    PackedRows h, product;
     cpu::AlignedFloats sums, frame_sums;
   };
 
-  void through_gate(const Chunk& chunk, const LayerKept& kept, const float* context, Scratch& own) const {
+  void through_gate(const Chunk& chunk, const LayerKept& kept, const std::byte* const* context, Scratch& own) const {
     const auto c = s_.channels, rows = chunk.rows(), at = (chunk.item * s_.time + chunk.begin) * c;
-    const auto side = side_of(w_), half = panel_width() / 2, frames = s_.repeat();
+    const auto side = side_of(w_), half = panel_width() / 2;
     own.h.take(kept.h.const_data_ptr<float>() + chunk.item * s_.time * c, s_.time, chunk.begin - side,
                chunk.end + side);
-    own.context.take(context + chunk.item * s_.frames * s_.context, s_.frames, chunk.begin / frames,
-                     chunk.end / frames);
     float* const u = own.sums.data();
     for (int p = 0; p < gate_.panels(); ++p) {
-      start(p, rows, own, u);
+      start(p, context, rows, own, u);
       gate_.add(p, {1, static_cast<int>(w_.kernel()), own.h.from(), w_.dilation}, static_cast<int>(rows), u);
       const auto first = p * half;
       gate_forward(rows, std::min(half, c - first), u, half, kept.tanh.data_ptr<float>() + at + first,
@@ -125,11 +122,11 @@ class Forward {
   }
 
   /// u = bias + conditioning, of one panel.
-  void start(int panel, int64_t rows, Scratch& own, float* u) const {
+  void start(int panel, const std::byte* const* context, int64_t rows, Scratch& own, float* u) const {
     const auto repeat = s_.repeat(), width = panel_width();
     float* const frames = repeat == 1 ? u : own.frame_sums.data();
     gate_.start(panel, static_cast<int>(rows / repeat), frames);
-    gate_.add(panel, {0, 1, own.context.from(), 0}, static_cast<int>(rows / repeat), frames);
+    gate_.add(panel, {0, 1, context, 0}, static_cast<int>(rows / repeat), frames);
     if (repeat == 1) return;
     for (int64_t r = 0; r < rows; ++r) std::copy_n(frames + r / repeat * width, width, u + r * width);
   }
@@ -197,7 +194,8 @@ class Backward {
     };
     const Correlated of_taps{
         kept.h.const_data_ptr<float>(), c, by_tap.data_ptr<float>(), w_.kernel(), w_.offset(0), w_.dilation};
-    const Correlated of_context{passed.context.const_data_ptr<float>(), s_.context, of_conditioning.data_ptr<float>()};
+    auto of_context = passed.context;
+    of_context.of_weight = of_conditioning.data_ptr<float>();
     if (s_.repeat() == 1) {
       of_rows(passed.of_u, 2 * c, s_.time, std::array{of_taps, of_context});
     } else {
@@ -290,8 +288,11 @@ class Backward {
 
 }  // namespace
 
-void layer_forward(const WaveNetSizes& sizes, const LayerTensors& layer, const LayerKept& kept, const Tensor& context,
-                   const Tensor& next, const Tensor& sum) {
+LayerContext::LayerContext(const WaveNetSizes& s, const Tensor& context)
+    : values(context), rows(s.precision, values.const_data_ptr<float>(), s.batch * s.frames, s.context) {}
+
+void layer_forward(const WaveNetSizes& sizes, const LayerTensors& layer, const LayerKept& kept,
+                   const LayerContext& context, const Tensor& next, const Tensor& sum) {
   Forward(sizes, layer)(kept, context, next, sum);
 }
 

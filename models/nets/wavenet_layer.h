@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include "cpu/tile_kernels.h"
+#include "models/nets/row_products.h"
 
 namespace melflow::models {
 
@@ -28,16 +29,24 @@ struct LayerKept {
   torch::Tensor h, tanh, sigmoid, product;  ///< [batch, time, channels]
 };
 
+/// The context, of which all layers read the same, as their products read it.
+struct LayerContext {
+  LayerContext(const WaveNetSizes& sizes, const torch::Tensor& context);  ///< [batch, frames, context]
+  torch::Tensor values;
+  PackedRows rows;
+};
+
 /// Fills the other tensors of `kept` and next [batch, time, channels] (none behind the last layer), and adds to sum
 /// [batch, time, outputs], but for its bias.
 void layer_forward(const WaveNetSizes& sizes, const LayerTensors& layer, const LayerKept& kept,
-                   const torch::Tensor& context, const torch::Tensor& next, const torch::Tensor& sum);
+                   const LayerContext& context, const torch::Tensor& next, const torch::Tensor& sum);
 
 /// What passes from layer to layer, backwards.
 struct PassedBack {
   torch::Tensor of_h;    ///< of the layer's output, then of its input
   torch::Tensor of_sum;  ///< the same for all layers
-  torch::Tensor context, of_context;
+  Correlated context;    ///< whose words are packed, since all layers correlate with it; of_weight is each layer's own
+  torch::Tensor of_context;
   torch::Tensor of_u, of_frames;  ///< scratch: [batch, time, 2·channels], [batch, frames, 2·channels]; one if alike
 };
 

@@ -53,12 +53,13 @@ struct WaveNetRows : Function<WaveNetRows> {
       bias += of_layer.narrow(0, of_layer.size(0) - s.outputs, s.outputs);
     }
     const auto sum = bias.expand({s.batch, s.time, s.outputs}).contiguous();
+    const LayerContext of_all(s, context);
     auto in = h;
     for (size_t i = 0; i < layers; ++i) {
       const auto layer = layer_of(s, &weights[kOfLayer * i], cond_weight, cond_bias, i, dilations[i]);
       const LayerKept kept{in, at::empty_like(h), at::empty_like(h), at::empty_like(h)};
       const auto next = i + 1 < layers ? at::empty_like(h) : Tensor();
-      layer_forward(s, layer, kept, context, next, sum);
+      layer_forward(s, layer, kept, of_all, next, sum);
       saved.insert(saved.end(), {kept.h, kept.tanh, kept.sigmoid, kept.product});
       in = next;
     }
@@ -79,9 +80,11 @@ struct WaveNetRows : Function<WaveNetRows> {
     const auto s = sizes_of(kept[0], context, of_sum.size(2), ctx->saved_data["precision"].toInt());
     const auto width = 2 * s.channels;
     const auto of_u = at::empty({s.batch, s.time, width}, of_sum.options());
+    Correlated with_context{context.const_data_ptr<float>(), s.context, nullptr};
+    with_context.words = words_of(s.precision, with_context, s.batch, s.frames);
     const PassedBack passed{at::zeros_like(kept[0]),
                             of_sum,
-                            context,
+                            with_context,
                             at::zeros_like(context),
                             of_u,
                             s.repeat() == 1 ? of_u : at::empty({s.batch, s.frames, width}, of_sum.options())};

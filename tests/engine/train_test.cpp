@@ -274,6 +274,8 @@ TEST_F(TrainTest, ARunIsNotOverwritten) {
     train(trainer, 1);
   }
   EXPECT_THROW(Trainer(config, corpus(config), run("r"), false), Error);
+  config.steps = 0;
+  EXPECT_THROW(Trainer(config, corpus(config), run("r"), true), Error) << "fewer steps than it has made";
   for (const char* name : {"voice.safetensors", "config.json", "metrics.jsonl"}) {  // not even a part of one
     std::filesystem::create_directories(run(name));
     std::ofstream(run(name) / name) << "somebody's";

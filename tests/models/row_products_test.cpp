@@ -82,6 +82,12 @@ TEST_P(RowProducts, CorrelateAsTheFormulaSays) {
                                {other.const_data_ptr<float>(), 3, of_other.data_ptr<float>()}};
     correlate(GetParam(), a.const_data_ptr<float>(), s.m, s.items, s.rows, with);
     correlate(GetParam(), a.const_data_ptr<float>(), s.m, 0, s.rows, with);  // of no items: nothing
+    auto again = with[0];
+    const auto packed_before = start.clone();
+    again.words = words_of(GetParam(), again, s.items, s.rows);
+    again.of_weight = packed_before.data_ptr<float>();
+    correlate(GetParam(), a.const_data_ptr<float>(), s.m, s.items, s.rows, {&again, 1});
+    EXPECT_TRUE(packed_before.equal(c));
     auto expected = start.to(torch::kFloat64);
     const auto far = std::abs(s.first);
     const auto left = as_read(GetParam(), a);

@@ -71,9 +71,12 @@ class WaveNetLayerTest : public ::testing::TestWithParam<std::tuple<Precision, S
               .of_conditioning = before[2].clone(),
               .of = {}};
     out.of_frames = s.repeat() == 1 ? out.of_u : torch::empty({n.batch, n.frames, 2 * n.channels});
-    layer_forward(s, layer, out.kept, context, out.next, out.sum);
-    out.of = layer_backward(s, layer, out.kept, {out.of_h, of_sum, context, out.of_context, out.of_u, out.of_frames},
-                            out.of_conditioning);
+    layer_forward(s, layer, out.kept, LayerContext(s, context), out.next, out.sum);
+    Correlated with_context{context.const_data_ptr<float>(), n.context, nullptr};
+    with_context.words = words_of(precision, with_context, n.batch, n.frames);
+    out.of =
+        layer_backward(s, layer, out.kept, {out.of_h, of_sum, with_context, out.of_context, out.of_u, out.of_frames},
+                       out.of_conditioning);
     return out;
   }
 
