@@ -21,12 +21,18 @@ using Clock = std::chrono::steady_clock;
 
 constexpr size_t kPeriod = 256;
 constexpr int kBuffer = 8;  // periods
+constexpr auto kPatience = std::chrono::seconds(5);
 
 int open_for_writing(const std::string& path) {
   int descriptor = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   struct stat status {};
   if (descriptor < 0 && errno == EEXIST && ::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) {
-    descriptor = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+    // Never waited for in open() and write(): the one who plays may want to stop.
+    const auto late = Clock::now() + kPatience;
+    while ((descriptor = ::open(path.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC)) < 0 && errno == ENXIO) {
+      if (Clock::now() > late) throw Error(Exit::unavailable, path + ": is a pipe that nobody reads");
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
   }
   if (descriptor >= 0) return descriptor;
   if (errno == EEXIST) throw Error(Exit::cannot_create, path + ": exists already; name another file or remove it");
@@ -96,6 +102,10 @@ class ClockSink : public Sink {
     for (size_t done = 0; done < period.size() * sizeof(float);) {
       const ssize_t n = ::write(file_, bytes + done, period.size() * sizeof(float) - done);
       if (n < 0 && errno == EINTR) continue;
+      if (n < 0 && errno == EAGAIN) {  // a reader that takes its time
+        if (!wait_until(Clock::now() + std::chrono::milliseconds(2))) return false;
+        continue;
+      }
       if (n <= 0) {
         error_.store(errno, std::memory_order_release);
         return false;

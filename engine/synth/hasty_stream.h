@@ -1,5 +1,7 @@
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
 #include <memory>
 #include <vector>
 
@@ -7,6 +9,9 @@
 #include "engine/synth/waveglow_stream.h"
 
 namespace melflow::engine {
+
+/// Frames that are spoken together where so many may be looked ahead: each chunk costs a run through the whole reach.
+inline int64_t hasty_chunk(int64_t frames) { return std::max<int64_t>(1, frames / 4); }
 
 /// WaveGlow with less patience than it needs: it sees over a second ahead, and here says what it can after
 /// `chunk + lookahead` frames. An exact stream goes on behind; at the end of each chunk a copy of it is told that the

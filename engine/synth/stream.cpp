@@ -20,7 +20,7 @@ class WaveGlowSource : public StreamSource {
     return std::make_unique<WaveGlowStream>(weights_, team_, std::move(noise), sigma);
   }
   std::unique_ptr<Stream> open_hasty(const Noise& noise, double sigma, int64_t frames) const override {
-    const int64_t chunk = std::max<int64_t>(1, frames / 4);  // each costs a run through the whole reach
+    const int64_t chunk = hasty_chunk(frames);
     const auto stream = [&](const Noise& z) { return std::make_unique<WaveGlowStream>(weights_, team_, z, sigma); };
     return std::make_unique<HastyStream>(stream(noise), stream(noise.endless()), *weights_, frames - chunk, chunk);
   }

@@ -1,4 +1,5 @@
 #include "engine/synth/synthesizer.h"
+#include "engine/synth/hasty_stream.h"
 
 #include <algorithm>
 #include <cmath>
@@ -7,6 +8,7 @@
 #include "audio/refiner.h"
 #include "base/error.h"
 #include "engine/synth/denoiser.h"
+#include "engine/synth/hasty_stream.h"
 
 namespace melflow::engine {
 namespace {
@@ -118,7 +120,8 @@ int64_t Synthesizer::frame_to_begin_at(int64_t start) const {
   const int64_t hop = voice_.mel.hop_length, denoiser = denoise_ > 0 ? Denoiser::kReach : 0;
   const auto frame = (start - denoiser) / hop - reach.history_frames;
   // The denoiser's frames lie on a grid of their own.
-  const auto step = denoise_ > 0 ? std::lcm(hop, Denoiser::kHop) / hop : 1;
+  const auto of_denoiser = denoise_ > 0 ? std::lcm(hop, Denoiser::kHop) / hop : 1;
+  const auto step = std::lcm(of_denoiser, hurry_ ? hasty_chunk(*hurry_) : 1);  // and so do the chunks of who hurries
   return std::max<int64_t>(0, frame) / step * step;
 }
 

@@ -69,7 +69,10 @@ void WaveGlowStream::add(std::span<const float> frames, std::vector<float>& out)
 void WaveGlowStream::finish(std::vector<float>& out) {
   context_.finish();
   total_ = context_.groups();
-  draw_noise(total_);
+  while (drawn_ < total_) {  // the last two frames, which may be more than what is kept
+    draw_noise(std::min(total_, drawn_ + tile_rows()));
+    advance(drawn_, out);
+  }
   if (total_ > 0) advance(total_ + weights_->side(), out);
 }
 

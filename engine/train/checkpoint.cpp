@@ -163,7 +163,8 @@ void save_checkpoint(const fs::path& run, const TrainState& state, torch::nn::Mo
   files::write_safetensors(folder / ("step-" + std::to_string(state.step) + ".safetensors"), table.views(),
                            {{"train_state", facts.dump()}}, AtomicFile::Existing::replace);
   for (const auto& place : {folder, run, run / "samples"}) clear_leftovers(place);
-  const auto all = checkpoints(run);
+  auto all = checkpoints(run);
+  std::erase_if(all, [&](const Found& f) { return f.step > state.step; });  // could not be read: not ours to remove
   for (size_t i = static_cast<size_t>(std::max<int64_t>(keep, 1)); i < all.size(); ++i) fs::remove(all[i].path, error);
 }
 

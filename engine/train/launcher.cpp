@@ -1,7 +1,13 @@
 #include "engine/train/launcher.h"
 
+#include <unistd.h>
+
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <sstream>
 
 #include "base/error.h"
 
@@ -31,6 +37,21 @@ std::string launchers_round() {
     if (auto count = variable(name); !count.empty()) return count;
   }
   return "0";
+}
+
+std::string launch_name() {
+  if (const auto job = variable("SLURM_JOB_ID"); !job.empty()) return "job " + job;
+  const auto id = variable("TORCHELASTIC_RUN_ID");
+  if (!id.empty() && id != "none") return "run " + id;
+  // Numbers of processes come again; one with the same number that began at the same tick does not.
+  const auto parent = std::to_string(::getppid());
+  std::ifstream file("/proc/" + parent + "/stat");
+  std::string stat((std::istreambuf_iterator<char>(file)), {});
+  std::istringstream fields(stat.substr(std::min(stat.size(), stat.rfind(')') + 1)));
+  std::string field;
+  constexpr int kStartTime = 20;  // of those behind the name, proc(5)
+  for (int i = 0; i < kStartTime; ++i) fields >> field;
+  return "parent " + parent + ", " + field;
 }
 
 std::optional<ProcessPlace> process_place() {

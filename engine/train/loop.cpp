@@ -65,6 +65,9 @@ TrainingLoop::TrainingLoop(const LoopOptions& options, Objective& objective, fs:
     state_.since_best = state_.since_fall = 0;
   }
   if (processes_ == nullptr) return;
+  processes_->require_same(data, run_.string() +
+                                     ": the processes hear different recordings; give all of them the same "
+                                     "--data");
   processes_->require_same(
       state_.step,
       run_.string() + ": the processes begin at different steps; it must be one folder that all of them see");
@@ -82,7 +85,8 @@ double TrainingLoop::learning_rate() const {
   if (options_.schedule == Schedule::plateau) {
     return std::max(options_.final_learning_rate, options_.learning_rate * state_.plateau_scale);
   }
-  const double decay = options_.decay_steps > 0 ? static_cast<double>(options_.decay_steps) : steps - warmup;
+  const double all = steps - warmup, some = static_cast<double>(options_.decay_steps);
+  const double decay = some > 0 ? std::min(some, all) : all;
   double left = std::clamp((steps - step) / std::max(decay, 1.0), 0.0, 1.0);
   if (options_.schedule == Schedule::cosine) left = (1 - std::cos(std::numbers::pi * left)) / 2;
   return options_.final_learning_rate + (options_.learning_rate - options_.final_learning_rate) * left;

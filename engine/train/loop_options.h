@@ -23,7 +23,7 @@ struct LoopOptions {
   int64_t steps = 20000;   ///< optimiser steps in all
   int64_t accumulate = 1;  ///< batches whose gradients are averaged before each step: one of so many times the size
   double learning_rate = 1e-3;
-  double final_learning_rate = 0.0;  ///< reached at the last step, or where plateaus end
+  double final_learning_rate = 0.0;  ///< reached when all steps are done, or where plateaus end
   int64_t warmup_steps = 200;
   Schedule schedule = Schedule::linear;
   int64_t decay_steps = 0;  ///< linear, cosine: how many steps at the end fall; 0: all after the warm-up

@@ -151,6 +151,10 @@ Processes::Processes(const ProcessPlace& place, const std::string& interface, co
                                  "not be; what is sent is neither secret nor checked");
   }
   const std::string here = interface.empty() ? "127.0.0.1" : address_of(interface);
+  if (is_loopback(place.address) && !is_loopback(here)) {
+    throw Error(Exit::usage, "--network " + interface + ": MASTER_ADDR is " + place.address +
+                                 ", where the others would look for rank 0; it must be rank 0's address there");
+  }
   impl_->reached([&] {
     c10d::TCPStoreOptions options;
     options.port = place.port;

@@ -5,9 +5,12 @@
 
 #include <cerrno>
 #include <cstring>
+#include <fstream>
+#include <iterator>
 #include <utility>
 
 #include "base/error.h"
+#include "engine/train/launcher.h"
 
 namespace melflow::engine {
 
@@ -42,7 +45,15 @@ RunFolder::RunFolder(const fs::path& path, bool resume) {
   if (::fcntl(lock_, F_SETLK, &whole) != 0 && (errno == EACCES || errno == EAGAIN)) {
     fail("another process trains in it; wait for its end, or name another folder");
   }
-  require_none();  // one may have begun before the lock was ours
+  require_none();                     // one may have begun before the lock was ours
+  const auto launch = launch_name();  // a help, not worth an error: without it a restart says that a run is there
+  if (::ftruncate(lock_, 0) != 0 || ::pwrite(lock_, launch.data(), launch.size(), 0) < 0) return;
+}
+
+bool RunFolder::is_of_this_launch(const fs::path& path) {
+  std::ifstream file(path / "lock");
+  const std::string launch((std::istreambuf_iterator<char>(file)), {});
+  return !launch.empty() && launch == launch_name();
 }
 
 RunFolder::~RunFolder() {

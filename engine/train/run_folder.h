@@ -13,12 +13,14 @@ class RunFolder {
   /// Throws Error{cannot_create} where the folder cannot be made, holds what a run writes already while `resume` is
   /// false, or is held by another process.
   RunFolder(const std::filesystem::path& path, bool resume);
+  /// Whether this launch (launcher.h) has held the folder before: what it left there is its own.
+  static bool is_of_this_launch(const std::filesystem::path& path);
   ~RunFolder();
   RunFolder(RunFolder&& other) noexcept;
   RunFolder& operator=(RunFolder&& other) noexcept;
 
  private:
-  int lock_ = -1;  // of the file "lock", which holds nothing
+  int lock_ = -1;  // of the file "lock", which holds the launch's name
 };
 
 }  // namespace melflow::engine

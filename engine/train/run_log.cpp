@@ -47,8 +47,10 @@ bool reaches_disk(const std::filesystem::path& path) {
 }  // namespace
 
 RunLog::RunLog(const std::filesystem::path& run, int64_t step) : events_(run), path_(run / "metrics.jsonl") {
-  if (std::filesystem::exists(path_)) cut_after(path_, step);
-  if (step > 0) events_.begins_again(step + 1);
+  if (std::filesystem::exists(path_)) {  // of a run that goes on, be it from its beginning
+    cut_after(path_, step);
+    events_.begins_again(step + 1);
+  }
   metrics_.open(path_, std::ios::app);
   if (!metrics_) throw Error(Exit::cannot_create, path_.string() + ": cannot be written");
 }

@@ -14,6 +14,7 @@
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "engine/build_info.h"
+#include "engine/files/crc32c.h"
 #include "engine/files/picture.h"
 #include "engine/model_config.h"
 #include "engine/tensors.h"
@@ -48,8 +49,9 @@ void require_recipe_of(const fs::path& run, const TrainConfig& config) {
 /// "folder/a.wav", or "shard.tar: 'folder/a.wav'" → "a", cut to what a file's name has room for.
 std::string stem_of(const std::string& name) {
   constexpr size_t kRoom = 160;
-  auto stem = fs::path(name).stem().string();
-  std::erase(stem, '\'');
+  const auto member = name.rfind(": '");
+  const bool of_shard = name.ends_with('\'') && member != std::string::npos;
+  const auto stem = fs::path(of_shard ? name.substr(member + 3, name.size() - member - 4) : name).stem().string();
   size_t end = std::min(stem.size(), kRoom);
   while (end < stem.size() && end > 0 && (static_cast<unsigned char>(stem[end]) & 0xC0) == 0x80) --end;  // UTF-8
   return stem.substr(0, end);
@@ -63,6 +65,11 @@ Trainer::Trainer(const TrainConfig& config, std::shared_ptr<Corpus> corpus, fs::
   if (processes != nullptr) {
     rank_ = processes->rank();
     ranks_ = processes->size();
+    const auto told = to_json(config_).dump();
+    processes->require_same(files::crc32c(std::as_bytes(std::span(told))),
+                            run_.string() +
+                                ": the processes have different configurations; give all of them the same "
+                                "--config and --set");
     if (ranks_ > config_.batch_size) {
       throw Error(Exit::config, "train.batch_size is " + std::to_string(config_.batch_size) + ", of all " +
                                     std::to_string(ranks_) + " processes together; each needs a crop");

@@ -37,6 +37,8 @@ class Trainer : private Objective {
 
   bool data_changed() const { return loop_->data_changed(); }  ///< as TrainingLoop has it
   int64_t step() const { return loop_->state().step; }
+  /// Whether all steps are done, or patience is at its end: nobody stopped it before.
+  bool finished() const { return step() >= config_.steps || loop_->out_of_patience(); }
   int64_t skipped_steps() const { return loop_->state().skipped_steps; }
   models::Vocoder& model() override { return *model_; }
 

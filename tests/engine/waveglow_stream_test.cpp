@@ -64,6 +64,14 @@ std::map<std::string, WaveGlowOptions> configurations() {
     o.upsample_kernel = 2048;
     o.n_flows = 2;
   });
+  vary("frames_beyond_tiles", [](auto& o) {
+    o.group_size = 2;
+    o.early_every = 9;
+    o.hop_length = 1024;
+    o.upsample_kernel = 2048;
+    o.n_flows = 2;
+    o.conditioning = Conditioning::frame_rate;
+  });
   vary("kernel_five", [](auto& o) { o.wavenet_kernel = 5; });
   vary("no_neighbours", [](auto& o) { o.wavenet_kernel = 1; });
   vary("dilations_start_again", [](auto& o) {

@@ -1,6 +1,7 @@
 // Playing, to a sink that is a clock and a file: what is heard, keys, signals, devices that go away.
 
 #include <pty.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <termios.h>
 
@@ -148,6 +149,47 @@ TEST_F(Playing, LiveSoundReportsItsLatency) {
   // The voice looks 5 frames ahead and the mel half a window: 81 ms, however fast the machine.
   EXPECT_GT(item["latency"].get<double>(), 0.075);
   EXPECT_NE(result.err.find("from sound to sound in"), std::string::npos) << result.err;
+}
+
+TEST_F(Playing, LiveSoundInLargePiecesIsHeardWhole) {
+  const auto pcm = spoken_pcm(33075);
+  for (const std::string device : {"clock:", "clock@48000:"}) {
+    Pipe in;
+    const auto child =
+        program_.start_with({in.reader(), -1, -1}, {"play", "--live-in", "-", "--rate", "22050", "--format", "pcm16",
+                                                    "--device-out", device + path("heard.f32"), "--json"});
+    in.close_reader();
+    for (size_t at = 0; at < pcm.size(); at += 11025) {  // 250 ms in 250 ms
+      in.write(pcm.substr(at, 11025));
+      std::this_thread::sleep_for(std::chrono::milliseconds(250));
+    }
+    in.close_writer();
+    const auto result = program_.wait(child);
+    ASSERT_EQ(result.code, 0) << result.err;
+    const auto item = json::parse(result.out);
+    EXPECT_EQ(item["skips"], 0) << device;
+    EXPECT_GE(item["seconds"].get<double>(), 33075 / 22050.0 - 1e-3) << device;
+    std::filesystem::remove(path("heard.f32"));
+  }
+}
+
+TEST_F(Playing, ASignalEndsWaitingForWhoWritesAndForWhoReads) {
+  {
+    Pipe in;
+    const auto child = program_.start_with({in.reader(), -1, -1}, {"synth", "-", "-o", path("o.wav")});
+    in.close_reader();
+    in.write(std::string(200'000, '\0'));  // more than a pipe holds: it is being read
+    kill(child, SIGINT);
+    EXPECT_EQ(program_.wait(child).code, 130);
+  }
+  ASSERT_EQ(mkfifo(path("heard.f32").c_str(), 0600), 0);
+  const int reader = open(path("heard.f32").c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  const auto child = program_.start({"play", short_mel(3000), "--device-out", clock()});
+  int waiting = 0;
+  EXPECT_TRUE(until([&] { return ioctl(reader, FIONREAD, &waiting) == 0 && waiting > 60'000; }));
+  kill(child, SIGTERM);
+  EXPECT_EQ(program_.wait(child).code, 143);
+  close(reader);
 }
 
 TEST_F(Playing, AnAlsaDeviceGetsWhatSynthWrites) {

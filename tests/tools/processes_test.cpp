@@ -40,16 +40,20 @@ class ManyProcesses : public melflow::testing::CliFixture {
   /// place of each `rank`.
   std::vector<pid_t> start(int count, const std::vector<std::string>& words, const char* size = "WORLD_SIZE",
                            const char* rank_name = "RANK") {
-    ::setenv(size, std::to_string(count).c_str(), 1);
+    return start_each(std::vector(static_cast<size_t>(count), words), size, rank_name);
+  }
+  std::vector<pid_t> start_each(const std::vector<std::vector<std::string>>& words, const char* size = "WORLD_SIZE",
+                                const char* rank_name = "RANK") {
+    ::setenv(size, std::to_string(words.size()).c_str(), 1);
     ::setenv("MASTER_ADDR", "127.0.0.1", 1);
     ::setenv("MASTER_PORT", std::to_string(free_port()).c_str(), 1);
     std::vector<pid_t> children;
-    for (int rank = 0; rank < count; ++rank) {
+    for (size_t rank = 0; rank < words.size(); ++rank) {
       const auto place = folder_ / ("rank" + std::to_string(rank));
       fs::create_directories(place);
       ::setenv(rank_name, std::to_string(rank).c_str(), 1);
       programs_.emplace_back(place);
-      children.push_back(programs_.back().start(words));
+      children.push_back(programs_.back().start(words[rank]));
     }
     for (const char* name : {size, "MASTER_ADDR", "MASTER_PORT", rank_name}) ::unsetenv(name);
     return children;
@@ -91,6 +95,7 @@ TEST_F(ManyProcesses, TwoLearnWhatOneDoesAndOneGoesOnWhereTwoWere) {
 
 TEST_F(ManyProcesses, AJobThatSlurmRequeuesGoesOnByTheSameCommand) {
   ASSERT_EQ(run(train("one", 8)).code, 0);
+  ::setenv("SLURM_JOB_ID", "7", 1);
   for (int round = 0; round < 2; ++round) {
     ::setenv("SLURM_RESTART_COUNT", std::to_string(round).c_str(), 1);
     const auto children = start(2, train("tasks", 4 * (round + 1)), "SLURM_NTASKS", "SLURM_PROCID");
@@ -107,6 +112,42 @@ TEST_F(ManyProcesses, AJobThatSlurmRequeuesGoesOnByTheSameCommand) {
   ::unsetenv("SLURM_RESTART_COUNT");
   EXPECT_EQ(alone.code, 0) << alone.err;
   EXPECT_NE(alone.err.find("going on at step 8"), std::string::npos) << alone.err;
+  ::setenv("SLURM_JOB_ID", "8", 1);  // another job was refused at first, and is so when it is started again
+  ::setenv("SLURM_RESTART_COUNT", "1", 1);
+  EXPECT_EQ(run(train("tasks", 16)).code, 73);
+  ::unsetenv("SLURM_RESTART_COUNT");
+  ::unsetenv("SLURM_JOB_ID");
+}
+
+TEST_F(ManyProcesses, WhatIsNotTheSameForAllIsTold) {
+  fs::create_directory(path("more"));
+  for (const char* name : {"a.wav", "d.wav"}) fs::copy_file(clip_, folder_ / "more" / name);
+  const std::pair<std::vector<std::string>, const char*> others[] = {
+      {{"--set", "learning_rate=0.1"}, "different configurations"}, {{"--data", path("more")}, "different recordings"}};
+  for (const auto& [more, what] : others) {
+    auto other = train("r", 4);
+    other.insert(other.end(), more.begin(), more.end());
+    const auto children = start_each({train("r", 4), other});
+    for (size_t rank = 0; rank < 2; ++rank) {
+      const auto result = wait(rank, children[rank]);
+      if (built_without(result)) GTEST_SKIP() << result.err;
+      EXPECT_EQ(result.code, 65) << result.err;
+      EXPECT_NE(result.err.find(what), std::string::npos) << result.err;
+    }
+  }
+}
+
+TEST_F(ManyProcesses, ASignalToAnyStopsAllAndNoneSaysDone) {
+  const auto children = start(2, train("two", 1'000'000));
+  const auto checkpoint = path("two") + "/checkpoints/step-4.safetensors";
+  for (int i = 0; i < 600 && !fs::exists(checkpoint); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  ::kill(children[1], SIGTERM);
+  for (size_t rank = 0; rank < 2; ++rank) {
+    const auto result = wait(rank, children[rank]);
+    if (built_without(result)) GTEST_SKIP() << result.err;
+    EXPECT_EQ(result.code, 143) << result.err;
+    EXPECT_EQ(result.err.find("done at step"), std::string::npos) << result.err;
+  }
 }
 
 TEST_F(ManyProcesses, OneThatIsKilledEndsTheOtherWithAWord) {

@@ -9,6 +9,7 @@
 #include "engine/kernels/thread_team.h"
 #include "tools/bench/benches.h"
 #include "tools/bench/measurement.h"
+#include "tools/cli/output.h"
 
 namespace melflow::tools {
 namespace {
@@ -170,13 +171,17 @@ class Growth {
 }  // namespace
 
 void bench_growth(const VoiceOptions& options, double longest, const std::string& picture, const Print& print) {
+  auto file = open_output(picture, /*force=*/false);  // so that a name that is taken is told before the hour
   Growth growth(options, print);
   const int most = options.threads > 0 ? options.threads : engine::default_threads();
   for (int threads = 1; threads <= most; threads *= 2) {
     growth.lengths(threads, longest);
     growth.streams(threads, std::min(longest, 4.0));
   }
-  if (!picture.empty()) files::write_png(picture, growth.picture(), AtomicFile::Existing::replace);
+  if (file) {
+    file->write(files::png_bytes(growth.picture()));
+    file->commit();
+  }
 }
 
 }  // namespace melflow::tools

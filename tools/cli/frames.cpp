@@ -3,9 +3,21 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "tools/cli/batch.h"
+#include "tools/cli/options.h"
 #include "tools/cli/signals.h"
 
 namespace melflow::tools {
+
+void StreamOptions::refuse_unused(const CLI::App& app, const std::vector<std::string>& inputs,
+                                  const RawFormat& raw) const {
+  if (!live_in.empty()) refuse_options(app, {"--stream"}, "with --live-in, which is a stream");
+  if (!inputs.empty() && !reads_stdin(inputs)) refuse_options(app, {"--stream"}, "but for frames on stdin");
+  if (!reads_stdin(inputs) && live_in != "-") refuse_options(app, {"--rate", "--format"}, "but for raw PCM on stdin");
+  if ((raw.rate > 0) != !raw.format.empty()) {
+    throw Error(Exit::usage, "--rate and --format: raw PCM on stdin needs both");
+  }
+}
 
 std::unique_ptr<Frames> StreamOptions::open(const std::vector<std::string>& inputs, const engine::Voice& voice,
                                             const RawFormat& raw) const {

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include <CLI/CLI.hpp>
+
 #include "engine/synth/synthesizer.h"
 #include "tools/cli/inputs.h"
 
@@ -40,6 +42,8 @@ struct StreamOptions {
   bool asked(const std::vector<std::string>& inputs) const {
     return !live_in.empty() || (stream && inputs == std::vector<std::string>{"-"});
   }
+  /// Throws Error{usage} for options of the sort that say nothing of these inputs.
+  void refuse_unused(const CLI::App& app, const std::vector<std::string>& inputs, const RawFormat& raw) const;
   /// The frames that `inputs` and these options mean. Throws Error{usage}.
   std::unique_ptr<Frames> open(const std::vector<std::string>& inputs, const engine::Voice& voice,
                                const RawFormat& raw) const;

@@ -48,15 +48,11 @@ Kind kind_of(const std::string& path) {
 std::vector<std::byte> read_stdin() {
   constexpr size_t kMost = size_t{1} << 31;
   std::vector<std::byte> all;
-  std::byte block[1 << 16];
-  for (;;) {
-    const ssize_t n = ::read(STDIN_FILENO, block, sizeof block);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) throw Error(Exit::io_error, std::string("stdin: cannot be read (") + std::strerror(errno) + ")");
-    if (n == 0) return all;
-    if (all.size() + static_cast<size_t>(n) > kMost) throw Error(Exit::bad_data, "stdin: holds more than 2 GiB");
-    all.insert(all.end(), block, block + n);
+  while (read_some_stdin(all)) {
+    if (all.size() > kMost) throw Error(Exit::bad_data, "stdin: holds more than 2 GiB");
   }
+  if (stop_requested()) throw Error(Exit::io_error, "stdin: was not read to its end");
+  return all;
 }
 
 void leave_stdin() { stdin_left = true; }

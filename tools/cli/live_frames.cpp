@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <cmath>
+#include <cstdio>
 #include <optional>
 #include <thread>
 
@@ -57,7 +58,13 @@ class DeviceInput {
     source_->start(ring_);
   }
   // The source's thread uses the ring.
-  ~DeviceInput() { source_.reset(); }
+  ~DeviceInput() {
+    if (const auto lost = source_->lost(); lost > 0) {
+      std::fprintf(stderr, "%.2f s of what the device heard are lost: this machine is too slow for the voice\n",
+                   static_cast<double>(lost) / source_->sample_rate());
+    }
+    source_.reset();
+  }
   DeviceInput(const DeviceInput&) = delete;
   DeviceInput& operator=(const DeviceInput&) = delete;
 

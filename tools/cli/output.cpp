@@ -1,6 +1,9 @@
 #include "tools/cli/output.h"
 
+#include <limits.h>
+#include <poll.h>
 #include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
@@ -9,12 +12,19 @@
 #include "base/error.h"
 #include "base/file_ending.h"
 #include "engine/files/npy.h"
+#include "tools/cli/signals.h"
 
 namespace melflow::tools {
 
 void write_stdout(std::span<const std::byte> bytes) {
+  constexpr int kPatience = 50;        // ms, after which a signal is looked for
+  constexpr size_t kPiece = PIPE_BUF;  // for which there is room where poll() says so
   while (!bytes.empty()) {
-    const ssize_t n = ::write(STDOUT_FILENO, bytes.data(), bytes.size());
+    pollfd output{STDOUT_FILENO, POLLOUT, 0};
+    while (::poll(&output, 1, kPatience) <= 0) {  // a reader that takes its time
+      if (stop_requested()) throw ClosedPipe{};
+    }
+    const ssize_t n = ::write(STDOUT_FILENO, bytes.data(), std::min(bytes.size(), kPiece));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EPIPE) throw ClosedPipe{};
     if (n < 0) throw Error(Exit::io_error, std::string("stdout: cannot be written (") + std::strerror(errno) + ")");

@@ -56,8 +56,14 @@ nlohmann::json Playback::report(const std::string& input) const {
 void Playback::warn(const std::string& input) const {
   const auto name = one_line(input);
   if (player_.underruns() > 0) {
-    std::fprintf(stderr, "%s: %llu gaps, %.2f s in all; this machine is too slow for the voice\n", name.c_str(),
-                 static_cast<unsigned long long>(player_.underruns()), player_.gap_seconds());
+    std::fprintf(stderr, "%s: %llu gaps, %.2f s in all; %s\n", name.c_str(),
+                 static_cast<unsigned long long>(player_.underruns()), player_.gap_seconds(),
+                 live_ ? "sound came in too late, or this machine is too slow; --prebuffer SECONDS bridges more"
+                       : "this machine is too slow for the voice");
+  }
+  if (skips_ > 0) {
+    std::fprintf(stderr, "%s: passed over old sound %llu times to catch up with what came in\n", name.c_str(),
+                 static_cast<unsigned long long>(skips_));
   }
   if (player_.late_calls() > 0) {
     std::fprintf(stderr, "%s: the device was served too late %llu times\n", name.c_str(),
@@ -65,12 +71,28 @@ void Playback::warn(const std::string& input) const {
   }
 }
 
+/// Live sound that queues up is heard late for ever. It arrives in pieces, so what matters is the least that waits
+/// within a second: of what is too much even then, the oldest is passed over.
+void Playback::catch_up() {
+  constexpr double kSlack = 0.15;
+  const auto now = std::chrono::steady_clock::now();
+  const double queued = player_.queued_seconds() + static_cast<double>(sound_.waiting()) / rate_;
+  least_queued_ = std::min(least_queued_, queued);
+  const bool look = now - looking_since_ >= 1s;
+  if (!look && !paused_) return;
+  const double excess = least_queued_ - prebuffer_;
+  looking_since_ = now;
+  least_queued_ = queued;
+  if (paused_ || sound_.closed() || excess <= kSlack) return;
+  const auto end = sound_.place() + sound_.waiting();
+  const auto kept = static_cast<size_t>((queued - excess) * rate_);
+  player_.drop();
+  sound_.seek(end - std::min(kept, end));
+  ++skips_;
+}
+
 void Playback::feed() {
-  // Live sound that queues up is heard late for ever: jump to what is new.
-  if (constexpr double kSlack = 0.15; live_ && player_.queued_seconds() > prebuffer_ + kSlack) {
-    player_.drop();
-    ++skips_;
-  }
+  if (live_) catch_up();
   for (;;) {
     const size_t count = sound_.read(block_);
     if (count == 0) break;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -40,6 +41,7 @@ class Playback {
   /// Seconds into the sound that are being heard.
   double place() const { return static_cast<double>(sound_.place()) / rate_ - player_.queued_seconds(); }
   void feed();
+  void catch_up();
   void press(Key key);
   void seek(double seconds);
   void show();
@@ -56,6 +58,8 @@ class Playback {
   std::vector<float> block_ = std::vector<float>(2048);
   bool paused_ = false, quit_ = false;
   uint64_t skips_ = 0;
+  double least_queued_ = 0;  // seconds, since looking_since_
+  std::chrono::steady_clock::time_point looking_since_ = std::chrono::steady_clock::now();
 };
 
 }  // namespace melflow::tools

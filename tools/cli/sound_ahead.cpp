@@ -51,6 +51,16 @@ size_t SoundAhead::place() const {
   return place_;
 }
 
+size_t SoundAhead::waiting() const {
+  const std::lock_guard lock(mutex_);
+  return end() - std::min(place_, end());
+}
+
+bool SoundAhead::closed() const {
+  const std::lock_guard lock(mutex_);
+  return closed_;
+}
+
 bool SoundAhead::at_end() const {
   const std::lock_guard lock(mutex_);
   return closed_ && !failure_ && place_ >= end();

@@ -31,6 +31,10 @@ class SoundAhead {
   /// Moves the reader's place, as far back as is kept and as far forth as the end, where that is known.
   void seek(size_t place);
   size_t place() const;
+  /// Samples that are there beyond the reader's place.
+  size_t waiting() const;
+  /// True when nothing will be appended any more.
+  bool closed() const;
   /// True when the reader is at the end of everything.
   bool at_end() const;
   /// Ends the computing thread at its next append().

@@ -171,6 +171,7 @@ int run_play(CLI::App& app, std::vector<std::string> arguments) {
   parse(app, std::move(arguments));
   if (inputs.empty() && a.stream.live_in.empty())
     throw Error(Exit::usage, "nothing to play; name a mel or a recording");
+  a.stream.refuse_unused(app, inputs, a.raw);
   require_one_for_a_file(a.device_out, inputs.size());
   catch_signals();
   // The device first: who has none should not wait for a voice.

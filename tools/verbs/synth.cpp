@@ -235,14 +235,11 @@ void add_options(CLI::App& app, std::vector<std::string>& inputs, SynthArguments
 void refuse_unheard(const CLI::App& app, const std::vector<std::string>& inputs, const SynthArguments& a) {
   if (a.out.file != "-") refuse_options(app, {"--raw"}, "but on stdout (-o -); files are raw by their name (.raw)");
   if (a.out.folder.empty()) refuse_options(app, {"--as"}, "but with -d");
-  if (!inputs.empty() && !reads_stdin(inputs)) refuse_options(app, {"--stream"}, "but for frames on stdin");
+  a.stream.refuse_unused(app, inputs, a.raw_input);
   if (!a.verify) refuse_options(app, {"--chunkings"}, "but with --verify-stream");
   if (!a.z.empty()) refuse_options(app, {"--seed", "--draws"}, "with --z, which is the noise");
   if (has_ending(a.out.file, ".npy") || (!a.out.folder.empty() && a.format == "npy")) {
     refuse_options(app, {"--encoding"}, "for .npy, which holds the exact float32 samples");
-  }
-  if (a.stream.live_in.empty() && !reads_stdin(inputs)) {
-    refuse_options(app, {"--rate", "--format"}, "but for raw PCM on stdin");
   }
 }
 
@@ -291,7 +288,7 @@ int run_synth(CLI::App& app, std::vector<std::string> arguments) {
       return a.verify ? verify(a, v, synthesizer, input) : synthesize(a, v, synthesizer, input);
     });
   } catch (const ClosedPipe&) {
-    return 0;  // | head has what it wanted
+    return signal_exit_code();  // | head has what it wanted
   }
 }
 

@@ -1,5 +1,6 @@
 #include <sys/resource.h>
 
+#include <csignal>
 #include <cstdio>
 #include <iostream>
 #include <optional>
@@ -11,6 +12,7 @@
 #include "engine/device.h"
 #include "engine/files/mel_file.h"
 #include "engine/train/nccl.h"
+#include "engine/train/run_folder.h"
 #include "engine/train/trainer.h"
 #include "tools/cli/inputs.h"
 #include "tools/cli/options.h"
@@ -35,7 +37,7 @@ void begin_as(const engine::Voice& voice, nlohmann::json& config) {
     }
   };
   complete("mel", nlohmann::json::parse(files::recipe_as_json(voice.mel)));
-  complete("train", {{"level", voice.level}});
+  complete("train", {{"level", voice.level}, {"sigma", voice.sigma}, {"draws", voice.draws}, {"refine", voice.refine}});
 }
 
 /// Opens the recordings and says what there is; of several processes, the first speaks.
@@ -98,9 +100,12 @@ void tell_end(const engine::Trainer& trainer, const std::string& out) {
   rusage used{};
   getrusage(RUSAGE_SELF, &used);
   std::fprintf(stderr, "%s at step %ld, %ld steps left out, %ld MB at most; voice in %s/voice.safetensors\n",
-               stop_requested() ? "stopped" : "done", static_cast<long>(trainer.step()),
+               trainer.finished() ? "done" : "stopped", static_cast<long>(trainer.step()),
                static_cast<long>(trainer.skipped_steps()), used.ru_maxrss / 1024, one_line(out).c_str());
 }
+
+/// What the others exit by where one of several processes is told to stop: as if SIGTERM had come to all.
+constexpr int kStoppedByAnother = 128 + SIGTERM;
 
 }  // namespace
 
@@ -115,7 +120,8 @@ int run_train(CLI::App& app, std::vector<std::string> arguments) {
 
   // A resumed run goes on with its own configuration, unless told otherwise. A launcher starts again what it started.
   const std::string stored = a.out + "/config.json";
-  const bool resume = engine::launchers_round() == "0" ? a.resume : std::filesystem::exists(stored);
+  const bool again = engine::launchers_round() != "0" && engine::RunFolder::is_of_this_launch(a.out);
+  const bool resume = a.resume || (again && std::filesystem::exists(stored));
   const auto config_path = a.config.empty() && resume ? stored : a.config;
   auto json = config_path.empty() ? nlohmann::json::object() : read_json(config_path);
   std::optional<engine::ModelVoice> start;
@@ -138,8 +144,9 @@ int run_train(CLI::App& app, std::vector<std::string> arguments) {
   trainer.run(stop_requested, [&](const engine::Progress& p) { line.show(progress_text(p)); });
   if (processes) processes->leave();
   if (first) tell_end(trainer, a.out);
-  if (!stop_requested()) require_learned(trainer.step(), trainer.skipped_steps(), a.out);
-  return signal_exit_code();
+  if (trainer.finished()) require_learned(trainer.step(), trainer.skipped_steps(), a.out);
+  const int code = signal_exit_code();
+  return code != 0 || trainer.finished() ? code : kStoppedByAnother;
 }
 
 }  // namespace melflow::tools
