@@ -20,19 +20,16 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr size_t kPeriod = 256;
-constexpr int kBuffer = 8;  // periods
-constexpr auto kPatience = std::chrono::seconds(5);
+constexpr int kBuffer = 8;        // periods
+constexpr int kNobodyReads = -1;  // in place of a pipe's descriptor
 
 int open_for_writing(const std::string& path) {
   int descriptor = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   struct stat status {};
   if (descriptor < 0 && errno == EEXIST && ::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) {
-    // Never waited for in open() and write(): the one who plays may want to stop.
-    const auto late = Clock::now() + kPatience;
-    while ((descriptor = ::open(path.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC)) < 0 && errno == ENXIO) {
-      if (Clock::now() > late) throw Error(Exit::unavailable, path + ": is a pipe that nobody reads");
-      std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    }
+    // Neither open() nor write() may wait: the one who plays may want to stop.
+    descriptor = ::open(path.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+    if (descriptor < 0 && errno == ENXIO && S_ISFIFO(status.st_mode)) return kNobodyReads;
   }
   if (descriptor >= 0) return descriptor;
   if (errno == EEXIST) throw Error(Exit::cannot_create, path + ": exists already; name another file or remove it");
@@ -44,7 +41,7 @@ class ClockSink : public Sink {
   ClockSink(const std::string& path, int rate) : path_(path), file_(open_for_writing(path)), rate_(rate) {}
   ~ClockSink() override {
     abort();
-    ::close(file_);
+    if (file_ != kNobodyReads) ::close(file_);
   }
   ClockSink(const ClockSink&) = delete;
   ClockSink& operator=(const ClockSink&) = delete;
@@ -75,6 +72,10 @@ class ClockSink : public Sink {
 
  private:
   void run(PlaybackCore& core) {
+    while (file_ == kNobodyReads) {  // Player loses its patience after five seconds
+      if (!wait_until(Clock::now() + std::chrono::milliseconds(20))) return;
+      file_ = ::open(path_.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+    }
     std::vector<float> period(kPeriod);
     const auto begin = Clock::now();
     const auto time_of = [&](uint64_t samples) {
@@ -116,7 +117,7 @@ class ClockSink : public Sink {
   }
 
   std::string path_;
-  int file_;
+  int file_;  // of the thread's own, once that is there
   int rate_;
   std::atomic<int> error_{0};
   std::thread thread_;

@@ -127,8 +127,8 @@ AtomicFile::AtomicFile(std::filesystem::path target, Existing existing)
 }
 
 AtomicFile::~AtomicFile() {
-  if (descriptor_ < 0) return;
-  ::close(descriptor_);
+  if (descriptor_ >= 0) ::close(descriptor_);
+  if (!waits_) return;
   ::unlink(temporary_.c_str());
   forget(temporary_);
 }
@@ -139,7 +139,7 @@ void AtomicFile::abandon_all() noexcept {
 }
 
 void AtomicFile::write(std::span<const std::byte> bytes) {
-  assert(descriptor_ >= 0 && "write after commit");
+  assert(descriptor_ >= 0 && "write after close");
   while (!bytes.empty()) {
     const ssize_t written = ::write(descriptor_, bytes.data(), bytes.size());
     if (written < 0) {
@@ -150,12 +150,19 @@ void AtomicFile::write(std::span<const std::byte> bytes) {
   }
 }
 
-void AtomicFile::commit() {
-  assert(descriptor_ >= 0 && "commit twice");
+void AtomicFile::close() {
+  if (descriptor_ < 0) return;
   while (::fsync(descriptor_) != 0) {
     if (errno == EINTR) continue;
     fail_io(target_, errno);
   }
+  const int closed = ::close(std::exchange(descriptor_, -1));
+  if (closed != 0 && errno != EINTR) fail_io(target_, errno);
+}
+
+void AtomicFile::commit() {
+  assert(waits_ && "commit twice");
+  close();
   int code = 0;
   if (existing_ == Existing::refuse) {
     code = rename_without_replacing(temporary_.c_str(), target_.c_str());
@@ -165,9 +172,8 @@ void AtomicFile::commit() {
   if (code == EEXIST) fail_exists(target_);
   if (code != 0) fail_io(target_, code);
   // From here on the file is in place under its name, and there is nothing left to clean up.
-  const int closed = ::close(std::exchange(descriptor_, -1));
+  waits_ = false;
   forget(temporary_);
-  if (closed != 0 && errno != EINTR) fail_io(target_, errno);
   sync_folder(folder_of(target_));
 }
 

@@ -25,7 +25,10 @@ class AtomicFile {
   int descriptor() const { return descriptor_; }
   const std::filesystem::path& target() const { return target_; }
 
-  /// fsync, rename, fsync of the folder. Throws Error{io_error, cannot_create}.
+  /// Nothing follows: fsync, and the descriptor is given back; many files may wait so for their commit(). Throws
+  /// Error{io_error}.
+  void close();
+  /// close(), rename, fsync of the folder. Throws Error{io_error, cannot_create}.
   void commit();
 
   /// For whoever takes a signal by which the process ends, where no destructor runs: removes what is not committed, and
@@ -36,6 +39,7 @@ class AtomicFile {
   std::filesystem::path target_, temporary_;
   Existing existing_;
   int descriptor_ = -1;
+  bool waits_ = true;  // the temporary file is there
 };
 
 /// The whole file at once: an AtomicFile, its bytes, commit(). Throws as those do.

@@ -26,7 +26,12 @@ double energy(const Sound& sound) {
 }
 
 void take_samples(std::vector<float> samples, Sound& sound) {
+  constexpr float kLoudest = 64;  // 36 dB over full scale is no recording's level, and would set that of all others
   for (const float s : samples) sound.scale = std::max(sound.scale, std::abs(s));
+  if (sound.scale > kLoudest) {
+    throw Error(Exit::bad_data, sound.name + ": goes to " + std::to_string(std::llround(sound.scale)) +
+                                    " times full scale; bring its samples to -1 to 1");
+  }
   if (sound.scale > 1) {
     for (float& s : samples) s /= sound.scale;
   }

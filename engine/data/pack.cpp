@@ -69,12 +69,6 @@ class ShardWriter {
  public:
   ShardWriter(fs::path prefix, const ShardOptions& options, Packed& packed)
       : prefix_(std::move(prefix)), options_(options), packed_(packed) {}
-  ~ShardWriter() {
-    std::error_code error;
-    for (size_t n = published_; n < written_; ++n) fs::remove(part_path(n), error);
-  }
-  ShardWriter(const ShardWriter&) = delete;
-  ShardWriter& operator=(const ShardWriter&) = delete;
 
   /// Members that belong together, into the same shard.
   void add(const std::vector<std::pair<std::string, std::vector<std::byte>>>& members) {
@@ -83,7 +77,7 @@ class ShardWriter {
     if (file_ && (bytes_ + size + files::kTarEnd > options_.shard_bytes || members_ + members.size() > kMostMembers))
       finish();
     if (!file_) {
-      file_ = std::make_unique<AtomicFile>(part_path(written_), AtomicFile::Existing::replace);
+      file_ = std::make_unique<AtomicFile>(shard_path(prefix_, whole_.size()), options_.existing);
       bytes_ = members_ = 0;
     }
     for (const auto& [name, content] : members) {
@@ -97,27 +91,21 @@ class ShardWriter {
   void finish() {
     if (!file_) return;
     put(std::vector<std::byte>(files::kTarEnd));
-    file_->commit();
+    file_->close();
     packed_.bytes += bytes_;
-    file_.reset();
-    ++written_;
+    whole_.push_back(std::move(file_));
   }
 
   void publish() {
     finish();
     if (options_.existing == AtomicFile::Existing::refuse) require_unused(prefix_);  // also meanwhile
-    for (; published_ < written_; ++published_) {
-      const auto shard = shard_path(prefix_, published_);
-      std::error_code error;
-      fs::rename(part_path(published_), shard, error);
-      if (error) throw Error(Exit::cannot_create, shard.string() + ": cannot be created: " + error.message());
-      packed_.shards.push_back(shard.string());
+    for (const auto& shard : whole_) {
+      shard->commit();
+      packed_.shards.push_back(shard->target().string());
     }
   }
 
  private:
-  /// No name of a shard, so that no training takes it for one.
-  fs::path part_path(size_t number) const { return shard_path(prefix_, number).string() + ".part"; }
   void put(const std::vector<std::byte>& bytes) {
     file_->write(bytes);
     bytes_ += bytes.size();
@@ -127,8 +115,9 @@ class ShardWriter {
   const ShardOptions& options_;
   Packed& packed_;
   std::unique_ptr<AtomicFile> file_;
+  std::vector<std::unique_ptr<AtomicFile>> whole_;
   uint64_t bytes_ = 0;
-  size_t members_ = 0, written_ = 0, published_ = 0;
+  size_t members_ = 0;
 };
 
 /// Shards that would be replaced, or removed as an earlier run's, while they are read.

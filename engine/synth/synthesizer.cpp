@@ -1,5 +1,4 @@
 #include "engine/synth/synthesizer.h"
-#include "engine/synth/hasty_stream.h"
 
 #include <algorithm>
 #include <cmath>

@@ -16,9 +16,12 @@ namespace melflow::engine {
 
 namespace fs = std::filesystem;
 
-/// What a run writes over, if it is let.
-constexpr const char* kOfARun[] = {"checkpoints", "config.json", "metrics.jsonl", "voice.safetensors",
-                                   "flow.safetensors"};
+/// What a run writes over, if it is let, and whether something can be done with it.
+constexpr std::pair<const char*, bool> kOfARun[] = {{"checkpoints", true},
+                                                    {"voice.safetensors", true},
+                                                    {"flow.safetensors", true},
+                                                    {"config.json", false},
+                                                    {"metrics.jsonl", false}};
 
 RunFolder::RunFolder(const fs::path& path, bool resume) {
   std::error_code error;
@@ -26,10 +29,12 @@ RunFolder::RunFolder(const fs::path& path, bool resume) {
     if (lock_ >= 0) ::close(lock_);
     throw Error(Exit::cannot_create, path.string() + ": " + what);
   };
+  // A run of ours that died before it had anything to go on with may begin again.
+  const bool begun = fs::exists(path / "lock", error);
   const auto require_none = [&] {
     if (resume) return;
-    for (const char* name : kOfARun) {
-      if (fs::exists(path / name, error))
+    for (const auto& [name, is_worth_something] : kOfARun) {
+      if ((is_worth_something || !begun) && fs::exists(path / name, error))
         fail(std::string("holds ") + name + " already; go on with --resume, or name another folder");
     }
   };

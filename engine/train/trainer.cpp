@@ -65,7 +65,9 @@ Trainer::Trainer(const TrainConfig& config, std::shared_ptr<Corpus> corpus, fs::
   if (processes != nullptr) {
     rank_ = processes->rank();
     ranks_ = processes->size();
-    const auto told = to_json(config_).dump();
+    auto shared = to_json(config_);
+    for (const char* own : {"data_workers", "name", "licence", "training_data"}) shared["train"].erase(own);
+    const auto told = shared.dump();
     processes->require_same(files::crc32c(std::as_bytes(std::span(told))),
                             run_.string() +
                                 ": the processes have different configurations; give all of them the same "

@@ -81,6 +81,22 @@ TEST(AtomicFile, LeavesNothingWhereASignalEndsTheProcess) {
   EXPECT_TRUE(std::filesystem::exists(dir / "done"));
 }
 
+TEST(AtomicFile, MayWaitClosedForItsName) {
+  const TempDir dir;
+  {
+    AtomicFile kept(dir / "kept", AtomicFile::Existing::refuse), left(dir / "left", AtomicFile::Existing::refuse);
+    for (auto* file : {&kept, &left}) {
+      file->write(bytes_of("whole"));
+      file->close();
+      EXPECT_LT(file->descriptor(), 0);
+    }
+    EXPECT_FALSE(std::filesystem::exists(dir / "kept"));
+    kept.commit();
+  }
+  EXPECT_EQ(content(dir / "kept"), "whole");
+  EXPECT_EQ(files_in(dir), 1u);
+}
+
 TEST(AtomicFile, RefusesAnExistingNameUnlessToldToReplace) {
   const TempDir dir;
   const auto path = dir / "out.bin";

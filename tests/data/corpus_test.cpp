@@ -138,6 +138,15 @@ TEST_F(CorpusTest, SoundBeyondFullScaleIsNotCutOff) {
   for (size_t i = 0; i < heard.size(); ++i) ASSERT_NEAR(heard[i], loud.samples[i], sound->scale / 32768) << i;
 }
 
+TEST_F(CorpusTest, SoundThatIsNoneByItsLevelIsRefused) {
+  auto integers = tone(0.5);
+  for (auto& s : integers.samples) s *= 32768;
+  audio::write_audio(data() / "clip0.wav", integers, audio::Encoding::float32, AtomicFile::Existing::replace);
+  EXPECT_EQ(open({data()}, {.hold_out_every = 0})->training_clips(), 5);
+  ASSERT_EQ(refused_.size(), 1u);
+  EXPECT_NE(refused_[0].find("times full scale"), std::string::npos) << refused_[0];
+}
+
 TEST_F(CorpusTest, ALinkToAFolderIsNamedAndNotFollowed) {
   fs::create_directories(other("linked"));
   write(other("linked") / "x.wav", tone(0.3));

@@ -284,6 +284,13 @@ TEST_F(TrainTest, ARunIsNotOverwritten) {
   }
 }
 
+TEST_F(TrainTest, ARunThatDiedBeforeItsFirstCheckpointMayBeginAgain) {
+  const auto config = small_config({"steps=1", "sample_every=0"});
+  { Trainer trainer(config, corpus(config), run("r"), false); }
+  for (const char* name : {"config.json", "metrics.jsonl"}) std::ofstream(run("r") / name) << "{}";
+  EXPECT_NO_THROW(Trainer(config, corpus(config), run("r"), false));
+}
+
 TEST_F(TrainTest, SamplesOfLongAndOfEqualNamesAreAllThere) {
   std::string name = "ab";
   while (name.size() < 240) name += "ü";

@@ -86,6 +86,12 @@ TEST_F(Outputs, StdinAndStdoutAreFilesToo) {
   EXPECT_EQ(run({"mel", "-", "-o", path("m2.npy")}, pcm).code, 64);
 }
 
+TEST_F(Outputs, AReaderThatLeavesEarlyIsNoErrorOfAnyVerb) {
+  const auto command = std::string("bash -c 'set -o pipefail; ") + MELFLOW_PROGRAM + " mel " + clip_ +
+                       " -o - | head -c 10 > " + path("ten") + "'";
+  EXPECT_EQ(std::system(command.c_str()), 0);
+}
+
 TEST_F(Outputs, AReaderThatLeavesEarlyIsNoError) {
   const std::string command = std::string(MELFLOW_PROGRAM) + " synth " + short_mel() + " -o - --raw 2>" + path("err") +
                               " | head -c 100 | wc -c; exit ${PIPESTATUS[0]}";

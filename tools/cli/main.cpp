@@ -14,6 +14,7 @@
 #include <system_error>
 
 #include "base/error.h"
+#include "tools/cli/output.h"
 #include "tools/cli/signals.h"
 #include "tools/cli/verb_family.h"
 #include "tools/cli/with_torch.h"
@@ -118,6 +119,8 @@ int main(int argc, char** argv) {
   } catch (const melflow::Error& e) {
     std::cerr << "melflow: " << e.what() << "\n";
     return static_cast<int>(e.code());
+  } catch (const melflow::tools::ClosedPipe&) {
+    return melflow::tools::signal_exit_code();  // | head has what it wanted
   } catch (const melflow::tools::NeedsTorch&) {
     return melflow::tools::become_torch_program(argv);
   } catch (const std::bad_alloc&) {

@@ -33,6 +33,7 @@ void act_by_default(int signal) {
   const auto one = set_of({signal});
   ::pthread_sigmask(SIG_UNBLOCK, &one, nullptr);
   ::pthread_sigmask(SIG_BLOCK, &one, nullptr);
+  if (signal != SIGTSTP) ::_exit(128 + signal);  // who is process 1 of a container has no default
 }
 
 void ask_to_stop(int signal) {

@@ -276,20 +276,16 @@ int run_synth(CLI::App& app, std::vector<std::string> arguments) {
   refuse_unheard(app, inputs, a);
   catch_signals();
   const auto synthesizer = v.open();
-  try {
-    if (a.stream.asked(inputs)) {
-      const auto frames = a.stream.open(inputs, synthesizer.voice(), a.raw_input);
-      const std::string name = a.stream.live_in.empty() ? "-" : a.stream.live_in;
-      return for_each_item({name}, json_stream(a.json, a.out.file), [&](const std::string& input) {
-        return synthesize_stream(a, v, synthesizer, input, *frames);
-      });
-    }
-    return for_each_item(inputs, json_stream(a.json, a.out.file), [&](const std::string& input) {
-      return a.verify ? verify(a, v, synthesizer, input) : synthesize(a, v, synthesizer, input);
+  if (a.stream.asked(inputs)) {
+    const auto frames = a.stream.open(inputs, synthesizer.voice(), a.raw_input);
+    const std::string name = a.stream.live_in.empty() ? "-" : a.stream.live_in;
+    return for_each_item({name}, json_stream(a.json, a.out.file), [&](const std::string& input) {
+      return synthesize_stream(a, v, synthesizer, input, *frames);
     });
-  } catch (const ClosedPipe&) {
-    return signal_exit_code();  // | head has what it wanted
   }
+  return for_each_item(inputs, json_stream(a.json, a.out.file), [&](const std::string& input) {
+    return a.verify ? verify(a, v, synthesizer, input) : synthesize(a, v, synthesizer, input);
+  });
 }
 
 }  // namespace melflow::tools

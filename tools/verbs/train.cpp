@@ -136,6 +136,8 @@ int run_train(CLI::App& app, std::vector<std::string> arguments) {
   catch_signals(kAfterThisStep);
   engine::Trainer trainer(config, corpus, a.out, resume, processes ? &*processes : nullptr, where);
   if (start) trainer.start_from(*start);
+  if (first && resume && trainer.step() == 0 && !start)
+    std::fprintf(stderr, "no checkpoint is there: beginning anew; a run that began with --init wants it again\n");
   if (first) {
     tell_going_on(trainer.step(), trainer.data_changed(),
                   start ? ", with the run's own weights: --init was its beginning" : "");
