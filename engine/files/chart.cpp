@@ -189,18 +189,26 @@ Image line_chart(std::span<const Curve> curves, const Axes& axes) {
 
 namespace {
 
-constexpr int kGap = 2;
-int zoom_of(int height, int width) { return std::max(1, 40 / std::max(height, width)); }
+/// How pictures lie in a grid: each of them and the gap behind it, and the whole, in pixels.
+struct Grid {
+  Grid(int64_t count, int height, int width, int columns)
+      : zoom(std::max(1, 40 / std::max(height, width))),
+        across(width * zoom + kGap),
+        down(height * zoom + kGap),
+        wide(std::min<int64_t>(columns, count) * across + kGap),
+        high((count + columns - 1) / columns * down + kGap) {}
+  static constexpr int kGap = 2;
+  int zoom, across, down;
+  int64_t wide, high;
+};
 
 }  // namespace
 
 void require_grid(int64_t count, int height, int width, int columns) {
   constexpr int64_t kMostPixels = 1'000'000;  // of a side: libpng's own limit
-  const int64_t across = std::min<int64_t>(columns, count), rows = (count + columns - 1) / columns;
-  const int64_t wide = across * (width * zoom_of(height, width) + kGap) + kGap,
-                high = rows * (height * zoom_of(height, width) + kGap) + kGap;
-  if (std::max(wide, high) <= kMostPixels) return;
-  throw Error(Exit::usage, "the picture would have " + std::to_string(wide) + " x " + std::to_string(high) +
+  const Grid grid(count, height, width, columns);
+  if (std::max(grid.wide, grid.high) <= kMostPixels) return;
+  throw Error(Exit::usage, "the picture would have " + std::to_string(grid.wide) + " x " + std::to_string(grid.high) +
                                " pixels, and a .png has at most " + std::to_string(kMostPixels) +
                                " a side; take fewer images, or other --columns");
 }
@@ -209,13 +217,12 @@ Image grey_grid(std::span<const float> pixels, int height, int width, int column
   const auto item = static_cast<size_t>(height) * static_cast<size_t>(width);
   const int count = item > 0 ? static_cast<int>(pixels.size() / item) : 0;
   if (count == 0 || columns <= 0) throw Error(Exit::internal, "grey_grid: nothing to draw");
-  const int zoom = zoom_of(height, width), gap = kGap;
   require_grid(count, height, width, columns);
-  columns = std::min(columns, count);
-  const int rows = (count + columns - 1) / columns;
-  Canvas canvas(columns * (width * zoom + gap) + gap, rows * (height * zoom + gap) + gap);
+  const Grid grid(count, height, width, columns);
+  const int zoom = grid.zoom;
+  Canvas canvas(static_cast<int>(grid.wide), static_cast<int>(grid.high));
   for (int i = 0; i < count; ++i) {
-    const int left = gap + i % columns * (width * zoom + gap), top = gap + i / columns * (height * zoom + gap);
+    const int left = Grid::kGap + i % columns * grid.across, top = Grid::kGap + i / columns * grid.down;
     for (int p = 0; p < height * zoom * width * zoom; ++p) {
       const int x = p % (width * zoom), y = p / (width * zoom);
       const float value = pixels[static_cast<size_t>(i) * item + static_cast<size_t>(y / zoom * width + x / zoom)];

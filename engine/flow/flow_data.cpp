@@ -165,15 +165,18 @@ FlowBatch draw(const FlowData& data, int64_t count, uint64_t seed) {
   return {data.toy->sample(count, random), {}};
 }
 
+void require_classes(const torch::Tensor& labels, int64_t classes, const std::string& name) {
+  if (const auto largest = labels.max().item<int64_t>(); largest >= classes) {
+    refuse(name, "label " + std::to_string(largest) + " is none of the flow's " + std::to_string(classes) + " classes");
+  }
+}
+
 torch::Tensor context_of(const torch::Tensor& labels, int64_t classes, const std::string& name) {
   if (classes == 0) return {};
   if (!labels.defined()) {
     throw Error(Exit::usage, name + ": the flow is conditional on a class; name the labels (--labels, --label-column)");
   }
-  if (labels.max().item<int64_t>() >= classes) {
-    refuse(name, "label " + std::to_string(labels.max().item<int64_t>()) + " is none of the flow's " +
-                     std::to_string(classes) + " classes");
-  }
+  require_classes(labels, classes, name);
   return torch::one_hot(labels, classes).to(torch::kFloat32);
 }
 

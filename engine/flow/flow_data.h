@@ -60,6 +60,8 @@ FlowBatch take(const FlowData& data, const torch::Tensor& indices);
 /// `count` fresh items of data.toy, which must be there: a pure function of `seed`.
 FlowBatch draw(const FlowData& data, int64_t count, uint64_t seed);
 
+/// Throws Error{bad_data} for a label that is none of `classes`; there must be a label.
+void require_classes(const torch::Tensor& labels, int64_t classes, const std::string& name);
 /// One-hot [items, classes] of labels, or undefined where `classes` is 0. Throws Error{bad_data} for a label that is
 /// not among them.
 torch::Tensor context_of(const torch::Tensor& labels, int64_t classes, const std::string& name);

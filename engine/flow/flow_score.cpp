@@ -40,10 +40,7 @@ void require_fit(const FlowModel& model, const FlowData& data) {
   }
   const auto theirs = data.shape();
   const auto& ours = model.flow->shape();
-  if (ours.context > 0 && data.classes() > ours.context) {
-    throw Error(Exit::bad_data, data.labels_name + ": label " + std::to_string(data.classes() - 1) +
-                                    " is none of the flow's " + std::to_string(ours.context) + " classes");
-  }
+  if (ours.context > 0 && data.labels.defined()) require_classes(data.labels, ours.context, data.labels_name);
   if (theirs.channels == ours.channels && theirs.height == ours.height && theirs.width == ours.width) return;
   const auto text = [](const models::FlowShape& s) {
     auto out = std::to_string(s.channels);

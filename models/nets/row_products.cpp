@@ -45,34 +45,29 @@ PackedRows::PackedRows(cpu::Precision precision, int64_t most_rows, int64_t n)
 
 PackedRows::PackedRows(cpu::Precision precision, const float* a, int64_t rows, int64_t n)
     : PackedRows(precision, rows, n) {
-  const auto& product = cpu::tile_kernels().product(precision);
+  auto* const packed = reinterpret_cast<std::byte*>(packed_.data());
   at::parallel_for(0, rows, 64, [&](int64_t begin, int64_t end) {
-    for (int64_t t = begin; t < end; ++t) {
-      auto* const packed = reinterpret_cast<std::byte*>(packed_.data()) + t * apart_;
-      const bool as_it_is = precision == cpu::Precision::fp32;
-      rows_[static_cast<size_t>(t)] = as_it_is ? reinterpret_cast<const std::byte*>(a + t * n) : packed;
-      if (!as_it_is) product.pack_row(a + t * n, static_cast<int>(n), packed);
-    }
+    for (int64_t t = begin; t < end; ++t) rows_[static_cast<size_t>(t)] = packed_row(a + t * n, packed + t * apart_);
   });
 }
 
+const std::byte* PackedRows::packed_row(const float* row, std::byte* to) const {
+  if (precision_ == cpu::Precision::fp32) return reinterpret_cast<const std::byte*>(row);
+  cpu::tile_kernels().product(precision_).pack_row(row, static_cast<int>(n_), to);
+  return to;
+}
+
 void PackedRows::take(const float* a, int64_t time, int64_t begin, int64_t end) {
-  const auto& product = cpu::tile_kernels().product(precision_);
   auto* packed = reinterpret_cast<std::byte*>(packed_.data());
-  for (int64_t t = begin; t < end; ++t) {
-    const bool there = 0 <= t && t < time;
+  const bool as_it_is = precision_ == cpu::Precision::fp32;  // then the one row that is kept stays zeros
+  for (int64_t t = begin; t < end; ++t, packed += as_it_is ? 0 : apart_) {
     auto& row = rows_[static_cast<size_t>(t - begin)];
-    if (precision_ == cpu::Precision::fp32) {
-      row = there ? reinterpret_cast<const std::byte*>(a + t * n_) : packed;
-      continue;
-    }
     row = packed;
-    if (there) {
-      product.pack_row(a + t * n_, static_cast<int>(n_), packed);
-    } else {
+    if (0 <= t && t < time) {
+      row = packed_row(a + t * n_, packed);
+    } else if (!as_it_is) {
       std::fill_n(packed, apart_, std::byte{});
     }
-    packed += apart_;
   }
 }
 

@@ -37,6 +37,9 @@ class PackedRows {
   const std::byte* const* from(int64_t row = 0) const { return rows_.data() + row; }
 
  private:
+  /// Where products read the row: where it is, or packed at `to`.
+  const std::byte* packed_row(const float* row, std::byte* to) const;
+
   cpu::Precision precision_;
   int64_t n_, apart_;
   cpu::AlignedFloats packed_;  // of float32 one row alone: zeros

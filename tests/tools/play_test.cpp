@@ -80,6 +80,22 @@ class Playing : public melflow::testing::CliFixture {
     }
     return false;
   }
+  /// `play --live-in -` of raw pcm16 at 22,050 Hz, which comes in as much at a time as lasts `piece`.
+  melflow::testing::Result play_live(const std::string& pcm, std::chrono::milliseconds piece,
+                                     const std::string& device) {
+    Pipe in;
+    const auto child = program_.start_with(
+        {in.reader(), -1, -1},
+        {"play", "--live-in", "-", "--rate", "22050", "--format", "pcm16", "--device-out", device, "--json"});
+    in.close_reader();
+    const auto bytes = static_cast<size_t>(22050 * 2 * piece.count() / 1000);
+    for (size_t at = 0; at < pcm.size(); at += bytes) {
+      in.write(pcm.substr(at, bytes));
+      std::this_thread::sleep_for(piece);
+    }
+    in.close_writer();
+    return program_.wait(child);
+  }
   /// The program, playing a long mel at a terminal of which it is in charge.
   pid_t play_at(const Terminal& terminal, int frames = 3000) {
     const auto mel = short_mel(frames);
@@ -132,18 +148,7 @@ TEST_F(Playing, FramesAreHeardWhileOthersArrive) {
 }
 
 TEST_F(Playing, LiveSoundReportsItsLatency) {
-  const auto pcm = spoken_pcm(22050);
-  Pipe in;
-  const auto child = program_.start_with(
-      {in.reader(), -1, -1},
-      {"play", "--live-in", "-", "--rate", "22050", "--format", "pcm16", "--device-out", clock(), "--json"});
-  in.close_reader();
-  for (size_t at = 0; at < pcm.size(); at += 882) {  // 20 ms in 20 ms
-    in.write(pcm.substr(at, 882));
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  }
-  in.close_writer();
-  const auto result = program_.wait(child);
+  const auto result = play_live(spoken_pcm(22050), std::chrono::milliseconds(20), clock());
   ASSERT_EQ(result.code, 0) << result.err;
   const auto item = json::parse(result.out);
   // The voice looks 5 frames ahead and the mel half a window: 81 ms, however fast the machine.
@@ -154,17 +159,7 @@ TEST_F(Playing, LiveSoundReportsItsLatency) {
 TEST_F(Playing, LiveSoundInLargePiecesIsHeardWhole) {
   const auto pcm = spoken_pcm(33075);
   for (const std::string device : {"clock:", "clock@48000:"}) {
-    Pipe in;
-    const auto child =
-        program_.start_with({in.reader(), -1, -1}, {"play", "--live-in", "-", "--rate", "22050", "--format", "pcm16",
-                                                    "--device-out", device + path("heard.f32"), "--json"});
-    in.close_reader();
-    for (size_t at = 0; at < pcm.size(); at += 11025) {  // 250 ms in 250 ms
-      in.write(pcm.substr(at, 11025));
-      std::this_thread::sleep_for(std::chrono::milliseconds(250));
-    }
-    in.close_writer();
-    const auto result = program_.wait(child);
+    const auto result = play_live(pcm, std::chrono::milliseconds(250), device + path("heard.f32"));
     ASSERT_EQ(result.code, 0) << result.err;
     const auto item = json::parse(result.out);
     EXPECT_EQ(item["skips"], 0) << device;
