@@ -78,6 +78,14 @@ struct FetchAhead {
   ptrdiff_t share;
 };
 
+/// The rows of the next block, while one is multiplied: many are too far apart for a processor to guess them.
+template <int kRows>
+void fetch_rows(const std::byte* const* rows, int count, ptrdiff_t first, int bytes) {
+  for (int r = 0; r < kRows && r < count; ++r) {
+    for (int i = 0; i < bytes; i += 64) __builtin_prefetch(reinterpret_cast<const char*>(rows[r]) + first + i);
+  }
+}
+
 template <typename W, int kLanes, int kHeader, int kRows>
 void multiply(const TileRun* runs, int n, int count, float* sums) {
   constexpr int kWidth = kVectors * kLanes;
@@ -88,6 +96,7 @@ void multiply(const TileRun* runs, int n, int count, float* sums) {
     int r = 0;
     for (; r + kRows <= count; r += kRows) {
       next.fetch_share();
+      fetch_rows<kRows>(rows + r + kRows, count - r - kRows, kHeader + 4 * first, 4 * words);
       multiply_block<W, kLanes, kHeader, kRows>(rows + r, first, panel, words, sums + r * kWidth);
     }
     multiply_rest<W, kLanes, kHeader, kRows - 1>(rows + r, first, count - r, panel, words, sums + r * kWidth);
