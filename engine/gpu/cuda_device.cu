@@ -116,6 +116,7 @@ class CudaDevice : public Device {
     } catch (...) {
       cudaStreamEndCapture(stream_, &graph);
       if (graph != nullptr) cudaGraphDestroy(graph);
+      cudaGetLastError();  // of the recording, which is told; else the next launch would be blamed
       throw;
     }
     check(cudaStreamEndCapture(stream_, &graph), "cannot record");

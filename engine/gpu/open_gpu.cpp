@@ -1,11 +1,32 @@
 #include "engine/gpu/open_gpu.h"
 
+#include <cstdlib>
+#include <optional>
+#include <string>
+
 #include "base/error.h"
 #include "engine/gpu/speak.h"
 
 namespace melflow::gpu {
 
+namespace {
+
+/// What MELFLOW_TENSOR_CORES says; nothing where it is not set.
+std::optional<TensorCores> asked_for() {
+  const char* text = std::getenv("MELFLOW_TENSOR_CORES");
+  const std::string name = text == nullptr ? "" : text;
+  for (const auto cores : {TensorCores::warps, TensorCores::warpgroups}) {
+    if (name == name_of(cores)) return cores;
+  }
+  if (name.empty()) return {};
+  throw Error(Exit::config, "MELFLOW_TENSOR_CORES=" + name + ": there are " + name_of(TensorCores::warps) + " and " +
+                                name_of(TensorCores::warpgroups));
+}
+
+}  // namespace
+
 std::shared_ptr<Device> open_gpu() {
+  if (const auto cores = asked_for()) return open_cuda_device(*cores);
   if (cuda_has(TensorCores::warpgroups)) {
     try {
       auto device = open_cuda_device(TensorCores::warpgroups);

@@ -28,8 +28,10 @@ struct Rows {
   template <class Block>
   MELFLOW_DEVICE RowAt at(Block& block, int32_t row) const {
     if (row >= slots * count) return {0, 0, 0};
-    const int32_t of = static_cast<int32_t>(static_cast<uint32_t>(row) / static_cast<uint32_t>(count));
+    // A single stream's rows, and groups, need no division: there the first copies wait for this.
+    const int32_t of = slots == 1 ? 0 : static_cast<int32_t>(static_cast<uint32_t>(row) / static_cast<uint32_t>(count));
     const auto s = block.template read<Slot>(slot + of);
+    if (unit == 1) return {of, s.position - lag + row - of * count, s.total};
     return {of, s.position / unit - lag + row - of * count, s.total / unit};
   }
   /// No row of [first, first + rows) exists. May say no where that is so, in the rare tile that spans slots.

@@ -5,8 +5,8 @@
 namespace melflow::gpu {
 
 /// The results of a tile [rows, columns] in shared memory, float32: written as mma leaves them in registers, read row
-/// by row in eights, so that device memory sees 16 bytes at a time. Eights change places within a row so that neither
-/// side meets in a bank more than it must.
+/// by row in eights, so that device memory sees 16 bytes at a time. Eights change places within a row so that writers
+/// meet in a bank no more than they must.
 template <int rows, int columns>
 struct Staging {
   static constexpr int kEights = columns / 8;

@@ -41,7 +41,7 @@ struct WarpgroupTile : Tile<rows, columns, rows / 16, 1, stages> {
   static constexpr int kAhead = stages - 2;
   static_assert(rows % 64 == 0);
 };
-using NarrowWarpgroupTile = WarpgroupTile<64, 64, 4>;
+using NarrowWarpgroupTile = WarpgroupTile<64, 64, 5>;  ///< its steps are short, and two blocks still fit
 using MediumWarpgroupTile = WarpgroupTile<128, 128, 3>;
 using WideWarpgroupTile = WarpgroupTile<128, 256, 4>;
 

@@ -2,6 +2,9 @@
 
 #include "engine/gpu/session.h"
 
+#include <algorithm>
+
+#include "engine/gpu/launch_shape.h"
 #include "engine/gpu/open_gpu.h"
 #include "engine/gpu/speak.h"
 #include "tests/gpu/gpu_test.h"
@@ -75,6 +78,26 @@ TEST_P(Sessions, SpeakAsThePlainInverseInDouble) {
   }
 }
 
+/// A mel that differs from frame to frame by less than bfloat16 tells apart, and whose context is those differences
+/// alone.
+TEST_P(Sessions, HearWhatBfloat16LosesOfAMel) {
+  OPEN_OR_SKIP(device, GetParam());
+  auto plain = PlainWaveGlow::random(small(), 11);
+  auto& weight = plain.upsample_weight;  // of the first band, then of the second: what they have in common is nothing
+  const auto of_band = weight.size() / static_cast<size_t>(plain.sizes.n_mels);
+  std::fill(weight.begin(), weight.end(), 0.0f);
+  for (size_t i = 0; i < of_band; ++i) weight[i] = i % 3 == 0 ? 400.0f : -250.0f;
+  for (size_t i = 0; i < of_band; ++i) weight[of_band + i] = -weight[i];
+  auto u = utterance(plain.sizes, 9, 5);
+  for (int t = 0; t < u.frames; ++t) {
+    float* const bands = u.mel.data() + t * plain.sizes.n_mels;
+    bands[0] = 1 + static_cast<float>(t % 4 - 2) / 1024;
+    bands[1] = 1;
+  }
+  const auto out = speak(std::make_shared<DeviceWaveGlow>(device, plain), {u}, {u.frames})[0];
+  EXPECT_GT(snr_db(out, plain.inverse(u.mel, u.z, 1)), 40);
+}
+
 TEST_P(Sessions, TheCutAndTheNeighboursAndTheTileChangeNotABit) {
   OPEN_OR_SKIP(device, GetParam());
   const auto sizes = small();
@@ -123,6 +146,25 @@ TEST_P(Sessions, ASlotServesOneStreamAfterAnother) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Sessions, places(), ::testing::PrintToStringParamName());
+
+/// A chunk in many small blocks, ten seconds and batches in large ones: as many as an H200 has multiprocessors.
+TEST(Tiles, AreTheWidestWhoseBlocksFillTheGpu) {
+  for (const auto cores : {TensorCores::warps, TensorCores::warpgroups}) {
+    const auto device = emulated_device({.tensor_cores = cores, .multiprocessors = 132});
+    const auto columns_for = [&](int rows, int columns) {
+      Product product{};
+      product.rows.slots = 1;
+      product.rows.count = rows;
+      product.columns = columns;
+      int chosen = 0;
+      with_tile(TileShape::automatic, *device, product, [&](auto tile) { chosen = decltype(tile)::kColumns; });
+      return chosen;
+    };
+    EXPECT_EQ(columns_for(1024, 512), NarrowTile::kColumns);
+    EXPECT_EQ(columns_for(8448, 256), MediumTile::kColumns);
+    EXPECT_EQ(columns_for(8448, 512), WideTile::kColumns);
+  }
+}
 
 /// A GPU whose layers do nothing.
 class DeafDevice : public Device {
