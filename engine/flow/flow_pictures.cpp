@@ -10,6 +10,7 @@
 #include "engine/files/chart.h"
 #include "engine/flow/registry.h"
 #include "engine/tensors.h"
+#include "engine/train/run_folder.h"
 
 namespace melflow::engine {
 namespace {
@@ -63,9 +64,8 @@ std::vector<float> energy_or_toy(const FlowData& data, const torch::Tensor& x) {
 
 /// As the run's own configuration tells it: of images, of a vocoder, or of rows and energies.
 std::string unit_of_loss(const std::filesystem::path& run) {
-  std::ifstream in(run / "config.json");
-  const auto config = nlohmann::json::parse(in, nullptr, false);
-  if (!config.is_object()) return "nats";
+  const auto config = stored_config(run);
+  if (config.is_null()) return "nats";
   const auto height = nlohmann::json::json_pointer("/model/height");
   const bool pixels = config.contains(height) && config.at(height).is_number() && is_of_pixels(config.at("model"));
   return pixels ? "bits/dim" : config.contains("mel") ? "nats per sample" : "nats";

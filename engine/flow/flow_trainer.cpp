@@ -1,7 +1,6 @@
 #include "engine/flow/flow_trainer.h"
 
 #include <cmath>
-#include <fstream>
 #include <limits>
 #include <numbers>
 #include <span>
@@ -55,14 +54,13 @@ class Averaged {
 
 /// A run goes on as the function that it was: other options may fit the same weights, and mean another flow.
 void require_model_of(const std::filesystem::path& run, const nlohmann::json& model) {
-  const auto told = run / "config.json";
-  std::ifstream in(told);
-  const auto before = nlohmann::json::parse(in, nullptr, false);
-  if (!before.is_object() || !before.contains("model")) return;
-  const auto theirs = resolved_flow_config(before["model"], told.string());
+  const auto before = stored_config(run);
+  if (!before.contains("model")) return;
+  const auto told = config_path(run).string();
+  const auto theirs = resolved_flow_config(before["model"], told);
   for (const auto& [key, value] : model.items()) {
     if (theirs.value(key, nlohmann::json()) == value) continue;
-    throw Error(Exit::config, told.string() + ": model." + key + " is " + theirs.value(key, nlohmann::json()).dump() +
+    throw Error(Exit::config, told + ": model." + key + " is " + theirs.value(key, nlohmann::json()).dump() +
                                   " in the run that is to go on, not " + value.dump() +
                                   "; leave it so, or begin a new run");
   }
@@ -196,8 +194,7 @@ void FlowTrainer::write_result(const TrainState& state, const Weights& average) 
 }
 
 void FlowTrainer::run(const Stop& stop, const std::function<void(const Progress&)>& report) {
-  const auto told = to_json(config_).dump(2) + "\n";
-  write_file(run_ / "config.json", std::as_bytes(std::span(told)), AtomicFile::Existing::replace);
+  store_config(run_, to_json(config_));
   loop_->run(stop, report);
 }
 

@@ -114,7 +114,7 @@ double TrainingLoop::gradients() {
 
 double TrainingLoop::train_step() {
   objective_.model().train();
-  const double rate = learning_rate();
+  rate_ = learning_rate();
   const double value = gradients();
   const double norm = adam_.clip(options_.gradient_clip);
   ++state_.step;
@@ -127,7 +127,7 @@ double TrainingLoop::train_step() {
     return std::numeric_limits<double>::quiet_NaN();
   }
   state_.bad_in_a_row = 0;
-  adam_.step(rate);
+  adam_.step(rate_);
   update_average();
   return value;
 }
@@ -194,7 +194,7 @@ bool TrainingLoop::measure(RunLog* log, const Stop& stop) {
 
 void TrainingLoop::log_loss(RunLog& log, double items_per_second, double data_wait) {
   log.scalars(state_.step, {{"loss", mean_loss(state_)},
-                            {"learning_rate", learning_rate()},
+                            {"learning_rate", rate_},
                             {objective_.item_unit() + "_per_second", items_per_second},
                             {"data_wait", data_wait},
                             {"skipped_steps", static_cast<double>(state_.skipped_steps)}});

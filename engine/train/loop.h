@@ -89,7 +89,7 @@ class TrainingLoop {
   double train_step();
   /// Gradients of the batches of this step, averaged; the mean of their losses.
   double gradients();
-  double learning_rate() const;
+  double learning_rate() const;   ///< of the next step
   bool due(int64_t every) const;  ///< behind this step, or the last
   void log_loss(RunLog& log, double items_per_second, double data_wait);
   void update_average();
@@ -112,6 +112,7 @@ class TrainingLoop {
   Adam adam_;
   Weights average_;
   TrainState state_;
+  double rate_ = 0;  // of the last step
   bool data_changed_ = false;
 };
 

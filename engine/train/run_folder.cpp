@@ -7,8 +7,13 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <span>
+#include <string>
 #include <utility>
 
+#include <nlohmann/json.hpp>
+
+#include "base/atomic_file.h"
 #include "base/error.h"
 #include "engine/train/launcher.h"
 
@@ -59,6 +64,19 @@ bool RunFolder::is_of_this_launch(const fs::path& path) {
   std::ifstream file(path / "lock");
   const std::string launch((std::istreambuf_iterator<char>(file)), {});
   return !launch.empty() && launch == launch_name();
+}
+
+fs::path config_path(const fs::path& run) { return run / "config.json"; }
+
+nlohmann::json stored_config(const fs::path& run) {
+  std::ifstream in(config_path(run));
+  auto config = nlohmann::json::parse(in, nullptr, false);
+  return config.is_object() ? config : nlohmann::json();
+}
+
+void store_config(const fs::path& run, const nlohmann::json& config) {
+  const auto text = config.dump(2) + "\n";
+  write_file(config_path(run), std::as_bytes(std::span(text)), AtomicFile::Existing::replace);
 }
 
 RunFolder::~RunFolder() {

@@ -2,6 +2,8 @@
 
 #include <filesystem>
 
+#include <nlohmann/json_fwd.hpp>
+
 namespace melflow::engine {
 
 /// The folder of a run, made where there is none, and held: while this lives no other process trains in it. (Two that
@@ -22,5 +24,12 @@ class RunFolder {
  private:
   int lock_ = -1;  // of the file "lock", which holds the launch's name
 };
+
+/// Where a run's configuration lies: its config.json.
+std::filesystem::path config_path(const std::filesystem::path& run);
+/// What lies there; null where that is no JSON object.
+nlohmann::json stored_config(const std::filesystem::path& run);
+/// Replaces it. Throws as AtomicFile does.
+void store_config(const std::filesystem::path& run, const nlohmann::json& config);
 
 }  // namespace melflow::engine

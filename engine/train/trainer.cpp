@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <limits>
 #include <set>
 #include <span>
@@ -36,13 +35,12 @@ std::shared_ptr<models::Vocoder> new_model(const TrainConfig& config) {
 
 /// A run goes on with the recipe that it began with, which is the one that its model speaks.
 void require_recipe_of(const fs::path& run, const TrainConfig& config) {
-  const auto told = run / "config.json";
-  std::ifstream in(told);
-  const auto before = nlohmann::json::parse(in, nullptr, false);
-  if (!before.is_object()) return;
-  const auto difference = audio::first_difference(parse_train_config(before, {}, told.string()).mel, config.mel);
+  const auto before = stored_config(run);
+  if (before.is_null()) return;
+  const auto told = config_path(run).string();
+  const auto difference = audio::first_difference(parse_train_config(before, {}, told).mel, config.mel);
   if (difference.empty()) return;
-  throw Error(Exit::config, told.string() + ": mel." + difference +
+  throw Error(Exit::config, told + ": mel." + difference +
                                 ", in the run that is to go on; leave it so, or begin a new run with --init");
 }
 
@@ -210,8 +208,7 @@ void Trainer::write_samples(RunLog& log, int64_t step, const Weights& average) {
 }
 
 void Trainer::run(const Stop& stop, const std::function<void(const Progress&)>& report) {
-  const auto told = to_json(config_).dump(2) + "\n";
-  if (rank_ == 0) write_file(run_ / "config.json", std::as_bytes(std::span(told)), AtomicFile::Existing::replace);
+  if (rank_ == 0) store_config(run_, to_json(config_));
   loop_->run(stop, report);
 }
 

@@ -51,7 +51,7 @@ TrainArguments train_arguments(CLI::App& app, std::vector<std::string> arguments
   add("data.label_column", a.label_column);
   if (a.conditional) named.push_back("train.conditional=1");
   a.sets.insert(a.sets.begin(), named.begin(), named.end());
-  if (a.config.empty() && a.resume) a.config = a.out + "/config.json";
+  if (a.config.empty() && a.resume) a.config = engine::config_path(a.out).string();
   if (a.config.empty() && (a.flow.empty() || a.data.empty())) {
     throw CLI::RequiredError("--flow and --data, or --config");
   }

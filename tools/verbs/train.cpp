@@ -119,7 +119,7 @@ int run_train(CLI::App& app, std::vector<std::string> arguments) {
   const bool first = !processes || processes->rank() == 0;
 
   // A resumed run goes on with its own configuration, unless told otherwise. A launcher starts again what it started.
-  const std::string stored = a.out + "/config.json";
+  const auto stored = engine::config_path(a.out).string();
   const bool again = engine::launchers_round() != "0" && engine::RunFolder::is_of_this_launch(a.out);
   const bool resume = a.resume || (again && std::filesystem::exists(stored));
   const auto config_path = a.config.empty() && resume ? stored : a.config;
