@@ -82,7 +82,7 @@ Waveform griffin_lim(const Mel& mel, const MelOptions& recipe, const GriffinLimO
   }
   // The length that has just these frames.
   const int64_t hop = recipe.hop_length;
-  const int64_t length = std::max<int64_t>(1, (recipe.centre ? mel.frames - 1 : mel.frames) * hop);
+  const int64_t length = std::max<int64_t>(1, (mel.frames - 1) * hop + recipe.n_fft - 2 * framing.pad_length());
   const auto push = static_cast<float>(options.momentum / (1.0 + options.momentum));
   for (int iteration = 0; iteration < options.iterations; ++iteration) {
     stft.forward(stft.inverse(now, length), consistent);

@@ -114,10 +114,13 @@ Mel MelExtractor::operator()(const Waveform& waveform) {
   }
   const auto samples = static_cast<int64_t>(waveform.samples.size());
   const int64_t frames = impl_->framing.frames(samples);
-  if (frames == 0 || frames > std::numeric_limits<int>::max()) {
-    throw Error(Exit::bad_data, "the sound has " + std::to_string(samples) + " samples, too " +
-                                    (frames == 0 ? "few" : "many") + " for a mel; more than " +
-                                    std::to_string(impl_->framing.pad_length()) + " are needed");
+  if (frames == 0) {
+    throw Error(Exit::bad_data, "the sound has " + std::to_string(samples) + " samples, too few for a mel; at least " +
+                                    std::to_string(impl_->framing.shortest()) + " are needed");
+  }
+  if (frames > std::numeric_limits<int>::max()) {
+    throw Error(Exit::bad_data,
+                "the sound has " + std::to_string(samples) + " samples, too many for a mel; cut it into pieces");
   }
   Mel mel;
   mel.n_mels = options.n_mels;

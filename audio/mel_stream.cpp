@@ -6,8 +6,9 @@ namespace melflow::audio {
 
 MelStream::MelStream(const MelOptions& options) : extractor_(options) {
   pad_ = options.stft().pad_length();
-  // The window lies in the middle of n_fft.
-  reach_ = (options.n_fft + options.win_length) / 2 - pad_;
+  // The window lies in the middle of n_fft. A frame of n_fft, of which the extractor's must be whole, may reach
+  // further.
+  reach_ = std::max<int64_t>((options.n_fft + options.win_length) / 2 - pad_, options.n_fft - 2 * pad_);
   kept_.sample_rate = options.sample_rate;
 }
 

@@ -9,8 +9,9 @@
 namespace melflow::audio {
 
 /// The mel of sound that is still arriving: bit for bit MelExtractor's, however the samples were cut, the mirrored ends
-/// included. A frame comes out with the last sample under its window, the first ones when there is enough to mirror
-/// (n_fft/2 + 1 samples); finish() adds those that reach beyond the end.
+/// included. A frame comes out with the last sample under its window (without `centre`, where a hop is longer than the
+/// window, with the last of its hop), the first ones when there is enough to mirror (n_fft/2 + 1 samples); finish()
+/// adds those that reach beyond the end.
 class MelStream {
  public:
   explicit MelStream(const MelOptions& options);

@@ -17,8 +17,8 @@ struct Layout {
   uint64_t align;         // of the next chunk
   std::string_view data;  // name of the chunk with the sound
 };
-constexpr Layout kRiff{12, 4, 4, false, false, 2, "data"}, kAiff{12, 4, 4, true, false, 2, "SSND"},
-    kWave64{40, 16, 8, false, true, 8, "data"};
+constexpr Layout kRiff{12, 4, 4, false, false, 2, "data"}, kRifx{12, 4, 4, true, false, 2, "data"},
+    kAiff{12, 4, 4, true, false, 2, "SSND"}, kWave64{40, 16, 8, false, true, 8, "data"};
 
 /// Lengths at the end of 32 bits, and of 63, are what a writer says who does not know.
 constexpr uint64_t kEndless32 = 0x7F000000, kEndless64 = uint64_t{1} << 62;
@@ -33,11 +33,12 @@ uint64_t number(std::span<const char> bytes, bool big_endian) {
 SoundBytes promised(uint64_t size, uint64_t at, uint64_t length, uint64_t endless) {
   if (at > size || length >= endless) return {};
   const uint64_t held = size - at;
-  const bool whole = held == 0 || length <= held + at;
+  const bool whole = held == 0 || length <= held || length == size;
   return whole ? SoundBytes{} : SoundBytes{held, length - held};
 }
 
-SoundBytes in_chunks(const Layout& layout, uint64_t size, const ReadAt& read) {
+/// `riff_length`: what the file's head says of the bytes behind it.
+SoundBytes in_chunks(const Layout& layout, uint64_t riff_length, uint64_t size, const ReadAt& read) {
   constexpr int kMostChunks = 1024;
   uint64_t at = layout.start, of_rf64 = 0;
   for (int i = 0; i < kMostChunks; ++i) {
@@ -53,6 +54,7 @@ SoundBytes in_chunks(const Layout& layout, uint64_t size, const ReadAt& read) {
     }
     if (layout.counts_head) length -= std::min<uint64_t>(length, whole.size());
     if (name == layout.data) {
+      if (length == 0 && riff_length == 0) return {0, 0, size - std::min(begin, size)};
       if (of_rf64 > 0 && length == 0xFFFFFFFF) return promised(size, begin, of_rf64, kEndless64);
       return promised(size, begin, length, layout.length == 4 ? kEndless32 : kEndless64);
     }
@@ -68,9 +70,12 @@ SoundBytes sound_bytes(uint64_t size, const ReadAt& read) {
   std::array<char, 12> head{};
   if (!read(0, head)) return {};
   const std::string_view first(head.data(), 4), form(head.data() + 8, 4);
-  if ((first == "RIFF" || first == "RF64" || first == "BW64") && form == "WAVE") return in_chunks(kRiff, size, read);
-  if (first == "FORM" && (form == "AIFF" || form == "AIFC")) return in_chunks(kAiff, size, read);
-  if (first == "riff") return in_chunks(kWave64, size, read);
+  const auto length = [&](bool big_endian) { return number(std::span<const char>(head).subspan(4, 4), big_endian); };
+  if ((first == "RIFF" || first == "RF64" || first == "BW64") && form == "WAVE")
+    return in_chunks(kRiff, length(false), size, read);
+  if (first == "RIFX" && form == "WAVE") return in_chunks(kRifx, length(true), size, read);
+  if (first == "FORM" && (form == "AIFF" || form == "AIFC")) return in_chunks(kAiff, length(true), size, read);
+  if (first == "riff") return in_chunks(kWave64, size, size, read);  // its own length lies elsewhere
   if (first == ".snd") {
     const auto bytes = std::span<const char>(head);
     return promised(size, number(bytes.subspan(4, 4), true), number(bytes.subspan(8, 4), true), kEndless32);

@@ -48,11 +48,13 @@ float sample_beyond(std::span<const float> samples, Padding pad, int64_t t) {
 
 }  // namespace
 
+int64_t StftOptions::shortest() const {
+  const int64_t padding = pad_length(), mirrored = pad == Padding::reflect ? padding + 1 : 1;
+  return std::max(mirrored, n_fft - 2 * padding);
+}
+
 int64_t StftOptions::frames(int64_t samples) const {
-  const int64_t padding = pad_length();
-  if (samples < 1 || (pad == Padding::reflect && samples <= padding)) return 0;
-  const int64_t padded = samples + 2 * padding;
-  return padded < n_fft ? 0 : (padded - n_fft) / hop_length + 1;
+  return samples < shortest() ? 0 : (samples + 2 * int64_t{pad_length()} - n_fft) / hop_length + 1;
 }
 
 std::vector<double> hann_window(int length) {
@@ -99,8 +101,8 @@ Spectrogram Stft::forward(std::span<const float> samples) {
 void Stft::forward(std::span<const float> samples, Spectrogram& out) {
   const int64_t frames = options_.frames(static_cast<int64_t>(samples.size()));
   if (frames == 0) {
-    throw Error(Exit::bad_data, "STFT: " + std::to_string(samples.size()) + " samples are too few; more than " +
-                                    std::to_string(options_.pad_length()) + " are needed");
+    throw Error(Exit::bad_data, "STFT: " + std::to_string(samples.size()) + " samples are too few; at least " +
+                                    std::to_string(options_.shortest()) + " are needed");
   }
   out.frames = static_cast<int>(frames);
   out.bins = options_.bins();

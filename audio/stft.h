@@ -25,7 +25,9 @@ struct StftOptions {
   int bins() const { return n_fft / 2 + 1; }
   /// Samples added at each end.
   int pad_length() const { return centre ? n_fft / 2 : (n_fft - hop_length) / 2; }
-  /// Frames of a signal of that many samples, 0 where it is too short to be padded or to fill a frame.
+  /// Samples that a signal must have at least: to be padded, and to fill a frame.
+  int64_t shortest() const;
+  /// Frames of a signal of that many samples, 0 where it is shorter than shortest().
   int64_t frames(int64_t samples) const;
 
   bool operator==(const StftOptions&) const = default;

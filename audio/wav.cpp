@@ -77,19 +77,24 @@ struct BytesFile {
 
 /// Throws for what cannot be a recording.
 OpenAudio checked(OpenAudio audio, const std::string& path) {
-  constexpr int kMostChannels = 1024, kHighestRate = 10'000'000;
+  constexpr int kMostChannels = 1024;
   if (!audio.file) {
-    fail_bad(path, std::string("is not audio that can be read: ") + sf_strerror(nullptr) +
-                       " Give WAV, FLAC, AIFF, Ogg or MP3.");
+    const std::string why = sf_strerror(nullptr);
+    const bool impossible = why.find("SF_INFO") != std::string::npos;  // libsndfile's word for such a rate
+    fail_bad(path, impossible ? "claims a sample rate of 0 Hz or beyond 2^31, or no channel; write its header anew"
+                              : "is not audio that can be read: " + why + " Give WAV, FLAC, AIFF, Ogg or MP3.");
   }
   if (audio.info.channels < 1 || audio.info.channels > kMostChannels) {
     fail_bad(path, "claims " + std::to_string(audio.info.channels) + " channels; 1 to 1024 are possible");
   }
-  if (audio.info.samplerate < 1 || audio.info.samplerate > kHighestRate) {
-    fail_bad(path, "claims a sample rate of " + std::to_string(audio.info.samplerate) +
-                       " Hz; convert it to a usual one, or melflow mel --assume-rate HZ");
-  }
   return audio;
+}
+
+void require_rate(const OpenAudio& audio, const std::string& path) {
+  constexpr int kHighestRate = 10'000'000;
+  if (audio.info.samplerate >= 1 && audio.info.samplerate <= kHighestRate) return;
+  fail_bad(path, "claims a sample rate of " + std::to_string(audio.info.samplerate) +
+                     " Hz; convert it to a usual one, or melflow mel --assume-rate HZ");
 }
 
 OpenAudio open_audio(const std::filesystem::path& path) {
@@ -188,12 +193,21 @@ std::vector<float> to_rate(const std::string& path, std::vector<float> samples, 
 
 namespace {
 
-AudioInfo info_of(const OpenAudio& audio) {
+AudioInfo info_of(const OpenAudio& audio, const std::string& path) {
+  require_rate(audio, path);
   return {audio.info.samplerate, audio.info.channels, audio.info.frames,
           format_name(audio.file.get(), audio.info.format)};
 }
 
+/// Of a recording that holds none.
+[[noreturn]] void fail_empty(const OpenAudio& audio, const std::string& path) {
+  if (audio.data.untold == 0) fail_bad(path, "holds no samples; give a longer recording");
+  fail_bad(path, "says that it holds no samples, and " + std::to_string(audio.data.untold) +
+                     " bytes follow: the recording was interrupted; have its header mended (sox --ignore-length)");
+}
+
 Waveform read_whole(OpenAudio audio, const std::string& path, const ReadOptions& options) {
+  if (options.assume_rate == 0) require_rate(audio, path);
   // A stream of unknown length carries the largest number there is.
   const bool length_known = audio.info.frames != SF_COUNT_MAX;
   if (length_known && audio.info.frames > options.max_frames) fail_long(path, options.max_frames);
@@ -201,7 +215,7 @@ Waveform read_whole(OpenAudio audio, const std::string& path, const ReadOptions&
   waveform.sample_rate = options.assume_rate > 0 ? options.assume_rate : audio.info.samplerate;
   try {
     waveform.samples = read_mono(path, audio, options.max_frames);
-    if (waveform.samples.empty()) fail_bad(path, "holds no samples; give a longer recording");
+    if (waveform.samples.empty()) fail_empty(audio, path);
     if (options.sample_rate > 0 && options.sample_rate != waveform.sample_rate) {
       waveform.samples =
           to_rate(path, std::move(waveform.samples), waveform.sample_rate, options.sample_rate, options.max_frames);
@@ -216,11 +230,11 @@ Waveform read_whole(OpenAudio audio, const std::string& path, const ReadOptions&
 
 }  // namespace
 
-AudioInfo audio_info(const std::filesystem::path& path) { return info_of(open_audio(path)); }
+AudioInfo audio_info(const std::filesystem::path& path) { return info_of(open_audio(path), path.string()); }
 
 AudioInfo audio_info(std::span<const std::byte> bytes, const std::string& name) {
   BytesFile memory{bytes};
-  return info_of(open_audio(memory, name));
+  return info_of(open_audio(memory, name), name);
 }
 
 Waveform read_audio(const std::filesystem::path& path, const ReadOptions& options) {

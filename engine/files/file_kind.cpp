@@ -21,6 +21,12 @@ bool begins_safetensors(std::span<const std::byte> beginning) {
   return text.size() > kHeaderStart && text.substr(4).starts_with(kShortHeader);
 }
 
+bool begins_archive(std::span<const std::byte> beginning) {
+  const auto text = text_from(beginning);
+  // A zip file's first member; and torch's number, as its pickle before 1.6 has it.
+  return text.starts_with("PK\3\4") || text.starts_with("\x80\2\x8a\x0a");
+}
+
 FileKind kind_of(std::span<const std::byte> beginning) {
   const auto text = text_from(beginning);
   if (text.starts_with("\x93NUMPY")) return FileKind::npy;

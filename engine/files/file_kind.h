@@ -15,6 +15,10 @@ FileKind kind_of(std::span<const std::byte> beginning);
 /// (docs/FORMATS.md). Nothing else that is read here begins so, streams of numbers included.
 bool begins_safetensors(std::span<const std::byte> beginning);
 
+/// Whether the bytes, four at least, begin what torch.save or NumPy's savez writes, and no stream of float32 numbers
+/// that a mel could hold.
+bool begins_archive(std::span<const std::byte> beginning);
+
 /// The containers of torch.save: pickles one after the other before 1.6, zip since.
 inline bool may_be_pytorch(FileKind kind) { return kind == FileKind::zip || kind == FileKind::pickle; }
 

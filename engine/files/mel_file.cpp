@@ -22,7 +22,6 @@ namespace melflow::files {
 namespace {
 
 using nlohmann::json;
-constexpr int64_t kMaxFrames = int64_t{1} << 20;  // 3.4 hours at 86 frames a second
 constexpr int64_t kMaxMels = 4096;
 constexpr const char* kTensorName = "mel";
 constexpr const char* kRecipeKey = "mel_recipe";
@@ -49,7 +48,7 @@ std::pair<int, int> sizes_of(const std::vector<int64_t>& shape, int expected_mel
                      " are needed; compute it with the voice's recipe");
   }
   if (mels > kMaxMels) refuse(name, "it has " + std::to_string(mels) + " mels, more than 4096; check the array");
-  if (frames > kMaxFrames) refuse(name, "it has " + std::to_string(frames) + " frames, more than 2^20; split it");
+  if (frames > kMostMelFrames) refuse(name, "it has " + std::to_string(frames) + " frames, more than 2^20; split it");
   return {static_cast<int>(mels), static_cast<int>(frames)};
 }
 

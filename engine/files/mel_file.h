@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <span>
@@ -10,6 +11,9 @@
 #include "base/atomic_file.h"
 
 namespace melflow::files {
+
+/// Of a mel that is read: 3.4 hours at 86 frames a second.
+inline constexpr int64_t kMostMelFrames = int64_t{1} << 20;
 
 /// Reads a mel from .npy or .npz ([n_mels, frames] or [1, n_mels, frames]; no recipe), from a .pt of torch.save (the
 /// same; nothing is executed) or .safetensors (tensor "mel", recipe in the metadata under "mel_recipe" as a JSON

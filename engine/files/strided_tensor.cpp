@@ -57,7 +57,7 @@ void check_inside(const StridedTensor& tensor, const std::string& what) {
     return;
   }
   if (overflow || last >= available) refuse("reaches outside its storage of " + std::to_string(available) + " numbers");
-  if (count > available) refuse("claims more numbers than its storage has");
+  if (count > available) refuse("claims more numbers than its storage has; save tensor.contiguous()");
 }
 
 TensorView in_c_order(const StridedTensor& tensor, Arrays& made) {

@@ -50,6 +50,19 @@ TEST(GriffinLim, SoundsLikeTheRecordingItsMelCameFrom) {
   }
 }
 
+TEST(GriffinLim, SpeaksMelsOfAnOddHop) {
+  for (const bool centre : {false, true}) {
+    MelOptions recipe;
+    recipe.n_fft = recipe.win_length = 64;
+    recipe.hop_length = 15;
+    recipe.n_mels = 10;
+    recipe.centre = centre;
+    const Waveform speech = golden_clip();
+    const Mel mel = MelExtractor(recipe)({{speech.samples.begin(), speech.samples.begin() + 3000}, 22050});
+    EXPECT_EQ(griffin_lim(mel, recipe, {.iterations = 3}).samples.size(), static_cast<size_t>(mel.frames) * 15);
+  }
+}
+
 TEST(GriffinLim, IsTheSameForTheSameSeed) {
   const MelOptions recipe;
   const Mel mel = MelExtractor(recipe)(golden_clip());

@@ -67,6 +67,28 @@ INSTANTIATE_TEST_SUITE_P(Recipes, MelStreamEqualsMelExtractor,
                          ::testing::Values("waveglow", "hifigan", "short window, no padding by mirror"),
                          [](const auto& of) { return "Recipe" + std::to_string(of.index); });
 
+TEST(MelStream, EqualsMelExtractorForOddRecipes) {
+  std::mt19937 random(5);
+  const auto draw = [&](int from, int to) { return std::uniform_int_distribution(from, to)(random); };
+  for (int trial = 0; trial < 400; ++trial) {
+    MelOptions recipe;
+    recipe.n_fft = 2 * draw(8, 40);
+    recipe.win_length = draw(1, recipe.n_fft);
+    recipe.hop_length = trial % 3 == 0 ? recipe.win_length : draw(1, recipe.n_fft);  // longer than the window, and odd
+    recipe.n_mels = 3;
+    recipe.centre = trial % 4 == 0;
+    recipe.pad = trial % 2 == 0 ? Padding::zero : Padding::reflect;
+    const auto shortest = static_cast<size_t>(recipe.stft().shortest());
+    const auto sound = melflow::testing::noise(shortest + static_cast<size_t>(draw(0, 300)));
+    const std::vector<size_t> cuts = trial % 5 == 0 ? std::vector<size_t>{1} : std::vector<size_t>{3, 70, 11};
+    ASSERT_EQ(streamed(sound, recipe, cuts), offline(sound, recipe))
+        << "n_fft " << recipe.n_fft << ", window " << recipe.win_length << ", hop " << recipe.hop_length << ", centre "
+        << recipe.centre << ", " << sound.size() << " samples";
+    MelExtractor whole(recipe);
+    EXPECT_THROW(whole({melflow::testing::noise(shortest - 1), recipe.sample_rate}), Error);
+  }
+}
+
 TEST(MelStream, GivesAFrameWithItsLastSample) {
   const MelOptions recipe;
   MelStream stream(recipe);

@@ -72,7 +72,8 @@ TEST(OddAudioCollection, IsReadLikeLibsndfileOrRefusedInOneLine) {
 TEST(CutAudio, IsRefusedInEveryFormatThatTellsItsLength) {
   const melflow::testing::TempDir folder;
   const std::vector<float> sound(22050, 0.25f);
-  for (const int format : {SF_FORMAT_WAV, SF_FORMAT_RF64, SF_FORMAT_W64, SF_FORMAT_AIFF, SF_FORMAT_AU}) {
+  for (const int format : {int{SF_FORMAT_WAV}, SF_FORMAT_WAV | SF_ENDIAN_BIG, int{SF_FORMAT_RF64}, int{SF_FORMAT_W64},
+                           int{SF_FORMAT_AIFF}, int{SF_FORMAT_AU}}) {
     const auto path = folder / ("sound-" + std::to_string(format));
     SF_INFO info{};
     info.channels = 1;

@@ -203,6 +203,21 @@ TEST(Wav, SaysOfAFileThatIsCutShortHowMuchIsThere) {
   const auto cut = refusal(dir / "short.wav");
   EXPECT_EQ(cut.code, Exit::bad_data);
   EXPECT_NE(cut.message.find("300 of 1000 samples"), std::string::npos) << cut.message;
+  // What lies before the sound, were it longer than what is gone, is no part of it.
+  auto with_junk = wav_bytes(22050, 1, std::vector<int16_t>(1000, 100));
+  std::vector<char> junk(8 + 4000, 0);
+  std::memcpy(junk.data(), "JUNK\xa0\x0f\0\0", 8);
+  with_junk.insert(with_junk.begin() + 36, junk.begin(), junk.end());
+  write_bytes(dir / "junk.wav", with_junk);
+  EXPECT_EQ(read_audio(dir / "junk.wav").samples.size(), 1000u);
+  with_junk.resize(with_junk.size() - 2 * 900);
+  write_bytes(dir / "junk.wav", with_junk);
+  EXPECT_NE(refusal(dir / "junk.wav").message.find("100 of 1000 samples"), std::string::npos);
+  // A recorder that was interrupted has filled in nothing.
+  auto interrupted = wav_bytes(22050, 1, std::vector<int16_t>(1000, 100));
+  for (const size_t at : {4u, 40u}) std::fill_n(interrupted.begin() + at, 4, '\0');
+  write_bytes(dir / "interrupted.wav", interrupted);
+  EXPECT_NE(refusal(dir / "interrupted.wav").message.find("2000 bytes follow"), std::string::npos);
   // A header that counts itself promises nothing.
   auto itself = wav_bytes(22050, 1, std::vector<int16_t>(1000, 100));
   itself[40] = static_cast<char>(static_cast<unsigned char>(itself[40]) + 44);

@@ -85,6 +85,9 @@ TEST_F(Foreign, ConvertOverwritesNothingAndKeepsTheRecipeThatItIsTold) {
   EXPECT_EQ(json::parse(metadata["mel_recipe"].get<std::string>())["sample_rate"], 16000);
   EXPECT_EQ(run({"convert", smallest("nemo"), "-o", path("v.txt")}).code, 64);
   EXPECT_EQ(run({"convert", path("v.safetensors"), "-o", path("w.safetensors")}).code, 64);
+  EXPECT_EQ(run({"convert", path("v.safetensors"), "--to", "nvidia-state-dict", "-o", path("w.wav")}).code, 64);
+  EXPECT_EQ(run({"convert", smallest("nemo"), "-o", path("u.safetensors"), "--set", "bogus=1"}).code, 78);
+  ASSERT_EQ(run({"convert", smallest("nemo"), "-o", path("n\xff.safetensors")}).code, 0);  // its name is no text
   EXPECT_EQ(run({"convert", smallest("strided"), "-o", path("w.safetensors")}).code, 65);
   EXPECT_FALSE(std::filesystem::exists(path("w.safetensors")));
 }

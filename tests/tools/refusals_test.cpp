@@ -66,6 +66,12 @@ TEST_F(Refusals, WhereVoicesAreLookedForIsTold) {
   std::filesystem::copy_file(testing::in_tree("data/voices/kathleen.safetensors"), path("odd/a\xff.safetensors"));
   EXPECT_EQ(in_folder(path("odd"), "voices --json"), 0) << text_of(path("err"));
   EXPECT_NE(text_of(path("out")).find("\"name\":\"a\xef\xbf\xbd\""), std::string::npos) << text_of(path("out"));
+  // What is no voice hides none, nor does it speak to the terminal.
+  std::filesystem::create_directory(path("odd/folder.safetensors"));
+  std::ofstream(path("odd/\x1b[31mbad.safetensors")) << "no voice";
+  EXPECT_EQ(in_folder(path("odd"), "voices"), 1);
+  EXPECT_NE(text_of(path("err")).find("?[31mbad.safetensors: "), std::string::npos) << text_of(path("err"));
+  EXPECT_TRUE(text_of(path("out")).starts_with("a?  CC0-1.0")) << text_of(path("out"));
 }
 
 TEST_F(Refusals, ALinkToNothingIsOneOfTheRecordingsThatFail) {
@@ -154,6 +160,7 @@ TEST_F(Refusals, AnOptionThatWouldSayNothing) {
       {"synth", mel, "-o", out, "--format", "pcm24"},
       {"mel", clip_, "-o", path("m.npy"), "--as", "png"},
       {"mel", clip_, "-o", path("m.npy"), "--rate", "8000"},
+      {"mel", "-", "-o", path("m.npy"), "--rate", "8000", "--format", "pcm16", "--assume-rate", "22050"},
       {"bench", "mel", "--voice", "nobody"},
       {"bench", "stream", "--batch", "3"},
   };

@@ -7,6 +7,7 @@
 
 #include "audio/wav.h"
 #include "engine/files/npy.h"
+#include "engine/files/pytorch_writer.h"
 #include "engine/files/sha256.h"
 #include "tests/tools/cli_fixture.h"
 
@@ -81,12 +82,15 @@ TEST_F(Streaming, EveryFramingGivesTheSameSound) {
   const auto mel = part_of_sample(24);
   const std::vector<std::string> synth{"synth", "-", "--stream", "--raw"};
   files::write_mel(path("m.safetensors"), mel, AtomicFile::Existing::replace);
+  files::write_state_dict(path("m.pt"), {{"mel", {files::Dtype::f32, {80, 24}, std::as_bytes(std::span(mel.values))}}},
+                          AtomicFile::Existing::replace);
   const std::vector<std::pair<std::string, std::string>> framings{
       {"raw", raw_frames(mel)},
       {"[n_mels, frames] in Fortran order", npy_header("(80, 24)", true) + raw_frames(mel)},
       {"[frames, n_mels] in C order", npy_header("(24, 80)", false) + raw_frames(mel)},
       {"[n_mels, frames] in C order", text_of(short_mel(24))},
-      {"safetensors", text_of(path("m.safetensors"))}};
+      {"safetensors", text_of(path("m.safetensors"))},
+      {"torch.save", text_of(path("m.pt"))}};
   for (const auto& [name, bytes] : framings) {
     const auto result = run(synth, bytes);
     EXPECT_EQ(result.code, 0) << name << ": " << result.err;
@@ -104,7 +108,9 @@ TEST_F(Streaming, BadFramesSayWhatIsWrongWithThem) {
       {not_finite, "frame 3 holds NaN"},
       {npy_header("(80, 9)", true) + frames, "ends after 8 of 9 frames"},
       {npy_header("(80, 7)", true) + frames, "more frames than the .npy header says (7)"},
-      {npy_header("(81, 8)", true) + frames, "stdin"}};
+      {npy_header("(81, 8)", true) + frames, "stdin"},
+      {text_of(clip_), "begins as a file (RIFF), not as frames"},
+      {"ID3\3" + frames, "begins as a file (ID3), not as frames"}};
   for (const auto& [bytes, message] : cases) {
     const auto result = run({"synth", "-", "--stream", "--raw"}, bytes);
     EXPECT_EQ(result.code, 65) << message << result.err;

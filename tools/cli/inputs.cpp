@@ -76,12 +76,14 @@ bool read_some_stdin(std::vector<std::byte>& bytes) {
   }
 }
 
-void require_raw(std::span<const std::byte> beginning) {
+void require_raw(std::span<const std::byte> beginning, const std::string& wanted) {
   const std::string_view text(reinterpret_cast<const char*>(beginning.data()), std::min<size_t>(4, beginning.size()));
-  for (const std::string_view container : {"RIFF", "RF64", "fLaC", "OggS", "FORM", "caff"}) {
-    if (text != container) continue;
-    throw Error(Exit::bad_data, "stdin: begins as a file (" + std::string(container) +
-                                    "), not as raw PCM; write it to a file and name that, or pipe its samples alone");
+  for (const std::string_view container :
+       {"RIFF", "RIFX", "RF64", "BW64", "riff", "fLaC", "OggS", "FORM", "caff", ".snd", "ID3\2", "ID3\3", "ID3\4"}) {
+    if (!text.starts_with(container)) continue;
+    throw Error(Exit::bad_data, "stdin: begins as a file (" +
+                                    std::string(container.substr(0, container[0] == 'I' ? 3 : 4)) + "), not as " +
+                                    wanted + "; write it to a file and name that");
   }
 }
 
@@ -96,7 +98,7 @@ audio::Waveform read_sound(const std::string& input, int rate, int assume_rate, 
     throw Error(Exit::usage, "-: raw PCM on stdin needs --rate HZ and --format pcm16, pcm24 or float32");
   }
   const auto bytes = read_stdin();
-  require_raw(bytes);
+  require_raw(bytes, "raw PCM");
   const auto encoding = audio::encoding_from_name(raw.format);
   if (const auto width = audio::bytes_per_sample(encoding); bytes.size() % width != 0) throw ends_within_sample(width);
   audio::Waveform sound{audio::decode_pcm(bytes, encoding), raw.rate};

@@ -29,8 +29,8 @@ bool read_some_stdin(std::vector<std::byte>& bytes);
 /// Nobody wants more of it: a thread that waits in read_some_stdin() for a silent pipe is let go.
 void leave_stdin();
 
-/// Throws Error{bad_data} where what is to be raw PCM begins as a container of sound does.
-void require_raw(std::span<const std::byte> beginning);
+/// Throws Error{bad_data} where what is `wanted` ("raw PCM") begins as a container of sound does.
+void require_raw(std::span<const std::byte> beginning, const std::string& wanted);
 /// For raw PCM that ends within a sample of `width` bytes.
 Error ends_within_sample(size_t width);
 

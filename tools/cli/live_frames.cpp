@@ -32,7 +32,7 @@ class PcmInput {
       if (!bytes_.empty() && !stop_requested()) throw ends_within_sample(width_);
       return false;
     }
-    if (!begun_) require_raw(bytes_);
+    if (!begun_) require_raw(bytes_, "raw PCM");
     begun_ = true;
     const size_t whole = bytes_.size() / width_ * width_;
     samples = audio::decode_pcm({bytes_.data(), whole}, encoding_);

@@ -28,7 +28,8 @@ std::vector<fs::path> shipped_voices() {
   std::vector<fs::path> voices;
   for (const auto& entry :
        fs::directory_iterator(chosen.empty() ? data_folder() / "voices" : fs::path(chosen), error)) {
-    if (entry.path().extension() == ".safetensors") voices.push_back(entry.path());
+    std::error_code unknown;
+    if (entry.path().extension() == ".safetensors" && entry.is_regular_file(unknown)) voices.push_back(entry.path());
   }
   std::sort(voices.begin(), voices.end());
   return voices;

@@ -10,6 +10,7 @@
 #include "engine/files/mel_file.h"
 #include "engine/files/npy_header.h"
 #include "tools/cli/frames.h"
+#include "tools/cli/inputs.h"
 #include "tools/cli/mel_scale.h"
 #include "tools/cli/signals.h"
 
@@ -44,9 +45,12 @@ class StdinFrames : public Frames {
     constexpr size_t kPrefix = 12;
     while (bytes_.size() < kPrefix && !ended_) ended_ = !read_some_stdin(bytes_);
     const bool npy = files::kind_of(bytes_) == files::FileKind::npy;
-    const bool safetensors = files::begins_safetensors(bytes_);
+    const bool whole = files::begins_safetensors(bytes_) || files::begins_archive(bytes_);
     if (npy && skip_npy_header()) return true;
-    if (!npy && !safetensors) return true;
+    if (!npy && !whole) {
+      require_raw(bytes_, "frames");
+      return true;
+    }
     while (!ended_) ended_ = !read_some_stdin(bytes_);
     if (stop_requested()) return false;
     const auto mel = files::parse_mel(bytes_, "stdin", voice_.mel.n_mels);

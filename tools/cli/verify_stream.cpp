@@ -26,7 +26,8 @@ Cutting random_cutting(size_t frames, unsigned seed) {
   constexpr size_t kMost = 1000;
   std::mt19937 random(seed);
   // Short pieces are as likely as long ones: the largest is drawn too.
-  const auto most = static_cast<size_t>(std::pow(static_cast<double>(kMost), std::uniform_real_distribution()(random)));
+  auto most = static_cast<size_t>(std::pow(static_cast<double>(kMost), std::uniform_real_distribution()(random)));
+  most = std::clamp<size_t>(most, 1, std::max<size_t>(1, frames - 1));  // the whole in one piece would show nothing
   Cutting cutting;
   for (size_t left = frames; left > 0; left -= cutting.back()) {
     cutting.push_back(std::min(left, std::uniform_int_distribution<size_t>(1, most)(random)));

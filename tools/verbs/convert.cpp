@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "audio/mel.h"
 #include "base/error.h"
 #include "base/file_ending.h"
 #include "engine/files/float_tensors.h"
@@ -95,12 +96,14 @@ engine::Voice write_own(const Arguments& a, int64_t& numbers) {
 
 engine::Voice write_published(const Arguments& a, const files::Checkpoint& checkpoint, int64_t& numbers) {
   auto published = files::read_published_waveglow(checkpoint, a.input);
+  audio::MelOptions tried;  // what is no setting of a recipe is told here, whatever the file stores
   for (const auto& set : a.sets) {
     const auto equals = set.find('=');
+    audio::set_mel_option(tried, set.substr(0, equals), set.substr(equals + 1));
     published.recipe[set.substr(0, equals)] = set.substr(equals + 1);
   }
   auto voice = engine::published_voice(published, checkpoint.container, a.input);
-  voice.card["name"] = a.name.empty() ? fs::path(a.output).stem().string() : a.name;
+  voice.card["name"] = a.name.empty() ? one_line(fs::path(a.output).stem().string()) : a.name;
   numbers = files::number_count(published.tensors);
   if (a.to_nvidia()) {
     require_nvidias(voice.model_config, a.input);
@@ -142,6 +145,10 @@ int run_convert(CLI::App& app, std::vector<std::string> arguments) {
   require_other(a.output, {a.input});
   if (!a.to_nvidia() && !has_ending(a.output, ".safetensors")) {
     throw Error(Exit::usage, a.output + ": a voice is a .safetensors file; choose such a name");
+  }
+  const auto is_pytorch = [&](const char* ending) { return has_ending(a.output, ending); };
+  if (a.to_nvidia() && !is_pytorch(".pt") && !is_pytorch(".pth") && !is_pytorch(".ckpt")) {
+    throw Error(Exit::usage, a.output + ": a state dictionary is a .pt file; choose such a name");
   }
   const files::CheckpointFile file(a.input);
   int64_t numbers = 0;

@@ -17,7 +17,7 @@ namespace melflow::tools {
 namespace {
 
 void line(bool works, const std::string& what, const std::string& otherwise) {
-  std::cout << (works ? "ok    " : "no    ") << what << (works ? "" : ": " + otherwise) << "\n";
+  std::cout << (works ? "ok    " : "no    ") << one_line(what + (works ? "" : ": " + otherwise)) << "\n";
 }
 
 }  // namespace

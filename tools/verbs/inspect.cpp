@@ -167,7 +167,7 @@ json inspect(const std::string& input, bool sums) {
 }
 
 void print(const json& out) {
-  std::cout << out["file"].get<std::string>() << ": " << out["container"].get<std::string>();
+  std::cout << one_line(out["file"].get<std::string>()) << ": " << out["container"].get<std::string>();
   if (out.contains("layout")) std::cout << ", " << out["layout"].get<std::string>();
   std::cout << "\n";
   if (out.contains("shape")) std::cout << "  shape " << out["shape"].dump() << "\n";

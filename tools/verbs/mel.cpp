@@ -37,9 +37,10 @@ MelArguments mel_arguments(CLI::App& app, std::vector<std::string> arguments) {
       "output: .npy [n_mels, frames] or .safetensors, which carries its recipe, or .png, a picture; - is stdout");
   app.add_option("-d", a.out.folder, "folder of the outputs");
   app.add_option("--recipe", a.recipe, "waveglow, hifigan, or that of a voice: its file, or a shipped one's name");
-  app.add_option(
-      "--set", a.sets,
-      "key=value: sample_rate, n_fft, hop_length, win_length, n_mels, f_min, f_max, scale, norm, pad, centre");
+  app.add_option("--set", a.sets,
+                 "key=value: sample_rate, n_fft, hop_length, win_length, n_mels, f_min, f_max, scale, norm, pad, "
+                 "centre, log_floor, "
+                 "magnitude_epsilon");
   app.add_option("--as", a.format, "npy, safetensors or png, for -d")
       ->check(CLI::IsMember({"npy", "safetensors", "png"}));
   app.add_option("--assume-rate", a.assume_rate, "relabel the samples instead of resampling, Hz")
@@ -53,6 +54,7 @@ MelArguments mel_arguments(CLI::App& app, std::vector<std::string> arguments) {
   if (a.inputs.empty()) throw Error(Exit::usage, "no recording; name one, or - for raw PCM on stdin");
   a.out.check(a.inputs);
   if (a.out.folder.empty()) refuse_options(app, {"--as"}, "but with -d");
+  if (reads_stdin(a.inputs)) refuse_options(app, {"--assume-rate"}, "for raw PCM on stdin, whose rate --rate says");
   if (!reads_stdin(a.inputs)) refuse_options(app, {"--rate", "--format"}, "but for raw PCM on stdin");
   return a;
 }
@@ -93,6 +95,10 @@ void tell_empty_bands(const audio::MelOptions& recipe) {
 nlohmann::json make_mel(const MelArguments& a, audio::MelExtractor& extractor, const audio::MelOptions& recipe,
                         const std::string& input) {
   const auto sound = read_sound(input, recipe.sample_rate, a.assume_rate, a.raw);
+  if (const auto frames = recipe.stft().frames(std::ssize(sound.samples)); frames > files::kMostMelFrames) {
+    throw Error(Exit::bad_data, input + ": makes " + std::to_string(frames) +
+                                    " frames, more than the 2^20 of a mel; cut it into pieces");
+  }
   audio::Mel mel;
   try {
     mel = extractor(sound);

@@ -84,7 +84,7 @@ void print_line(const std::string& input, const engine::Score& score, double fra
   std::snprintf(text, sizeof text, ": %.4f nats per sample (loss %.4f), %zu frames, worst %.4f at %.2f s",
                 score.nats_per_sample, score.loss, score.per_frame.size(), static_cast<double>(*worst),
                 static_cast<double>(worst - score.per_frame.begin()) / frames_a_second);
-  std::cout << input << text << std::endl;
+  std::cout << one_line(input) << text << std::endl;
 }
 
 json score_one(const std::string& input, const ScoreArguments& a, const engine::ModelVoice& voice) {
