@@ -36,8 +36,7 @@ struct OptionReader {
   void refuse_unknown() const {
     for (const auto& [key, value] : object.items()) {
       if (std::find(known.begin(), known.end(), key) == known.end()) {
-        throw Error(Exit::config,
-                    name + ": unknown key " + section + "." + key + "; did you mean '" + nearest(key, known) + "'?");
+        throw Error(Exit::config, name + ": unknown key " + section + "." + key + suggestion(key, known));
       }
     }
   }
@@ -92,8 +91,8 @@ const System& system_named_by(const nlohmann::json& config, const char* otherwis
     if (wanted == system.name) return system;
     names.push_back(system.name);
   }
-  throw Error(Exit::config, name + ": model.system is " + wanted.dump() + "; the nearest that exists is '" +
-                                nearest(wanted.is_string() ? wanted.get<std::string>() : "", names) + "'");
+  throw Error(Exit::config, name + ": model.system is " + wanted.dump() +
+                                suggestion(wanted.is_string() ? wanted.get<std::string>() : "", names));
 }
 
 struct OptionWriter {

@@ -105,11 +105,13 @@ Voice published_voice(const files::PublishedWaveGlow& published, const std::stri
   Voice voice;
   voice.name = name;
   try {
-    voice.model_config = resolved_model_config(model_config(waveglow_options(published)), name);
     voice.mel.n_mels = static_cast<int>(published.n_mels);
     voice.mel.hop_length = static_cast<int>(published.hop_length);
     for (const auto& [key, value] : published.recipe) audio::set_mel_option(voice.mel, key, value);
     voice.mel.validate();
+    auto options = waveglow_options(published);
+    options.hop_length = voice.mel.hop_length;  // no tensor tells the stride of the upsampling
+    voice.model_config = resolved_model_config(model_config(options), name);
   } catch (const Error& e) {
     const std::string what = e.what();  // a bad configuration inside a file is bad data
     throw Error(Exit::bad_data, what.starts_with(name) ? what : name + ": " + what);

@@ -53,7 +53,8 @@ BlockFlow::BlockFlow(const BlockFlowOptions& options) : options_(options) {
 }
 
 int64_t BlockFlow::warmup_frames() const {
-  return (options_.filter_taps + options_.past + options_.hop_length - 1) / options_.hop_length;
+  const auto samples = std::max(options_.filter_taps + options_.past, kInversionPast);
+  return std::max((samples + options_.hop_length - 1) / options_.hop_length, kLookahead);
 }
 
 void BlockFlow::set_filterbank(const torch::Tensor& filterbank) {
@@ -114,7 +115,7 @@ BlockFlow::Guide BlockFlow::guide(const torch::Tensor& mel, int64_t frames) {
                                                   .contiguous());
   const auto impulse = torch::fft_irfft(torch::exp(-blended), kFft).narrow(2, 1, o.filter_taps - 1);
   Guide out;
-  out.taps = torch::cat({torch::ones_like(impulse.narrow(2, 0, 1)), impulse}, 2);
+  out.taps = torch::cat({torch::ones({impulse.size(0), impulse.size(1), 1}, impulse.options()), impulse}, 2);
   out.log_gain = to_blocks(own_level).squeeze(2);
   out.limit = kFilterLimit * torch::exp(out.log_gain).unsqueeze(-1);
   out.log_sigma = out.log_gain + to_blocks(c.narrow(2, 0, 1).clamp(kLowestLevel, kHighestLevel)).squeeze(2);

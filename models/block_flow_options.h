@@ -10,6 +10,7 @@ struct BlockFlowConstants {
                                             ///< between which it interpolates
   static constexpr int64_t kFft = 1024;     ///< of the cepstrum and the filter; at least taps + group_size
   static constexpr int64_t kInversionPast = 768;  ///< samples of the past that the guesses continue
+  static constexpr int64_t kLeastGuess = 128;     ///< that are left of them where a guess leaves a hop out
   static constexpr double kPastScale = 0.7, kLevelFloor = 1e-7, kCorrelationFloor = 1e-4, kScaleLimit = 3.0;
   static constexpr double kMagnitudeFloor = 1e-5, kResidualLimit = 20.0;
   static constexpr double kSpectrumLimit = 6.0;                      ///< of |ln A|: 52 dB to each side of the level

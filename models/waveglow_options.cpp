@@ -24,7 +24,7 @@ void WaveGlowOptions::validate() const {
           "WaveGlow: sizes must be positive");
   require(group_size >= 2 && hop_length % group_size == 0,
           "WaveGlow: hop_length " + text(hop_length) + " is no multiple of group_size " + text(group_size));
-  require(upsample_kernel >= hop_length,
+  require(conditioning == Conditioning::frame_rate || upsample_kernel >= hop_length,
           "WaveGlow: upsample_kernel " + text(upsample_kernel) + " is below hop_length " + text(hop_length));
   const auto early = (n_flows - 1) / early_every * early_size;
   require(group_size - early >= 2, "WaveGlow: early outputs take " + text(early) + " of " + text(group_size) +
@@ -44,7 +44,12 @@ double WaveGlowOptions::weight_count() const {
   const double front = published ? d(n_mels) * d(n_mels) * d(upsample_kernel) : 3 * context * (d(n_mels) + context);
   const double c = d(wavenet_channels);
   const double layer = 2 * c * c * d(wavenet_kernel) + 2 * c * context + 2 * c * c;
-  return front + d(n_flows) * (d(wavenet_layers) * layer - c * c);
+  double mixing = 0, channels = d(group_size);  // of the 1x1 convolutions, `start` and `end`
+  for (int64_t k = 0; k < n_flows; ++k) {
+    if (k > 0 && k % early_every == 0) channels -= d(early_size);
+    mixing += channels * (channels + 1.5 * c);
+  }
+  return front + mixing + d(n_flows) * (d(wavenet_layers) * layer - c * c);
 }
 
 int64_t WaveGlowOptions::context_size() const {

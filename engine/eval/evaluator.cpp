@@ -123,9 +123,16 @@ Measures measure(const audio::Waveform& recording, const audio::Waveform& synthe
 Measures Evaluation::mean(Measures EvalItem::*part) const {
   Measures out;
   for (const auto& [key, value, better] : kMeasures) {
+    // Of the recordings on which everybody is known who is known at all: else who fails on one would gain by it.
+    std::vector<Measures EvalItem::*> compared;
+    for (const auto other : {&EvalItem::voice, &EvalItem::griffin_lim, &EvalItem::refined_noise}) {
+      const auto known = [&, value = value](const EvalItem& item) { return std::isfinite((item.*other).*value); };
+      if (std::ranges::any_of(items, known)) compared.push_back(other);
+    }
     double sum = 0, count = 0;
     for (const auto& item : items) {
-      if (!std::isfinite((item.*part).*value)) continue;
+      const auto known = [&, value = value](auto other) { return std::isfinite((item.*other).*value); };
+      if (!known(part) || !std::ranges::all_of(compared, known)) continue;
       sum += (item.*part).*value;
       ++count;
     }

@@ -78,7 +78,8 @@ struct Evaluation {
   std::vector<Failure> failures;
   std::string pesq_absent;  ///< why there is no PESQ; empty where there is
 
-  /// Each measure's mean over the recordings where it is known.
+  /// Each measure's mean over the recordings where it is known of the voice and of both floors (of those of them that
+  /// have it at all).
   Measures mean(Measures EvalItem::*part) const;
 };
 

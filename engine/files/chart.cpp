@@ -213,21 +213,28 @@ void require_grid(int64_t count, int height, int width, int columns) {
                                " a side; take fewer images, or other --columns");
 }
 
-Image grey_grid(std::span<const float> pixels, int height, int width, int columns) {
-  const auto item = static_cast<size_t>(height) * static_cast<size_t>(width);
+Image image_grid(std::span<const float> pixels, const ImageSize& size, int columns) {
+  const auto [channels, height, width] = size;
+  const auto plane = static_cast<size_t>(height) * static_cast<size_t>(width);
+  const auto item = plane * static_cast<size_t>(channels);
   const int count = item > 0 ? static_cast<int>(pixels.size() / item) : 0;
-  if (count == 0 || columns <= 0) throw Error(Exit::internal, "grey_grid: nothing to draw");
+  if (count == 0 || columns <= 0 || (channels != 1 && channels != 3))
+    throw Error(Exit::internal, "image_grid: nothing to draw");
   require_grid(count, height, width, columns);
   const Grid grid(count, height, width, columns);
-  const int zoom = grid.zoom;
+  const int zoom = grid.zoom, across = width * zoom;
   Canvas canvas(static_cast<int>(grid.wide), static_cast<int>(grid.high));
   for (int i = 0; i < count; ++i) {
     const int left = Grid::kGap + i % columns * grid.across, top = Grid::kGap + i / columns * grid.down;
-    for (int p = 0; p < height * zoom * width * zoom; ++p) {
-      const int x = p % (width * zoom), y = p / (width * zoom);
-      const float value = pixels[static_cast<size_t>(i) * item + static_cast<size_t>(y / zoom * width + x / zoom)];
-      const auto grey = static_cast<uint8_t>(std::lround(255 * std::clamp(value, 0.0f, 1.0f)));
-      canvas.put(left + x, top + y, {grey, grey, grey});
+    const float* const image = pixels.data() + static_cast<size_t>(i) * item;
+    for (int p = 0; p < height * zoom * across; ++p) {
+      const int x = p % across, y = p / across;
+      const float* const pixel = image + y / zoom * width + x / zoom;
+      const auto byte = [&](int channel) {
+        const float value = pixel[static_cast<size_t>(channel % channels) * plane];
+        return static_cast<uint8_t>(std::lround(255 * std::clamp(value, 0.0f, 1.0f)));
+      };
+      canvas.put(left + x, top + y, {byte(0), byte(1), byte(2)});
     }
   }
   return canvas.take();

@@ -42,8 +42,11 @@ Image line_chart(std::span<const Curve> curves, const Axes& axes);
 
 /// Throws Error{usage} where a grid of so many pictures would be larger than a .png may be.
 void require_grid(int64_t count, int height, int width, int columns);
-/// Grey pictures [count, height, width], 0 black, 1 white, in rows of `columns`, enlarged by whole factors.
-Image grey_grid(std::span<const float> pixels, int height, int width, int columns);
+struct ImageSize {
+  int channels, height, width;  ///< channels: 1, grey, or 3, red, green and blue
+};
+/// Pictures [count, channels, height, width], from 0, dark, to 1, in rows of `columns`, enlarged by whole factors.
+Image image_grid(std::span<const float> pixels, const ImageSize& size, int columns);
 
 /// Pictures of one height side by side.
 Image side_by_side(std::span<const Image> images);

@@ -95,8 +95,7 @@ void require_finite(const torch::Tensor& x, const std::string& name) {
   std::vector<std::string> names;
   for (const auto& toy : toys()) names.push_back(toy.name);
   for (const auto& energy : energies()) names.push_back(energy.name);
-  throw Error(Exit::no_input,
-              path + ": no such file, and no named distribution; the nearest name is '" + nearest(path, names) + "'");
+  throw Error(Exit::no_input, path + ": no such file, and no named distribution" + suggestion(path, names));
 }
 
 }  // namespace

@@ -121,6 +121,8 @@ files::Image picture_training(const std::filesystem::path& run) {
     const auto found = entry.find(tag);
     return found != entry.end() || tag != "validation" ? found : entry.find("validation_nats_per_sample");
   };
+  // A vocoder's loss is logged without the constant that nats have.
+  const auto of_loss = stored_config(run).contains("mel") ? static_cast<float>(models::kHalfLog2Pi) : 0.0f;
   std::string line;
   while (std::getline(in, line)) {
     const auto entry = nlohmann::json::parse(line, nullptr, false);
@@ -129,7 +131,7 @@ files::Image picture_training(const std::filesystem::path& run) {
       const auto found = value(entry, tag);
       if (found == entry.end() || !found->is_number() || !entry.value("step", nlohmann::json()).is_number()) continue;
       points.push_back(entry.at("step").get<float>());
-      points.push_back(found->get<float>());
+      points.push_back(found->get<float>() + (tag == "loss" ? of_loss : 0));
     }
   }
   std::erase_if(curves, [](const auto& curve) { return curve.points.empty(); });
@@ -142,6 +144,10 @@ files::Image picture_training(const std::filesystem::path& run) {
 void require_picture(const FlowModel& model, int64_t count, int columns) {
   const auto& shape = model.flow->shape();
   if (!shape.image()) throw Error(Exit::usage, model.name + ": is no flow of images; samples of it go to .npy");
+  if (shape.channels != 1 && shape.channels != 3) {
+    throw Error(Exit::usage, model.name + ": its images have " + std::to_string(shape.channels) +
+                                 " channels, and pictures 1 or 3; samples of it go to .npy");
+  }
   files::require_grid(count, static_cast<int>(shape.height), static_cast<int>(shape.width), columns);
 }
 
@@ -149,8 +155,10 @@ files::Image picture_images(const FlowModel& model, const torch::Tensor& images,
   require_picture(model, images.size(0), columns);
   const auto& shape = model.flow->shape();
   const double brightest = model.config.at("pixel_levels").get<double>() - 1;
-  const auto grey = (images.select(1, 0) / std::max(brightest, 1.0)).contiguous();
-  return files::grey_grid(tensor_vector(grey), static_cast<int>(shape.height), static_cast<int>(shape.width), columns);
+  const auto bright = (images / std::max(brightest, 1.0)).contiguous();
+  const auto size = [](int64_t n) { return static_cast<int>(n); };
+  return files::image_grid(tensor_vector(bright), {size(shape.channels), size(shape.height), size(shape.width)},
+                           columns);
 }
 
 }  // namespace melflow::engine

@@ -162,7 +162,14 @@ torch::Tensor sample_flow(const FlowModel& model, int64_t first, int64_t count, 
     if (context.defined()) context = context.to(model.device());
     parts.push_back(draw_or_refuse(model, z.contiguous().to(model.device()), context).x.to(torch::kCPU));
   }
-  return as_pixels(model, torch::cat(parts));
+  const auto all = torch::cat(parts);
+  if (const auto bad = all.flatten(1).isfinite().all(1).logical_not().sum().item<int64_t>(); bad > 0) {
+    throw Error(Exit::bad_data,
+                model.name + ": " + std::to_string(bad) + " of " + std::to_string(count) +
+                    " samples are not finite in single precision; try a lower --temperature, or train it "
+                    "anew with a smaller learning rate");
+  }
+  return as_pixels(model, all);
 }
 
 torch::Tensor interpolate(const FlowModel& model, const torch::Tensor& ends, const torch::Tensor& labels,

@@ -67,7 +67,11 @@ void require_no_gaps(const FlowData& data, const std::string& name) {
 
 /// Rows whose logit is to be taken as they are; pixels are looked at where they get their noise.
 void require_logits(const json& model, const FlowData& data) {
-  if (model.at("preprocess") != "logit" || !data.x.defined() || data.x.dim() != 2) return;
+  if (model.at("preprocess") != "none" && !data.x.defined()) {
+    throw Error(Exit::config, data.name + ": model.preprocess=" + model.at("preprocess").get<std::string>() +
+                                  " is of files; a named distribution is as it is");
+  }
+  if (model.at("preprocess") != "logit" || data.x.dim() != 2) return;
   const auto levels = model.at("pixel_levels").get<int64_t>();
   if (data.x.min().item<double>() >= 0 && data.x.max().item<double>() <= static_cast<double>(levels)) return;
   throw Error(Exit::config, data.name + ": model.preprocess=logit is of numbers from 0 to model.pixel_levels, " +
@@ -109,6 +113,9 @@ FlowTrainConfig parse_flow_config(const json& input, const std::vector<std::stri
   config.validate(name);
   if (config.batch_size == 0 || config.hold_out >= 1 || config.conditional > 1) {
     throw Error(Exit::config, name + ": train.batch_size must not be 0, hold_out below 1, conditional 0 or 1");
+  }
+  if (config.anneal > 1) {
+    throw Error(Exit::config, name + ": train.anneal is a share of the steps, 0 to 1");
   }
   if (config.conditional == 1 && data.classes() == 0) {
     throw Error(Exit::config, name +

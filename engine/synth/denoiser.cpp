@@ -12,11 +12,12 @@ constexpr int kFft = Denoiser::kFft, kHop = Denoiser::kHop, kPad = kFft / 2;
 
 }  // namespace
 
-std::vector<float> denoiser_bias(const StreamSource& source, int n_mels) {
-  constexpr int kFrames = 88;
+std::vector<float> denoiser_bias(const StreamSource& source, const audio::MelOptions& recipe) {
+  // As many frames as the published one takes; of a short hop, what a transform takes.
+  const int frames = std::max(88, (kFft + recipe.hop_length - 1) / recipe.hop_length);
   const auto stream = source.open(Noise(0), /*sigma=*/0.0);
   std::vector<float> hum;
-  stream->add(std::vector<float>(static_cast<size_t>(kFrames * n_mels), 0.0f), hum);
+  stream->add(std::vector<float>(static_cast<size_t>(frames * recipe.n_mels), 0.0f), hum);
   stream->finish(hum);
   audio::Stft stft(audio::StftOptions{.n_fft = kFft, .hop_length = kHop, .win_length = kFft});
   const auto spectrogram = stft.forward(hum);

@@ -4,13 +4,14 @@
 #include <vector>
 
 #include "audio/fft.h"
+#include "audio/mel.h"
 #include "engine/synth/stream.h"
 
 namespace melflow::engine {
 
 /// The magnitude spectrum of what a voice hums without noise: the first STFT frame of inverse(0, mel of zeros, 88
 /// frames), as NVIDIA's denoiser takes it. [513]
-std::vector<float> denoiser_bias(const StreamSource& source, int n_mels);
+std::vector<float> denoiser_bias(const StreamSource& source, const audio::MelOptions& recipe);
 
 /// NVIDIA's denoiser: every STFT frame (1024 samples, hop 256, reflected ends) loses strength·bias from its magnitude
 /// and keeps its phase. Samples go in and come out in pieces, the same for every way of cutting them; the delay is at

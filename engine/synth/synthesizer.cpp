@@ -77,7 +77,7 @@ Synthesizer::Synthesizer(Voice voice, std::shared_ptr<const StreamSource> source
   if (const auto why = audio::Refiner::why_not(voice_.mel, refining_); refining_.passes > 0 && !why.empty()) {
     throw Error(Exit::usage, voice_.name + ": " + why + "; speak it with --refine 0");
   }
-  if (denoise_ > 0) denoiser_bias_ = denoiser_bias(*source_, voice_.mel.n_mels);
+  if (denoise_ > 0) denoiser_bias_ = denoiser_bias(*source_, voice_.mel);
 }
 
 void Synthesizer::keep_to_latency(double seconds) {

@@ -18,7 +18,7 @@ WaveGlowContext::WaveGlowContext(std::shared_ptr<const WaveGlowWeights> weights,
 
 void WaveGlowContext::push(std::span<const float> frames) {
   const auto bands = static_cast<size_t>(weights_->n_mels);
-  if (weights_->groups_per_row == 1) {
+  if (!weights_->at_frames) {
     frames_.insert(frames_.end(), frames.begin(), frames.end());
   } else {
     for (size_t at = 0; at < frames.size(); at += bands) encode(0, frames.subspan(at, bands));
@@ -26,7 +26,7 @@ void WaveGlowContext::push(std::span<const float> frames) {
 }
 
 void WaveGlowContext::finish() {
-  if (weights_->groups_per_row == 1) return;
+  if (!weights_->at_frames) return;
   for (size_t i = 0; i < 2; ++i) encode(i, std::vector<float>(static_cast<size_t>(stages_[i].inputs)));
 }
 
@@ -68,7 +68,7 @@ void WaveGlowContext::pack(int64_t groups) {
 
 void WaveGlowContext::compute(const ThreadTeam::Member& member) {
   const auto& w = *weights_;
-  if (w.groups_per_row != 1) return;
+  if (w.at_frames) return;
   const int bands = w.n_mels, width = w.kernels->width;
   const int count = static_cast<int>(frames_.size()) / bands - w.upsample_taps + 1;
   std::vector<const std::byte*> rows(static_cast<size_t>(std::max(count, 0)));
@@ -92,7 +92,7 @@ void WaveGlowContext::compute(const ThreadTeam::Member& member) {
 
 void WaveGlowContext::computed() {
   const auto& w = *weights_;
-  if (w.groups_per_row != 1) return;
+  if (w.at_frames) return;
   const auto kept = static_cast<size_t>((w.upsample_taps - 1) * w.n_mels);
   pack(static_cast<int64_t>((frames_.size() - kept) / static_cast<size_t>(w.n_mels)) * w.groups_per_frame);
   frames_.erase(frames_.begin(), frames_.end() - static_cast<ptrdiff_t>(kept));

@@ -100,7 +100,7 @@ WaveGlowWeights::WaveGlowWeights(const models::WaveGlowOptions& o,
                                  const cpu::TileKernels& k)
     : kernels(&k), precision(layers) {
   const Parameters p(tensors);
-  const bool at_frames = o.conditioning == models::Conditioning::frame_rate;
+  at_frames = o.conditioning == models::Conditioning::frame_rate;
   n_mels = static_cast<int>(o.n_mels);
   hop_length = static_cast<int>(o.hop_length);
   group_size = static_cast<int>(o.group_size);

@@ -48,6 +48,7 @@ struct WaveGlowWeights {
   int stride;                 ///< floats from row to row of `channels` numbers: whole panels
   int context_channels;       ///< of a row of context
   int groups_per_frame;       ///< groups of samples in a mel frame
+  bool at_frames;             ///< conditioning is frame_rate: a row of context is a frame's
   int groups_per_row;         ///< groups that share a row of context: 1, or groups_per_frame
   int flow_side;              ///< groups to each side that a flow's WaveNet sees
   cpu::PanelMatrix upsample;  ///< sample_rate: [history·n_mels, groups_per_frame·context], frames from past to present

@@ -77,10 +77,15 @@ void move_renamed(const json& from, const std::string& section, std::span<const 
     if (found == names.end()) {
       std::vector<std::string> known;
       for (const auto& renamed : names) known.emplace_back(renamed.theirs);
-      throw Error(Exit::config,
-                  name + ": unknown key " + section + "." + key + "; did you mean '" + nearest(key, known) + "'?");
+      throw Error(Exit::config, name + ": unknown key " + section + "." + key + suggestion(key, known));
     }
     if (*found->ours != '\0') out[found->section][found->ours] = value;
+    // By these theirs trains something else.
+    if (key == "sigma" && value != 1)
+      throw Error(Exit::config, name + ": " + section + ".sigma is " + value.dump() + "; ours is the likelihood, 1");
+    if (key == "checkpoint_path" && value != "")
+      throw Error(Exit::config,
+                  name + ": " + section + ".checkpoint_path: leave it empty, and say --init " + value.dump());
   }
 }
 
@@ -88,7 +93,7 @@ void refuse_unknown_sections(const json& in, const std::string& name) {
   const std::vector<std::string> sections{"waveglow_config", "data_config", "train_config", "dist_config"};
   for (const auto& [key, value] : in.items()) {
     if (std::find(sections.begin(), sections.end(), key) != sections.end()) continue;
-    throw Error(Exit::config, name + ": unknown section '" + key + "'; did you mean '" + nearest(key, sections) + "'?");
+    throw Error(Exit::config, name + ": unknown section '" + key + "'" + suggestion(key, sections));
   }
 }
 

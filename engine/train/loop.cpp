@@ -115,11 +115,14 @@ double TrainingLoop::gradients() {
 double TrainingLoop::train_step() {
   objective_.model().train();
   rate_ = learning_rate();
+  Weights before;  // the buffers that batches move: one that is left out moves nothing
+  for (const auto& [name, buffer] : objective_.changing_buffers()) before[name] = buffer.clone();
   const double value = gradients();
   const double norm = adam_.clip(options_.gradient_clip);
   ++state_.step;
   if (!std::isfinite(value) || !std::isfinite(norm)) {
     ++state_.skipped_steps;
+    for (auto& [name, buffer] : objective_.changing_buffers()) buffer.copy_(before.at(name));
     if (++state_.bad_in_a_row >= options_.bad_steps_in_a_row) {
       throw Error(Exit::bad_data, run_.string() + ": " + std::to_string(state_.bad_in_a_row) +
                                       " steps in a row were not finite; lower the learning rate, then --resume");
@@ -202,8 +205,21 @@ void TrainingLoop::log_loss(RunLog& log, double items_per_second, double data_wa
   state_.losses = 0;
 }
 
+void TrainingLoop::require_finite() {
+  const auto check = [&](const std::string& name, const torch::Tensor& values) {
+    if (values.isfinite().all().item<bool>()) return;
+    throw Error(Exit::bad_data, run_.string() + ": '" + name + "' holds NaN or infinity after step " +
+                                    std::to_string(state_.step) +
+                                    "; --resume goes on from the checkpoint before, with a smaller learning rate or a "
+                                    "larger train.epsilon");
+  };
+  for (const auto& p : objective_.model().named_parameters()) check(p.key(), p.value());
+  for (const auto& [name, values] : average_) check(name, values);
+}
+
 void TrainingLoop::save(RunLog& log) {
   log.flush();  // first: what a checkpoint has behind it is on record
+  require_finite();
   save_checkpoint(run_, state_, objective_.model(), objective_.changing_buffers(), average_, adam_,
                   options_.keep_checkpoints);
   const bool best_is_written = options_.patience > 0 && std::isfinite(state_.best);

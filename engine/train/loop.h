@@ -101,6 +101,8 @@ class TrainingLoop {
   std::optional<double> validated(RunLog& log, const Stop& stop);
   void heed(double validated);
   void save(RunLog& log);
+  /// Of weights that are none nothing is saved: Error{bad_data}.
+  void require_finite();
   bool writes() const { return processes_ == nullptr || processes_->rank() == 0; }
   /// Whether one of the processes is to end: then all do, after the same step.
   bool ended(bool here) { return processes_ == nullptr ? here : processes_->any(here); }

@@ -25,7 +25,7 @@ void LoopOptions::validate(const std::string& name) const {
                                   ": train.schedule \"plateau\" wants validation_every and plateau_patience above 0"
                                   " and plateau_factor below 1");
   }
-  if (!(epsilon > 0)) throw Error(Exit::config, name + ": train.epsilon must be above 0");
+  if (!(epsilon >= 1e-30)) throw Error(Exit::config, name + ": train.epsilon must be 1e-30 or more");
   if (beta1 >= 1 || beta2 >= 1 || ema >= 1) {
     throw Error(Exit::config, name + ": train.beta1, beta2 and ema must be below 1");
   }
@@ -58,8 +58,7 @@ void apply_sets(json& root, const std::vector<std::string>& sets, const std::vec
                 const std::string& name) {
   for (const auto& [key, value] : root.items()) {
     if (std::find(sections.begin(), sections.end(), key) == sections.end() || !value.is_object()) {
-      throw Error(Exit::config,
-                  name + ": unknown section '" + key + "'; did you mean '" + nearest(key, sections) + "'?");
+      throw Error(Exit::config, name + ": unknown section '" + key + "'" + suggestion(key, sections));
     }
   }
   for (const auto& set : sets) apply(root, set, sections);

@@ -28,22 +28,41 @@ constexpr std::pair<const char*, bool> kOfARun[] = {{"checkpoints", true},
                                                     {"config.json", false},
                                                     {"metrics.jsonl", false}};
 
+namespace {
+
+/// A run of ours that died before it had anything to go on with may begin again: there only what is worth something
+/// is in the way.
+void require_none(const fs::path& path, bool begun) {
+  std::error_code error;
+  for (const auto& [name, is_worth_something] : kOfARun) {
+    if ((is_worth_something || !begun) && fs::exists(path / name, error)) {
+      throw Error(Exit::cannot_create,
+                  path.string() + ": holds " + name + " already; go on with --resume, or name another folder");
+    }
+  }
+}
+
+}  // namespace
+
+void RunFolder::require_free(const fs::path& path, bool resume) {
+  std::error_code error;
+  if (!resume) require_none(path, fs::exists(path / "lock", error));
+  fs::path there = fs::absolute(path, error);
+  while (!fs::exists(there, error) && there.has_relative_path()) there = there.parent_path();
+  const bool folder = fs::is_directory(there, error);
+  if (folder && ::access(there.c_str(), W_OK | X_OK) == 0) return;
+  throw Error(Exit::cannot_create, path.string() + ": cannot be made (" +
+                                       (folder ? std::strerror(errno) : there.string() + " is no folder") + ")");
+}
+
 RunFolder::RunFolder(const fs::path& path, bool resume) {
   std::error_code error;
   const auto fail = [&](const std::string& what) {
     if (lock_ >= 0) ::close(lock_);
     throw Error(Exit::cannot_create, path.string() + ": " + what);
   };
-  // A run of ours that died before it had anything to go on with may begin again.
   const bool begun = fs::exists(path / "lock", error);
-  const auto require_none = [&] {
-    if (resume) return;
-    for (const auto& [name, is_worth_something] : kOfARun) {
-      if ((is_worth_something || !begun) && fs::exists(path / name, error))
-        fail(std::string("holds ") + name + " already; go on with --resume, or name another folder");
-    }
-  };
-  require_none();
+  if (!resume) require_none(path, begun);
   fs::create_directories(path, error);
   if (error) fail("cannot be made (" + error.message() + ")");
   lock_ = ::open((path / "lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
@@ -55,7 +74,12 @@ RunFolder::RunFolder(const fs::path& path, bool resume) {
   if (::fcntl(lock_, F_SETLK, &whole) != 0 && (errno == EACCES || errno == EAGAIN)) {
     fail("another process trains in it; wait for its end, or name another folder");
   }
-  require_none();                     // one may have begun before the lock was ours
+  try {  // one may have begun before the lock was ours
+    if (!resume) require_none(path, begun);
+  } catch (const Error&) {
+    ::close(lock_);
+    throw;
+  }
   const auto launch = launch_name();  // a help, not worth an error: without it a restart says that a run is there
   if (::ftruncate(lock_, 0) != 0 || ::pwrite(lock_, launch.data(), launch.size(), 0) < 0) return;
 }

@@ -15,6 +15,8 @@ class RunFolder {
   /// Throws Error{cannot_create} where the folder cannot be made, holds what a run writes already while `resume` is
   /// false, or is held by another process.
   RunFolder(const std::filesystem::path& path, bool resume);
+  /// The same but for the lock, and nothing is made: for who has long work before it.
+  static void require_free(const std::filesystem::path& path, bool resume);
   /// Whether this launch (launcher.h) has held the folder before: what it left there is its own.
   static bool is_of_this_launch(const std::filesystem::path& path);
   ~RunFolder();

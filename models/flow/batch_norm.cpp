@@ -36,4 +36,8 @@ Mapped BatchNorm::inverse(const torch::Tensor& z, const torch::Tensor&) {
   return {torch::addcmul(by_channel(mean_, z), z - by_channel(beta_, z), by_channel(log_s.exp(), z)), log_det};
 }
 
+std::string BatchNorm::wrong_buffers() const {
+  return (variance_ >= 0).all().item<bool>() ? "" : "its 'variance' is below 0";
+}
+
 }  // namespace melflow::models

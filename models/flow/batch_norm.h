@@ -14,6 +14,7 @@ class BatchNorm : public Bijection {
   explicit BatchNorm(int64_t channels, double momentum = 0.1);
   Mapped forward(const torch::Tensor& x, const torch::Tensor& context = {}) override;
   Mapped inverse(const torch::Tensor& z, const torch::Tensor& context = {}) override;
+  std::string wrong_buffers() const override;
 
  private:
   double momentum_;

@@ -92,11 +92,25 @@ Mapped AffineCoupling::inverse(const torch::Tensor& z, const torch::Tensor& cont
   return {out.value, -out.log_det, out.local.defined() ? -out.local : out.local};
 }
 
+namespace {
+
+/// [1, 1, height, width]: 1 where row + column is `parity`, modulo 2.
+torch::Tensor checkerboard(int64_t height, int64_t width, int parity) {
+  const auto sum = torch::arange(height).unsqueeze(1) + torch::arange(width).unsqueeze(0);
+  return (sum % 2 == parity).to(torch::kFloat32).view({1, 1, height, width});
+}
+
+}  // namespace
+
 CheckerboardCoupling::CheckerboardCoupling(int64_t height, int64_t width, int parity, std::shared_ptr<Conditioner> net,
                                            Scale scale)
-    : scale_(scale), net_(register_module("net", std::move(net))) {
-  const auto sum = torch::arange(height).unsqueeze(1) + torch::arange(width).unsqueeze(0);
-  kept_ = register_buffer("kept", (sum % 2 == parity).to(torch::kFloat32).view({1, 1, height, width}));
+    : parity_(parity), scale_(scale), net_(register_module("net", std::move(net))) {
+  kept_ = register_buffer("kept", checkerboard(height, width, parity));
+}
+
+std::string CheckerboardCoupling::wrong_buffers() const {
+  const auto board = checkerboard(kept_.size(2), kept_.size(3), parity_);
+  return torch::equal(kept_.cpu(), board) ? "" : "its 'kept' is no checkerboard";
 }
 
 std::pair<torch::Tensor, torch::Tensor> CheckerboardCoupling::shift_and_log_s(const torch::Tensor& x,

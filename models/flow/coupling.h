@@ -62,10 +62,12 @@ class CheckerboardCoupling : public Bijection {
   CheckerboardCoupling(int64_t height, int64_t width, int parity, std::shared_ptr<Conditioner> net, Scale scale);
   Mapped forward(const torch::Tensor& x, const torch::Tensor& context = {}) override;
   Mapped inverse(const torch::Tensor& z, const torch::Tensor& context = {}) override;
+  std::string wrong_buffers() const override;
 
  private:
   std::pair<torch::Tensor, torch::Tensor> shift_and_log_s(const torch::Tensor& x, const torch::Tensor& context);
 
+  int parity_;
   Scale scale_;
   std::shared_ptr<Conditioner> net_;
   torch::Tensor kept_;  // [1, 1, height, width]: 1 where a pixel stays

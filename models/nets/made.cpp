@@ -16,9 +16,10 @@ torch::Tensor mask(const std::vector<int64_t>& seen, const std::vector<int64_t>&
 Made::Made(const Options& o) : options_(o) {
   // With a context even the first dimension has something to learn, from units of degree 0.
   const int64_t lowest = o.context > 0 || o.dimensions == 1 ? 0 : 1, degrees = o.dimensions - lowest;
-  TORCH_CHECK(o.dimensions > 0 && o.outputs > 0 && o.hidden_layers > 0 && o.hidden >= degrees, "Made: ", o.hidden,
-              " hidden units for ", o.dimensions, " dimensions; fewer than ", degrees,
-              " would leave dimensions out of the conditionals: --set model.hidden=", degrees);
+  TORCH_CHECK(o.dimensions > 0 && o.outputs > 0 && o.hidden_layers > 0, "Made: ", o.dimensions, " dimensions, ",
+              o.outputs, " outputs and ", o.hidden_layers, " hidden layers must be above 0");
+  TORCH_CHECK(o.hidden >= degrees, "Made: ", o.hidden, " hidden units for ", o.dimensions, " dimensions; fewer than ",
+              degrees, " would leave dimensions out of the conditionals: --set model.hidden=", degrees);
   std::vector<int64_t> inputs(static_cast<size_t>(o.dimensions)), units, outputs;
   for (int64_t place = 0; place < o.dimensions; ++place) inputs[static_cast<size_t>(dimension_at(place))] = place + 1;
   for (int64_t j = 0; j < o.hidden; ++j) units.push_back(lowest + j * degrees / o.hidden);

@@ -132,6 +132,20 @@ TEST(Evaluator, MeasuresAVoiceBesideGriffinLimAndGoesOnAfterABadFile) {
   EXPECT_NEAR(json["mel_l1"].get<double>(), item.voice.mel_l1, 1e-12);  // the mean of one
 }
 
+/// Who fails on a recording gains nothing by it.
+TEST(Evaluation, MeansAreOfTheRecordingsThatAllAreKnownOn) {
+  Evaluation evaluation;
+  evaluation.items.resize(2);
+  auto &first = evaluation.items[0], &second = evaluation.items[1];
+  first.voice.pesq = 4;
+  first.griffin_lim.pesq = 3;
+  second.voice.pesq = std::nan("");
+  second.griffin_lim.pesq = 1;
+  EXPECT_EQ(evaluation.mean(&EvalItem::voice).pesq, 4);
+  EXPECT_EQ(evaluation.mean(&EvalItem::griffin_lim).pesq, 3);
+  EXPECT_TRUE(std::isnan(evaluation.mean(&EvalItem::refined_noise).pesq));  // known on none
+}
+
 TEST(HtmlReport, NeedsNothingButItself) {
   Variable no_python("MELFLOW_PYTHON", "/nonexistent/python");
   TempDir folder;

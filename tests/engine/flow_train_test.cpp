@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "engine/flow/flow_pictures.h"
+#include "engine/flow/registry.h"
 #include "tests/engine/flow_fixture.h"
 
 namespace melflow::engine {
@@ -89,6 +90,62 @@ TEST_F(FlowEngine, GoesOnAsTheFunctionThatItWas) {
   EXPECT_NO_THROW(trainer(c, "r", true));
   c.model["scale"] = "exp";  // of the same weights
   EXPECT_THROW(trainer(c, "r", true), Error);
+}
+
+/// One row in which nothing is finite must not stay in what batch norm remembers.
+TEST_F(FlowEngine, AStepThatIsLeftOutMovesNothing) {
+  std::ofstream(file("outlier.csv")) << [] {
+    std::string text = "1e30,1\n";
+    for (int i = 0; i < 99; ++i) text += std::to_string(i % 7) + "," + std::to_string(i % 11) + "\n";
+    return text;
+  }();
+  const auto c = config(file("outlier.csv"),
+                        {"model.system=real_nvp", "model.preprocess=none", "model.norm=batch_norm", "model.hidden=8",
+                         "model.layers=2", "steps=12", "batch_size=10", "hold_out=0", "bad_steps_in_a_row=5"});
+  auto t = trainer(c, "r");
+  train(t, 12);
+  EXPECT_GT(t.state().skipped_steps, 0);
+  EXPECT_LT(t.state().skipped_steps, 12);
+  const auto model = load_flow(file("r") / "flow.safetensors");
+  for (const auto& b : model.flow->named_buffers()) EXPECT_LT(b.value().abs().max().item<double>(), 1e6) << b.key();
+}
+
+TEST_F(FlowEngine, BuffersThatMakeNoBijectionAreRefused) {
+  const auto c = config(table(), {"model.system=real_nvp", "model.norm=batch_norm", "steps=1", "model.hidden=8"});
+  auto t = trainer(c, "r");
+  train(t, 1);
+  const auto path = file("r") / "flow.safetensors";
+  auto model = load_flow(path);
+  for (auto& b : model.flow->named_buffers()) {
+    if (b.key().ends_with("variance")) b.value().fill_(-2);
+  }
+  save_flow(path, model, AtomicFile::Existing::replace);
+  EXPECT_THROW(load_flow(path), Error);
+
+  FlowModel images{.name = "images",
+                   .config = resolved_flow_config(
+                       {{"system", "real_nvp"}, {"channels", 1}, {"height", 4}, {"width", 4}, {"hidden", 4}}, "test"),
+                   .card = {},
+                   .flow = nullptr};
+  images.flow = build_flow(images.config, "test");
+  for (const float kept : {1.0f, 0.5f}) {
+    for (auto& b : images.flow->named_buffers()) {
+      if (kept != 1 && b.key().ends_with("kept")) b.value().fill_(kept);
+    }
+    save_flow(path, images, AtomicFile::Existing::replace);
+    if (kept == 1) {
+      EXPECT_NO_THROW(load_flow(path));
+    } else {
+      EXPECT_THROW(load_flow(path), Error);
+    }
+  }
+}
+
+TEST_F(FlowEngine, PreprocessingIsOfFiles) {
+  for (const char* way : {"logit", "standardise"}) {
+    EXPECT_THROW(config("two_moons", {"model.system=maf", std::string("model.preprocess=") + way}), Error);
+  }
+  EXPECT_THROW(config("u1", {"model.system=planar", "train.anneal=10"}), Error);
 }
 
 TEST_F(FlowEngine, AFileWhoseOrderIsNoneIsRefused) {

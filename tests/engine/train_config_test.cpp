@@ -1,3 +1,6 @@
+#include <map>
+#include <string>
+
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
@@ -25,9 +28,12 @@ TEST(TrainConfig, NvidiasConfigIsUnderstood) {
   EXPECT_EQ(config.segment_frames, 62);
   EXPECT_EQ(config.checkpoint_every, 2000);
   EXPECT_EQ(config.mel, audio::MelOptions{});
-  auto wrong = json;
-  wrong["train_config"]["learning_rat"] = 1;
-  EXPECT_THROW(parse_train_config(wrong, {}, "config.json"), Error);
+  for (const auto& [key, value] : std::map<std::string, nlohmann::json>{
+           {"learning_rat", 1}, {"sigma", 0.5}, {"checkpoint_path", "waveglow_old.pt"}}) {
+    auto wrong = json;
+    wrong["train_config"][key] = value;
+    EXPECT_THROW(parse_train_config(wrong, {}, "config.json"), Error) << key;
+  }
 }
 
 TEST(TrainConfig, UnknownKeysAreErrorsWithTheNearestName) {

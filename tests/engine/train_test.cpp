@@ -133,6 +133,20 @@ TEST_F(TrainTest, SamplesOfLongAndOfEqualNamesAreAllThere) {
   EXPECT_EQ(sounds, 2u);
 }
 
+TEST_F(TrainTest, WeightsThatAreNoneAreNotSaved) {
+  auto config = small_config({"sample_every=0", "validation_every=0", "bad_steps_in_a_row=100"});
+  Trainer trainer(config, corpus(config), run("r"), false);
+  train(trainer, 6);
+  {
+    torch::NoGradGuard no_grad;
+    trainer.model().parameters().front().fill_(std::numeric_limits<float>::quiet_NaN());
+  }
+  EXPECT_THROW(train(trainer), Error);
+  EXPECT_FALSE(std::filesystem::exists(run("r") / "checkpoints/step-12.safetensors"));
+  EXPECT_EQ(Trainer(config, corpus(config), run("r"), true).step(), 6);
+  EXPECT_NO_THROW(load_voice(run("r") / "voice.safetensors"));
+}
+
 TEST_F(TrainTest, StepsThatAreNotFiniteAreLeftOutAndEndTheRunWhenThereAreMany) {
   auto config = small_config({"bad_steps_in_a_row=3", "sample_every=0", "validation_every=0"});
   Trainer trainer(config, corpus(config), run("r"), false);

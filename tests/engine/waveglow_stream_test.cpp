@@ -57,6 +57,10 @@ std::map<std::string, WaveGlowOptions> configurations() {
     o.early_size = 3;
     o.conditioning = Conditioning::frame_rate;
   });
+  vary("a_group_a_frame", [](auto& o) {
+    o.group_size = 32;
+    o.conditioning = Conditioning::frame_rate;
+  });
   vary("groups_of_two", [](auto& o) {
     o.group_size = 2;
     o.early_every = 9;

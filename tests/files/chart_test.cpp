@@ -40,6 +40,22 @@ TEST(Chart, NumbersOfAxesAreShortAndNeverMinusNothing) {
   EXPECT_EQ(axis_number(-1e25, 2e25), "-1.00e25");
 }
 
+TEST(Chart, ImagesAreInTheColoursThatTheyHave) {
+  const std::vector<float> red_blue{1, 0, 0, 0, 0, 1};  // [1, 3, 1, 2]: a red pixel beside a blue one
+  const auto picture = image_grid(red_blue, {3, 1, 2}, 1);
+  size_t red = 0, blue = 0, other = 0;
+  for (size_t p = 0; p + 2 < picture.pixels.size(); p += 3) {
+    const std::array<int, 3> pixel{picture.pixels[p], picture.pixels[p + 1], picture.pixels[p + 2]};
+    const bool grey = pixel[0] == pixel[1] && pixel[1] == pixel[2];
+    red += pixel == std::array{255, 0, 0};
+    blue += pixel == std::array{0, 0, 255};
+    other += !grey && pixel != std::array{255, 0, 0} && pixel != std::array{0, 0, 255};
+  }
+  EXPECT_GT(red, 0u);
+  EXPECT_EQ(red, blue);
+  EXPECT_EQ(other, 0u);
+}
+
 TEST(Chart, LettersAreDrawnInOneCase) {
   EXPECT_EQ(written("loss"), written("LOSS"));
   EXPECT_EQ(written(" ~"), written(""));

@@ -18,6 +18,20 @@ TEST_F(BlockFlowTest, IsABijection) {
   expect_bijection(*small_block_flow(), torch::randn({2, 48}), torch::randn({2, 6, 3}), 1e-7);
 }
 
+TEST_F(BlockFlowTest, WorksWithoutAFilter) {
+  auto options = small_block_flow_options();
+  options.filter_taps = 1;
+  const auto flow = std::make_shared<BlockFlow>(options);
+  flow->set_filterbank(torch::rand({6, BlockFlow::kFft / 2 + 1}));
+  expect_bijection(*flow, torch::randn({2, 48}), torch::randn({2, 6, 3}), 1e-7);
+}
+
+/// Behind a crop's warm-up nothing depends on what was invented before it.
+TEST_F(BlockFlowTest, WarmsUpByAllThatItSees) {
+  const auto flow = small_block_flow();
+  EXPECT_GE(flow->warmup_frames() * flow->hop_length(), BlockFlowConstants::kInversionPast);
+}
+
 TEST_F(BlockFlowTest, WorksOnOneFrame) {
   expect_bijection(*small_block_flow(), torch::randn({1, 16}), torch::randn({1, 6, 1}), 1e-7);
 }
@@ -99,6 +113,9 @@ TEST_F(BlockFlowTest, LevelsCancel) {  // a mel k times as loud gives the same s
 TEST_F(BlockFlowTest, RefusesSizesThatCannotBe) {
   auto options = small_block_flow_options();
   options.group_size = 7;
+  EXPECT_THROW(BlockFlow{options}, std::invalid_argument);
+  options = small_block_flow_options();
+  options.hop_length = options.past = 768;  // a hop before which no guess has a past
   EXPECT_THROW(BlockFlow{options}, std::invalid_argument);
   options = small_block_flow_options();
   options.lags = 40;

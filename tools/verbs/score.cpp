@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdio>
 #include <iostream>
 #include <optional>
@@ -16,6 +17,7 @@
 #include "engine/model_voice.h"
 #include "engine/tensors.h"
 #include "tools/cli/batch.h"
+#include "tools/cli/inputs.h"
 #include "tools/cli/options.h"
 #include "tools/cli/output.h"
 #include "tools/cli/shipped_voices.h"
@@ -62,6 +64,7 @@ ScoreArguments score_arguments(CLI::App& app, std::vector<std::string> arguments
 }
 
 engine::Recording read_input(const std::string& input, const ScoreArguments& a, const engine::ModelVoice& voice) {
+  require_recording(input);
   if (!a.mel.empty()) return engine::read_recording(input, voice, std::filesystem::path(a.mel));
   return engine::read_recording(input, voice, a.own_level ? engine::Loudness::own : engine::Loudness::of_voice);
 }
@@ -94,6 +97,9 @@ json score_one(const std::string& input, const ScoreArguments& a, const engine::
   const auto recording = read_input(input, a, voice);
   const auto score = engine::score(*voice.model, engine::whole_frames(recording.sound, voice.model->hop_length()),
                                    engine::mel_tensor(recording.mel));
+  if (!std::isfinite(score.nats_per_sample)) {
+    throw Error(Exit::bad_data, input + ": voice " + voice.name + " has no density of it in single precision");
+  }
   if (dump) {
     const std::array<int64_t, 2> shape{score.z.size(0), score.z.size(1)};
     dump->write(files::npy_bytes(shape, engine::tensor_vector(score.z)));
