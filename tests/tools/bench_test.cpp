@@ -54,12 +54,35 @@ TEST_F(Bench, StreamMeasuresTheStartAndEveryChunk) {
   }
 }
 
+TEST_F(Bench, WhatCannotBeMeasuredIsToldFirst) {
+  for (const auto& [words, said] : std::vector<std::pair<std::vector<std::string>, std::string>>{
+           {{"--precision", "int8"}, "WaveGlow kind"},
+           {{"growth", "--picture", path("g.jpg")}, ".png"},
+           {{"growth", "--picture", path("g.png"), "--seconds", "1"}, "--seconds 3"}}) {
+    auto arguments = words;
+    arguments.insert(arguments.begin(), "bench");
+    const auto result = run(arguments);
+    EXPECT_EQ(result.code, 64) << result.err;
+    EXPECT_EQ(result.out, "");
+    EXPECT_NE(result.err.find(said), std::string::npos) << result.err;
+  }
+}
+
+TEST_F(Bench, ASignalLeavesNothing) {
+  std::filesystem::create_directory(path("tmp"));
+  const auto command = "TMPDIR='" + path("tmp") + "' timeout -s INT 2 " + MELFLOW_PROGRAM +
+                       " bench train --steps 100000" + " --voice kathleen --threads 1 >" + path("out") + " 2>&1";
+  EXPECT_EQ(WEXITSTATUS(std::system(command.c_str())), 124);
+  EXPECT_TRUE(std::filesystem::is_empty(path("tmp")));
+}
+
 TEST_F(Bench, TrainTakesTheTrainersOwnSteps) {
   const auto all = lines({"train", "--voice", "kathleen", "--batch", "1", "--frames", "4", "--steps", "2"});
   ASSERT_EQ(all.size(), 1u);
   EXPECT_EQ(all[0]["case"]["samples_a_crop"], 4 * 256);
   if (all[0].contains("not_reported")) return;
   expect_ordered(all[0]["subject"]["seconds"]);
+  EXPECT_EQ(all[0]["subject"]["losses"].size(), 5u);  // three that warm up, and two
   EXPECT_GT(all[0]["subject"]["samples_per_second"].get<double>(), 0);
   EXPECT_LT(all[0]["error"]["value"].get<double>(), 0.1);  // of a trained voice in float32
 }

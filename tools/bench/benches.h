@@ -16,10 +16,11 @@ using Print = std::function<void(const nlohmann::json& line)>;
 /// At least so many seconds of the shipped sample mel, over and over, frame after frame: what the benches speak.
 std::vector<float> sample_frames(const audio::MelOptions& recipe, double seconds);
 
-/// Who speaks and how, for a line's `case`: voice, device, precision, draws, refine, threads.
+/// Who speaks and how, for a line's `case`: voice, device, precision, sigma, seed, draws, refine, denoise, latency_ms,
+/// threads.
 nlohmann::json spoken_by(const engine::Synthesizer& synthesizer, const VoiceOptions& options);
 
-/// The mel of 30 s of noise, against bare transforms of the same frames.
+/// The mel of 30 s of noise, against as many bare transforms.
 void bench_mel(const Print& print);
 
 /// A voice on a real mel, against Griffin-Lim on the same.
@@ -30,9 +31,13 @@ void bench_synth(const VoiceOptions& options, double seconds, const Print& print
 void bench_stream(const VoiceOptions& options, double seconds, const Print& print);
 
 /// How the cost grows with the length (1 s up to `longest`), the threads and the number of streams at once: seconds of
-/// computing for a second of sound, which stay the same. A WaveGlow (`voice` in bf16) or the shipped voice. Where
-/// `picture` is named, a chart of the first.
-void bench_growth(const VoiceOptions& options, double longest, const std::string& picture, const Print& print);
+/// computing for a second of sound, which stay the same. A WaveGlow (`voice` in bf16) or the shipped voice. A chart of
+/// both, where one is wanted.
+struct Picture {
+  std::string path;    ///< empty: none is wanted
+  bool force = false;  ///< an existing one is replaced
+};
+void bench_growth(const VoiceOptions& options, double longest, const Picture& picture, const Print& print);
 
 /// WaveGlow at its published size with random weights, on a real mel, with 1 thread and with all, in each precision,
 /// against the plain model in LibTorch; its error against the model in double.

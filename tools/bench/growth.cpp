@@ -126,8 +126,8 @@ class Growth {
       });
     }
     // What was said before the end of the shorter mel came into sight.
-    const auto ahead = static_cast<size_t>(engine::reach(synthesizer.voice().options()).lookahead_frames) *
-                       static_cast<size_t>(recipe.hop_length);
+    const auto ahead_frames = engine::first_sample_frames(synthesizer.voice().options()) + synthesizer.refining_delay();
+    const auto ahead = static_cast<size_t>(ahead_frames) * static_cast<size_t>(recipe.hop_length);
     const auto same = before.size() - std::min(before.size(), ahead);
     say(measurement, times, seconds_of(synthesizer, samples), "the shorter sound before it, where both know as much",
         difference(before, beginning, same), by_length_[threads], std::log10(seconds));
@@ -170,8 +170,8 @@ class Growth {
 
 }  // namespace
 
-void bench_growth(const VoiceOptions& options, double longest, const std::string& picture, const Print& print) {
-  auto file = open_output(picture, /*force=*/false);  // so that a name that is taken is told before the hour
+void bench_growth(const VoiceOptions& options, double longest, const Picture& picture, const Print& print) {
+  auto file = open_output(picture.path, picture.force);  // so that a name that is taken is told before the hour
   Growth growth(options, print);
   const int most = options.threads > 0 ? options.threads : engine::default_threads();
   for (int threads = 1; threads <= most; threads *= 2) {

@@ -20,6 +20,13 @@ double Times::quantile(double q) const {
   return sorted[at];
 }
 
+double Times::median() const {
+  auto sorted = seconds_;
+  std::ranges::sort(sorted);
+  const auto half = sorted.size() / 2;
+  return sorted.size() % 2 == 1 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
+}
+
 json Times::json(double unit) const {
   return {{"min", unit * min()}, {"median", unit * median()}, {"p99", unit * quantile(0.99)}};
 }

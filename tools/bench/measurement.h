@@ -25,11 +25,11 @@ class Times {
     add(seconds_since(begin));
   }
   void add(double seconds) { seconds_.push_back(seconds); }
-  /// The nearest of those that were taken: 0 the least, 0.5 the median, 1 the most.
+  /// The nearest of those that were taken: 0 the least, 1 the most.
   double quantile(double q) const;
   double min() const { return quantile(0); }
-  double median() const { return quantile(0.5); }
-  /// {"min", "median", "p99"}, seconds times `unit`.
+  double median() const;  ///< of an even number the mean of the middle two
+  /// {"min", "median", "p99"}, seconds times `unit`. Of fewer than fifty p99 is the most.
   nlohmann::json json(double unit = 1) const;
 
  private:

@@ -82,7 +82,7 @@ void bench_mel(const Print& print) {
                             {"microseconds_per_frame", 1e6 * ours.median() / mel.frames},
                             {"times_rival_median", ours.median() / bare.median()},
                             {"times_rival_min", ours.min() / bare.min()}},
-                           {{"what", "bare FFTW transforms of the same frames, in double"},
+                           {{"what", "as many bare FFTW transforms, in double"},
                             {"seconds", bare.json()},
                             {"microseconds_per_frame", 1e6 * bare.median() / mel.frames}},
                            {{"what", "largest difference from a direct sum in double"}, {"value", error}}));

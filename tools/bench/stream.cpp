@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <spawn.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -10,6 +11,7 @@
 #include <chrono>
 #include <cmath>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -18,6 +20,7 @@
 #include "base/error.h"
 #include "engine/kernels/thread_team.h"
 #include "tools/bench/measurement.h"
+#include "tools/cli/with_torch.h"
 
 extern char** environ;
 
@@ -27,8 +30,37 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using nlohmann::json;
 
-/// Seconds from the start of `melflow synth - --stream --raw`, all frames waiting in its pipe, to its first sample.
-double first_sample_after_start(const VoiceOptions& o, const std::filesystem::path& frames) {
+/// Frames as a file that no name leads to, and so nothing is left of.
+class FramesFile {
+ public:
+  explicit FramesFile(std::span<const float> frames) : descriptor_(::memfd_create("melflow frames", MFD_CLOEXEC)) {
+    for (auto bytes = std::as_bytes(frames); !bytes.empty();) {
+      const auto count = ::write(descriptor_, bytes.data(), bytes.size());
+      if (count <= 0) throw Error(Exit::io_error, "there is no memory for the frames that are spoken");
+      bytes = bytes.subspan(static_cast<size_t>(count));
+    }
+  }
+  ~FramesFile() { ::close(descriptor_); }
+  FramesFile(const FramesFile&) = delete;
+  FramesFile& operator=(const FramesFile&) = delete;
+  int from_the_start() const {
+    ::lseek(descriptor_, 0, SEEK_SET);
+    return descriptor_;
+  }
+
+ private:
+  int descriptor_;
+};
+
+/// Who speaks without LibTorch, also where this is the program with it.
+std::filesystem::path speaker() {
+  const auto melflow = torch_program().parent_path() / "melflow";
+  std::error_code unknown;
+  return std::filesystem::exists(melflow, unknown) ? melflow : "/proc/self/exe";
+}
+
+/// Seconds from the start of `melflow synth - --stream --raw`, all frames waiting at its stdin, to its first sample.
+double first_sample_after_start(const VoiceOptions& o, const FramesFile& frames) {
   std::vector<std::string> words{"melflow", "synth", "-", "--stream", "--raw", "-o", "-"};
   for (auto& word : o.words()) words.push_back(std::move(word));
   std::vector<char*> pointers;
@@ -38,17 +70,18 @@ double first_sample_after_start(const VoiceOptions& o, const std::filesystem::pa
   if (::pipe2(ends, O_CLOEXEC) != 0) throw Error(Exit::io_error, "no pipe can be made");
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, frames.c_str(), O_RDONLY, 0);
+  posix_spawn_file_actions_adddup2(&actions, frames.from_the_start(), STDIN_FILENO);
   posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
   posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+  const auto program = speaker();
   const auto begin = Clock::now();
   pid_t child = 0;
-  const int failure = ::posix_spawn(&child, "/proc/self/exe", &actions, nullptr, pointers.data(), environ);
+  const int failure = ::posix_spawn(&child, program.c_str(), &actions, nullptr, pointers.data(), environ);
   posix_spawn_file_actions_destroy(&actions);
   ::close(ends[1]);
   if (failure != 0) {
     ::close(ends[0]);
-    throw Error(Exit::io_error, "melflow cannot start itself");
+    throw Error(Exit::io_error, program.string() + ": cannot be started");
   }
   char sample[2];
   const bool spoke = ::read(ends[0], sample, sizeof sample) > 0;
@@ -59,27 +92,6 @@ double first_sample_after_start(const VoiceOptions& o, const std::filesystem::pa
   if (!spoke) throw Error(Exit::internal, "melflow synth - --stream said nothing");
   return took;
 }
-
-/// A file of frames that goes with its owner.
-class FramesFile {
- public:
-  explicit FramesFile(const std::vector<float>& frames)
-      : path_(std::filesystem::temp_directory_path() / ("melflow-bench-" + std::to_string(::getpid()) + ".f32")) {
-    AtomicFile file(path_, AtomicFile::Existing::replace);
-    file.write(std::as_bytes(std::span(frames)));
-    file.commit();
-  }
-  ~FramesFile() {
-    std::error_code ignored;
-    std::filesystem::remove(path_, ignored);
-  }
-  FramesFile(const FramesFile&) = delete;
-  FramesFile& operator=(const FramesFile&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
 
 struct Run {
   double seconds = 0;
@@ -136,12 +148,12 @@ json bench_chunks(const engine::Synthesizer& synthesizer, const VoiceOptions& o,
 }
 
 json bench_start(const engine::Synthesizer& synthesizer, const VoiceOptions& o, std::span<const float> frames) {
-  const FramesFile file({frames.begin(), frames.end()});
+  const FramesFile file(frames);
   auto what = spoken_by(synthesizer, o);
-  what["start"] = "melflow synth - --stream, all frames in its pipe";
+  what["start"] = "melflow synth - --stream, all frames at its stdin";
   Measurement measurement("stream", what, peak_of(o));
   Times starts;
-  for (int i = 0; i < 10; ++i) starts.add(first_sample_after_start(o, file.path()));
+  for (int i = 0; i < 10; ++i) starts.add(first_sample_after_start(o, file));
   return measurement.report({{"first_sample_ms", starts.json(1e3)}}, nullptr, nullptr);
 }
 

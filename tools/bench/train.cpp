@@ -1,11 +1,14 @@
-#include <unistd.h>
-
 #include <cmath>
+#include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include <torch/torch.h>
 
+#include "base/error.h"
 #include "engine/device.h"
 #include "engine/kernels/thread_team.h"
 #include "engine/model_config.h"
@@ -16,6 +19,7 @@
 #include "tools/bench/benches.h"
 #include "tools/bench/measurement.h"
 #include "tools/cli/shipped_voices.h"
+#include "tools/cli/signals.h"
 #include "tools/cli/with_torch.h"
 
 namespace melflow::tools {
@@ -27,8 +31,13 @@ namespace fs = std::filesystem;
 /// A folder that goes with its owner.
 class Folder {
  public:
-  Folder() : path_(fs::temp_directory_path() / ("melflow-bench-" + std::to_string(::getpid()))) {
-    fs::create_directories(path_);
+  Folder() {
+    std::error_code none;
+    auto name = (fs::temp_directory_path(none) / "melflow-bench-XXXXXX").string();
+    if (none || ::mkdtemp(name.data()) == nullptr) {
+      throw Error(Exit::cannot_create, name + ": a folder for the training cannot be made; set TMPDIR");
+    }
+    path_ = name;
   }
   ~Folder() {
     std::error_code ignored;
@@ -42,6 +51,8 @@ class Folder {
   fs::path path_;
 };
 
+constexpr int64_t kWarmUp = 3;  // steps
+
 /// What is trained: a model by its configuration, from a voice's weights or from random ones.
 struct Subject {
   std::string name;
@@ -53,9 +64,9 @@ engine::TrainConfig config_of(const Subject& subject, const TrainBench& o) {
   const auto set = [](const std::string& key, auto value) { return key + "=" + std::to_string(value); };
   return engine::parse_train_config(
       {{"model", subject.model}, {"train", {{"precision", o.bf16 ? "bf16" : "fp32"}}}},
-      {set("steps", o.steps + 3), set("batch_size", o.batch), set("segment_frames", o.frames), "learning_rate=1e-4",
-       "final_learning_rate=1e-4", "warmup_steps=0", "level=0", "dequantise=0", "hold_out_every=0",
-       "validation_every=0", "checkpoint_every=0", "sample_every=0", "log_every=1"},
+      {set("steps", kWarmUp + o.steps + 1), set("batch_size", o.batch), set("segment_frames", o.frames),
+       "learning_rate=1e-4", "final_learning_rate=1e-4", "warmup_steps=0", "level=0", "dequantise=0",
+       "hold_out_every=0", "validation_every=0", "checkpoint_every=0", "sample_every=0", "log_every=1"},
       "melflow bench train");
 }
 
@@ -134,23 +145,32 @@ double gradient_error(models::Vocoder& model, const TrainBench& o, engine::Train
   return worst;
 }
 
-/// All steps of the trainer: how long each took but for the first three, which warm up, and the losses of all.
-Times run_steps(engine::Trainer& trainer, std::vector<double>& losses) {
+/// So many steps of the trainer behind those that warm up: how long each took.
+Times run_steps(engine::Trainer& trainer, int64_t count) {
   Times steps;
   std::optional<std::chrono::steady_clock::time_point> begin;
   trainer.run(
-      [&] {  // asked before each step
-        if (begin && trainer.step() > 3) steps.add(seconds_since(*begin));
+      [&] {  // asked before each step; what follows the last, saving, is none
+        if (begin && trainer.step() > kWarmUp && trainer.step() <= kWarmUp + count) steps.add(seconds_since(*begin));
         begin = std::chrono::steady_clock::now();
-        return false;
+        return trainer.step() == kWarmUp + count || stop_requested();
       },
-      [&](const engine::Progress& progress) {  // of each step
-        if (progress.step == static_cast<int64_t>(losses.size()) + 1) losses.push_back(progress.loss);
-      });
-  steps.add(seconds_since(*begin));
+      [](const engine::Progress&) {});
   return steps;
 }
 
+/// Of every step, as the run has logged them.
+std::vector<double> losses_of(const fs::path& run) {
+  std::vector<double> losses;
+  std::ifstream file(run / "metrics.jsonl");
+  for (std::string line; std::getline(file, line);) {
+    const auto point = json::parse(line);
+    if (point.contains("loss") && point["loss"].is_number()) losses.push_back(point["loss"]);
+  }
+  return losses;
+}
+
+/// Null where a signal came.
 json measure(const Subject& subject, const TrainBench& o, const fs::path& run) {
   const int threads = o.threads > 0 ? o.threads : engine::default_threads();
   use_threads(threads);
@@ -176,8 +196,8 @@ json measure(const Subject& subject, const TrainBench& o, const fs::path& run) {
                           device.is_cpu()
                               ? multiply_add_peak(o.bf16 ? cpu::Precision::bf16 : cpu::Precision::fp32, threads)
                               : matrix_peak(device));
-  std::vector<double> losses;
-  const auto steps = run_steps(trainer, losses);
+  const auto steps = run_steps(trainer, o.steps);
+  if (stop_requested()) return nullptr;
   measurement.look();
   const double samples = static_cast<double>(o.batch * config.segment_frames * config.mel.hop_length);
   const double rate =
@@ -188,7 +208,7 @@ json measure(const Subject& subject, const TrainBench& o, const fs::path& run) {
        {"samples_per_second", samples / steps.median()},
        {"giga_operations", 1e-9 * rate},
        {"share_of_peak", rate / measurement.peak()},
-       {"losses", losses}},
+       {"losses", losses_of(run)}},
       nullptr,  // tools/bench_rivals --train runs PyTorch on the same weights and crops
       {{"what", "largest relative error of a weight's gradient against the plain formulas in double"},
        {"value", error}});
@@ -197,6 +217,7 @@ json measure(const Subject& subject, const TrainBench& o, const fs::path& run) {
 }  // namespace
 
 void bench_train(const TrainBench& options, const Print& print) {
+  catch_signals("stopping when this step is done; once more: at once");
   std::vector<Subject> subjects;
   if (options.voice.empty()) {
     const engine::VoiceFile shipped(find_voice(""));
@@ -208,7 +229,9 @@ void bench_train(const TrainBench& options, const Print& print) {
   }
   for (size_t i = 0; i < subjects.size(); ++i) {
     const Folder folder;
-    print(measure(subjects[i], options, folder.path() / std::to_string(i)));
+    if (const auto line = measure(subjects[i], options, folder.path() / std::to_string(i)); !line.is_null())
+      print(line);
+    if (stop_requested()) return;
   }
 }
 

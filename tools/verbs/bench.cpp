@@ -9,6 +9,8 @@
 #include "tools/bench/benches.h"
 #include "tools/cli/batch.h"
 #include "tools/cli/options.h"
+#include "tools/cli/output.h"
+#include "tools/cli/signals.h"
 #include "tools/cli/with_torch.h"
 #include "tools/verbs/verbs.h"
 
@@ -34,7 +36,7 @@ struct BenchArguments {
   VoiceOptions voice;
   TrainBench train;
   double seconds = 10;  ///< of sound
-  std::string picture;
+  Picture picture;
 };
 
 /// What can be measured, and the options that it takes, apart by blanks.
@@ -60,7 +62,7 @@ const std::vector<Subject>& all_subjects() {
        }},
       {"train", "--voice --device --precision --threads --data --batch --frames --steps", true,
        [](const auto& a, const Print& print) { bench_train(a.train, print); }},
-      {"growth", voice + "--seconds --picture", false,
+      {"growth", voice + "--seconds --picture --force", false,
        [](const auto& a, const Print& print) { bench_growth(a.voice, a.seconds, a.picture, print); }},
       {"gpu", "", false, [](const auto&, const Print& print) { bench_gpu(print); }}};
   return all;
@@ -95,6 +97,13 @@ void require_what_trains(const CLI::App& app, const std::vector<std::string>& su
   }
 }
 
+/// What a voice does not do is told before anything is measured.
+void require_voice(const std::vector<std::string>& subjects, const VoiceOptions& v) {
+  const bool spoken = std::ranges::any_of(
+      subjects, [](const auto& name) { return subject_named(name).options.find("--refine ") != std::string::npos; });
+  if (spoken) v.open();
+}
+
 }  // namespace
 
 int run_bench(CLI::App& app, std::vector<std::string> arguments) {
@@ -111,7 +120,8 @@ int run_bench(CLI::App& app, std::vector<std::string> arguments) {
       ->check(CLI::IsMember(names));
   v.add_to(app);
   app.add_option("--seconds", a.seconds, "of sound to synthesise; growth: at most")->check(within(0.5, 3600.0));
-  app.add_option("--picture", a.picture, "growth: a chart of it, .png");
+  app.add_option("--picture", a.picture.path, "growth: a chart of it, .png; of 3 s or more");
+  app.add_flag("--force", a.picture.force, "growth: replace an existing picture");
   app.add_option("--data", train.data, "train: a folder of recordings; default: a shipped sentence");
   app.add_option("--batch", train.batch, "train: crops a step")->check(CLI::Range(1, 4096));
   app.add_option("--frames", train.frames, "train: mel frames a crop")->check(CLI::Range(1, 100000));
@@ -123,7 +133,11 @@ int run_bench(CLI::App& app, std::vector<std::string> arguments) {
   train.threads = v.threads;
   train.device = v.device;
   train.bf16 = v.precision == "bf16";
+  require_ending("--picture", a.picture.path, ".png");
+  if (!a.picture.path.empty() && a.seconds < 3)
+    throw Error(Exit::usage, "--picture: a curve takes --seconds 3 or more");
   require_what_trains(app, subjects, v);
+  require_voice(subjects, v);
   const Print print = [&](const json& line) {
     if (as_json) {
       std::cout << json_text(line) << std::endl;
@@ -132,7 +146,10 @@ int run_bench(CLI::App& app, std::vector<std::string> arguments) {
       std::cout << std::endl;
     }
   };
-  for (const auto& subject : subjects) subject_named(subject).run(a, print);
+  for (const auto& subject : subjects) {
+    subject_named(subject).run(a, print);
+    if (stop_requested()) return signal_exit_code();
+  }
   return 0;
 }
 
