@@ -17,11 +17,12 @@ import shutil
 import struct
 import subprocess
 import tarfile
+import tempfile
 import time
 import wave
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-MELFLOW = os.environ.get("MELFLOW", ROOT / "build/release/tools/melflow")
+from program import MELFLOW
+
 
 
 def clip(number, seconds=1.0, rate=22050):
@@ -78,7 +79,8 @@ def train(data, run, steps, sets):
     for pair in small + sets:
         command += ["--set", pair]
     begin = time.monotonic()
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    said = tempfile.TemporaryFile("w+")
+    process = subprocess.Popen(command, stderr=said)
     seen = []
     while process.poll() is None:
         time.sleep(0.25)
@@ -87,7 +89,8 @@ def train(data, run, steps, sets):
         except (OSError, KeyError):
             pass
     if process.returncode:
-        raise SystemExit(f"melflow train ended with {process.returncode}")
+        said.seek(0)
+        raise SystemExit(f"bench_corpus.py: {said.read().strip().splitlines()[-1]}")
     return time.monotonic() - begin, seen, [json.loads(line) for line in open(run / "metrics.jsonl")]
 
 
@@ -98,8 +101,16 @@ def main():
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--set", action="append", default=[], dest="sets")
     options = parser.parse_args()
-    if not options.folder.exists():
-        make(options.folder, options.clips)
+    if options.steps < 100:
+        parser.error("--steps: 100 at least, of which a share of waiting can be told")
+    if not options.folder.exists():  # whole or not at all
+        unfinished = options.folder.with_name(options.folder.name + ".unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        make(unfinished, options.clips)
+        unfinished.rename(options.folder)
+    there = sum(1 for _ in (options.folder / "links").iterdir()) if (options.folder / "links").is_dir() else 0
+    if there != options.clips:
+        parser.error(f"{options.folder}: holds {there} clips, not {options.clips}; name another folder, or say --clips {there}")
     run = options.folder / "run"
     for data, cold in (("shards", False), ("shards", True), ("links", False)):
         if cold:

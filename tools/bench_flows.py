@@ -10,16 +10,13 @@ where this Python has none (PyTorch among them: 3 GB).
 import argparse
 import json
 import math
-import os
 import statistics
-import subprocess
 import tempfile
 import time
 
 from pypi import need
+from program import melflow
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-MELFLOW = os.environ.get("MELFLOW", os.path.join(ROOT, "build/release/tools/melflow"))
 
 
 def nflows_mlp(inputs, outputs):
@@ -156,9 +153,8 @@ def time_rival(name, flow, shape, about):
 
 
 def time_ours(path, batch, about):
-    out = subprocess.run([MELFLOW, "flow", "bench", "--flow", path, "--batch", str(batch), "--seconds", str(about), "--threads", "1", "--processor-time", "--json"],
-                         check=True, capture_output=True, text=True).stdout
-    value = json.loads(out)
+    value = json.loads(melflow("flow", "bench", "--flow", path, "--batch", batch, "--seconds", about, "--threads", "1",
+                               "--processor-time", "--json"))
     return value["density_items_per_second"], value["sampling_items_per_second"], value["largest_difference_in_log_density"]
 
 
@@ -175,8 +171,7 @@ def our_flow(folder, case, d):
         items = random.standard_normal((300, d)).astype(numpy.float32)
         sets = case.sets + ["model.preprocess=none"]
     numpy.save(data, items)
-    subprocess.run([MELFLOW, "flow", "train", "--flow", case.system, "--data", data, "--out", run, "--set", "steps=2", *sets],
-                   check=True, stderr=subprocess.DEVNULL)
+    melflow("flow", "train", "--flow", case.system, "--data", data, "--out", run, "--set", "steps=2", *sets)
     return f"{run}/flow.safetensors"
 
 

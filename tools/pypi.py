@@ -19,8 +19,8 @@ def need(modules, packages):
         python = RIVALS / "bin/python"
         if Path(sys.executable) == python:
             raise
-        if not python.exists():
-            venv.create(RIVALS, with_pip=True)
+        if not python.exists() or subprocess.run([python, "-m", "pip", "--version"], capture_output=True).returncode != 0:
+            venv.create(RIVALS, with_pip=True, clear=True)  # there is none, or its making was interrupted
         if subprocess.run([python, "-m", "pip", "install", "--quiet", *packages]).returncode != 0:
             sys.exit(f"{sys.argv[0]}: {sys.executable} has not all of {', '.join(modules)}, and pip could not install them")
         os.execv(python, [str(python), *sys.argv])

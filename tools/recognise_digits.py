@@ -9,12 +9,9 @@ digits (optdigits.tes) is printed first. Then the share of the samples it recogn
 by digit, and how many samples are a training digit pixel for pixel: a flow that only remembers would be recognised, too. Needs NumPy, which the first run installs into
 .deps/rivals where this Python has none.
 """
-import sys
+import argparse
 
 from pypi import need
-
-need(["numpy"], ["numpy"])
-import numpy as np
 
 
 def table(path):
@@ -33,7 +30,16 @@ def recognise(x, digits, labels, neighbours=5):
 
 
 def main():
-    samples, asked, folder = sys.argv[1:]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("samples", help="[count, 1, 8, 8], .npy")
+    parser.add_argument("asked", help="their labels, .npy")
+    parser.add_argument("folder", help="with optdigits.tra and optdigits.tes")
+    args = parser.parse_args()
+    samples, asked, folder = args.samples, args.asked, args.folder
+    need(["numpy"], ["numpy"])
+    global np
+    import numpy as np
+
     digits, labels = table(f"{folder}/optdigits.tra")
     real, real_labels = table(f"{folder}/optdigits.tes")
     x, y = np.load(samples).reshape(-1, 64).astype(np.float32), np.load(asked).astype(int).ravel()
