@@ -125,8 +125,7 @@ MelOptions mel_recipe(const std::string& name) {
   if (name == "waveglow") return {};
   if (name == "hifigan") return {.centre = false, .magnitude_epsilon = 1e-9};
   const std::array<std::string, 2> known = {"waveglow", "hifigan"};
-  throw Error(Exit::config, "no mel recipe is called '" + name + "'; did you mean " + nearest(name, known) +
-                                "? Known: waveglow, hifigan");
+  throw Error(Exit::config, "no mel recipe is called '" + name + "'" + suggestion(name, known));
 }
 
 void set_mel_option(MelOptions& options, const std::string& key, const std::string& value) {
@@ -137,8 +136,7 @@ void set_mel_option(MelOptions& options, const std::string& key, const std::stri
   }
   std::vector<std::string> names;
   for (const Field& field : fields()) names.push_back(field.name);
-  throw Error(Exit::config,
-              "mel recipe: no setting is called '" + key + "'; did you mean " + nearest(key, names) + "?");
+  throw Error(Exit::config, "mel recipe: no setting is called '" + key + "'" + suggestion(key, names));
 }
 
 std::vector<std::pair<std::string, std::string>> mel_options_as_text(const MelOptions& options) {

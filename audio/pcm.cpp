@@ -36,8 +36,7 @@ Encoding encoding_from_name(const std::string& name) {
   static const std::array<std::string, 3> known = {"pcm16", "pcm24", "float32"};
   const auto found = std::ranges::find(known, name);
   if (found == known.end()) {
-    throw Error(Exit::usage, "no encoding is called '" + name + "'; did you mean " + nearest(name, known) +
-                                 "? Known: pcm16, pcm24, float32");
+    throw Error(Exit::usage, "no encoding is called '" + name + "'" + suggestion(name, known));
   }
   return static_cast<Encoding>(found - known.begin());
 }

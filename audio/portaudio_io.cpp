@@ -109,8 +109,8 @@ PaDeviceIndex find_device(const std::string& name, Direction direction) {
   if (part != all.end()) return part->first;
   std::vector<std::string> names;
   for (const auto& [index, device] : all) names.push_back(device.name);
-  throw Error(Exit::unavailable, "no sound device is called '" + name + "'; did you mean '" + nearest(name, names) +
-                                     "'? 'melflow devices' lists them");
+  throw Error(Exit::unavailable,
+              "no sound device is called '" + name + "'" + suggestion(name, names) + "; 'melflow devices' lists them");
 }
 
 /// A stream of one channel of float32, in one direction.

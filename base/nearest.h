@@ -9,9 +9,9 @@
 
 namespace melflow {
 
-/// The candidate with the smallest Levenshtein distance to `name` (the first of equals), for "did you mean …?"; one
-/// that begins with `name` counts as one letter away, since whoever types "hop" means hop_length. Empty where there is
-/// no candidate.
+/// The candidate with the smallest Levenshtein distance to `name` (the first of equals); one that begins with `name`
+/// counts as one letter away, since whoever types "hop" means hop_length. Empty where none is near: within two letters,
+/// or a third of the name and one.
 inline std::string nearest(std::string_view name, std::span<const std::string> candidates) {
   std::string best;
   size_t best_distance = std::string::npos;
@@ -35,7 +35,18 @@ inline std::string nearest(std::string_view name, std::span<const std::string> c
       best = candidate;
     }
   }
-  return best;
+  return best_distance <= std::max<size_t>(2, name.size() / 3 + 1) ? best : std::string();
+}
+
+/// For the end of a message that refuses a name: "; did you mean 'hop_length'?", or, where nothing is near, what there
+/// is, if that is not too much; or nothing.
+inline std::string suggestion(std::string_view name, std::span<const std::string> candidates) {
+  if (const auto meant = nearest(name, candidates); !meant.empty()) return "; did you mean '" + meant + "'?";
+  constexpr size_t kMostListed = 16;
+  if (candidates.empty() || candidates.size() > kMostListed) return "";
+  std::string all = "; there are ";
+  for (size_t i = 0; i < candidates.size(); ++i) all += (i == 0 ? "" : ", ") + candidates[i];
+  return all;
 }
 
 }  // namespace melflow

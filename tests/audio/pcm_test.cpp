@@ -68,7 +68,7 @@ TEST(Pcm, EncodingsAreKnownByName) {
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), Exit::usage);
-    EXPECT_NE(std::string(error.what()).find("did you mean float32"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("did you mean 'float32'"), std::string::npos) << error.what();
   }
 }
 

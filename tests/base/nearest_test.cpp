@@ -11,7 +11,15 @@ TEST(Nearest, FindsTheNameThatWasMeant) {
   EXPECT_EQ(nearest("hop_lenght", names), "hop_length");
   EXPECT_EQ(nearest("winlength", names), "win_length");
   EXPECT_EQ(nearest("n_fft", names), "n_fft");
-  EXPECT_EQ(nearest("", names), "n_fft");
+}
+
+TEST(Nearest, IsNothingWhereNothingIsNear) {
+  const std::vector<std::string> names = {"kathleen", "universal"};
+  EXPECT_EQ(nearest("mine", names), "");
+  EXPECT_EQ(nearest("kathlene", names), "kathleen");
+  EXPECT_EQ(suggestion("mine", names), "; there are kathleen, universal");
+  EXPECT_EQ(suggestion("univrsal", names), "; did you mean 'universal'?");
+  EXPECT_EQ(suggestion("mine", std::vector<std::string>(17, "something")), "");
 }
 
 TEST(Nearest, PrefersTheNameThatWasBegun) {

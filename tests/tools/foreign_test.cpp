@@ -83,6 +83,10 @@ TEST_F(Foreign, ConvertOverwritesNothingAndKeepsTheRecipeThatItIsTold) {
   EXPECT_EQ(run({"convert", smallest("nemo"), "-o", path("v.safetensors")}).code, 73);
   const auto metadata = json::parse(run({"inspect", path("v.safetensors"), "--json"}).out)["metadata"];
   EXPECT_EQ(json::parse(metadata["mel_recipe"].get<std::string>())["sample_rate"], 16000);
+  // No tensor tells the hop, so that it is told: both the model's and the mel's.
+  const auto other = run({"convert", smallest("nemo"), "-o", path("h.safetensors"), "--set", "hop_length=4", "--json"});
+  ASSERT_EQ(other.code, 0) << other.err;
+  EXPECT_EQ(json::parse(other.out)["model"]["hop_length"], 4);
   EXPECT_EQ(run({"convert", smallest("nemo"), "-o", path("v.txt")}).code, 64);
   EXPECT_EQ(run({"convert", path("v.safetensors"), "-o", path("w.safetensors")}).code, 64);
   EXPECT_EQ(run({"convert", path("v.safetensors"), "--to", "nvidia-state-dict", "-o", path("w.wav")}).code, 64);

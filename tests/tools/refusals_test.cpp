@@ -37,6 +37,29 @@ TEST_F(Refusals, NamesInMessagesSayNothingToATerminal) {
             std::string::npos);
 }
 
+TEST_F(Refusals, WhatWasMeantIsSaidWhereItIsNear) {
+  const auto said = [&](const std::vector<std::string>& words) { return run(words).err; };
+  EXPECT_NE(said({"synth", short_mel(), "--ouput", "x.wav"}).find("did you mean --out?"), std::string::npos);
+  EXPECT_NE(said({"synht"}).find("did you mean 'synth'?"), std::string::npos);
+  EXPECT_NE(
+      said({"synth", short_mel(), "-o", path("x.wav"), "--voice", "mine"}).find("; there are kathleen, universal"),
+      std::string::npos);
+  EXPECT_NE(said({"mel", short_mel(), "-o", path("m.npy")}).find("is no recording"), std::string::npos);
+  EXPECT_NE(said({"score", short_mel()}).find("is no recording"), std::string::npos);
+}
+
+/// Hours of recordings are not read for a folder that is taken.
+TEST_F(Refusals, ATrainingLooksAtItsFolderFirst) {
+  std::filesystem::create_directory(path("run"));
+  std::ofstream(path("run/voice.safetensors")) << "somebody's";
+  std::ofstream(path("file")) << "no folder";
+  for (const auto& [out, said] : {std::pair{"run", "holds voice.safetensors already"}, {"file/run", "is no folder"}}) {
+    const auto result = run({"train", "--data", path("none"), "-o", path(out)});
+    EXPECT_EQ(result.code, 73) << result.err;
+    EXPECT_NE(result.err.find(said), std::string::npos) << result.err;
+  }
+}
+
 TEST_F(Refusals, ANameThatIsTooLongIsToldBeforeTheWork) {
   EXPECT_EQ(run({"synth", short_mel(), "-o", path(std::string(255, 'x') + ".wav")}).code, 73);
 }

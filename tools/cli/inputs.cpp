@@ -31,12 +31,16 @@ std::atomic<bool> stdin_left{false};
 
 enum class Kind { mel, sound };
 
-/// Told by the first bytes, not by the name.
-Kind kind_of(const std::string& path) {
+/// Whether the first bytes are those of a file of numbers.
+bool holds_numbers(const std::string& path) {
   const files::MappedFile file(path);
   const auto kind = files::kind_of(file.bytes().first(std::min<size_t>(512, file.bytes().size())));
-  if (kind == files::FileKind::npy || kind == files::FileKind::safetensors || files::may_be_pytorch(kind))
-    return Kind::mel;
+  return kind == files::FileKind::npy || kind == files::FileKind::safetensors || files::may_be_pytorch(kind);
+}
+
+/// Told by the first bytes; by the name where they say nothing.
+Kind kind_of(const std::string& path) {
+  if (holds_numbers(path)) return Kind::mel;
   for (const char* ending : {".npy", ".npz", ".pt", ".safetensors"}) {
     if (has_ending(path, ending)) return Kind::mel;
   }
@@ -92,7 +96,14 @@ Error ends_within_sample(size_t width) {
                               " bytes; is it cut short, or --format another?"};
 }
 
+void require_recording(const std::string& input) {
+  std::error_code unknown;
+  if (!fs::is_regular_file(input, unknown) || fs::file_size(input, unknown) == 0 || !holds_numbers(input)) return;
+  throw Error(Exit::bad_data, input + ": is no recording; a mel is what melflow synth speaks");
+}
+
 audio::Waveform read_sound(const std::string& input, int rate, int assume_rate, const RawFormat& raw) {
+  if (input != "-") require_recording(input);
   if (input != "-") return audio::read_audio(input, {.sample_rate = rate, .assume_rate = assume_rate});
   if (raw.rate <= 0 || raw.format.empty()) {
     throw Error(Exit::usage, "-: raw PCM on stdin needs --rate HZ and --format pcm16, pcm24 or float32");

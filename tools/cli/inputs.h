@@ -34,6 +34,9 @@ void require_raw(std::span<const std::byte> beginning, const std::string& wanted
 /// For raw PCM that ends within a sample of `width` bytes.
 Error ends_within_sample(size_t width);
 
+/// Throws Error{bad_data} for a file of numbers, such as a mel; of others that are no recording their reader tells.
+void require_recording(const std::string& input);
+
 /// A recording, resampled to `rate` (0: as it is); "-" is raw PCM on stdin. Throws as audio::read_audio does.
 audio::Waveform read_sound(const std::string& input, int rate, int assume_rate, const RawFormat& raw);
 

@@ -64,8 +64,7 @@ fs::path find_voice(const std::string& name) {
   if (auto found = named_input(name); fs::exists(found, error)) return found;
   const auto names = shipped_names();
   if (names.empty()) throw no_voices();
-  throw Error(Exit::no_input,
-              name + ": no such file, and no shipped voice of that name; did you mean '" + nearest(name, names) + "'?");
+  throw Error(Exit::no_input, name + ": no such file, and no shipped voice of that name" + suggestion(name, names));
 }
 
 }  // namespace melflow::tools

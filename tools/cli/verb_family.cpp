@@ -10,6 +10,20 @@
 namespace melflow::tools {
 namespace {
 
+/// For options that there are not: those that were meant.
+std::string meant_options(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const auto* option : app.get_options()) {
+    for (const auto& name : option->get_lnames()) names.push_back("--" + name);
+  }
+  std::string text;
+  for (const auto& word : app.remaining()) {
+    const auto meant = word.starts_with("--") ? nearest(word.substr(0, word.find('=')), names) : std::string();
+    if (!meant.empty()) text += "; did you mean " + meant + "?";
+  }
+  return text;
+}
+
 /// Its help, and one line for a command line that makes no sense.
 int run_verb(const Verb& verb, const std::string& program, std::vector<std::string> arguments) {
   const std::string name = program + " " + verb.name;
@@ -20,6 +34,10 @@ int run_verb(const Verb& verb, const std::string& program, std::vector<std::stri
   } catch (const CLI::CallForHelp&) {
     std::cout << app.help();
     return 0;
+  } catch (const CLI::ExtrasError& e) {
+    std::cerr << name << ": " << one_line(e.what() + meant_options(app)) << "; " << name
+              << " --help lists the options\n";
+    return static_cast<int>(Exit::usage);
   } catch (const CLI::ParseError& e) {
     std::cerr << name << ": " << one_line(e.what()) << "; " << name << " --help lists the options\n";
     return static_cast<int>(Exit::usage);
@@ -49,8 +67,7 @@ int run_family(const VerbFamily& family, std::vector<std::string> arguments) {
   if (verb == family.verbs.end()) {
     std::vector<std::string> names;
     for (const auto& v : family.verbs) names.emplace_back(v.name);
-    std::cerr << family.program << ": no verb '" << one_line(name) << "'; did you mean '" << nearest(name, names)
-              << "'?\n";
+    std::cerr << family.program << ": no verb '" << one_line(name) << "'" << suggestion(name, names) << "\n";
     return static_cast<int>(Exit::usage);
   }
   arguments.erase(arguments.begin());

@@ -31,7 +31,7 @@ int run_flow_sample(CLI::App& app, std::vector<std::string> arguments) {
   double temperature = 1;
   bool force = false;
   app.add_option("--flow", use.flow, "a flow's file: RUN/flow.safetensors")->required();
-  app.add_option("-o,--output", output, ".npy, or .png for images; - is .npy on stdout")->required();
+  app.add_option("-o,--out,--output", output, ".npy, or .png for images; - is .npy on stdout")->required();
   app.add_option("-n,--count", count, "how many")->check(CLI::Range(1, 100000000));
   app.add_option("--temperature", temperature, "a factor of the noise; below 1: likelier, less varied")
       ->check(within(0.0, 100.0));
@@ -122,7 +122,7 @@ int run_flow_plot(CLI::App& app, std::vector<std::string> arguments) {
          "samples beside --data, the learned density and the grid of the noise warped by the flow, in the plane "
          "of --data (2 columns, no classes); the training curve; images; images between two of --data")
       ->check(CLI::IsMember({"samples", "density", "grid", "training", "images", "interpolation"}));
-  app.add_option("-o,--output", output, ".png")->required();
+  app.add_option("-o,--out,--output", output, ".png")->required();
   app.add_option("-n,--count", count, "how many samples, or images; left out, 5000 and ten rows")
       ->check(CLI::Range(1, 10000000));
   app.add_option("--columns", columns, "of images")->check(CLI::Range(1, 1000));

@@ -31,7 +31,7 @@ TrainArguments train_arguments(CLI::App& app, std::vector<std::string> arguments
   app.add_option("--labels", a.labels, "a file with a label for each item");
   app.add_option("--label-column", a.label_column, "first or last: the column of the table that is a label");
   app.add_flag("--conditional", a.conditional, "learn a density for each label");
-  app.add_option("--out", a.out, "folder of the run")->required();
+  app.add_option("-o,--out", a.out, "folder of the run")->required();
   app.add_option("--config", a.config, "JSON as a run's config.json");
   app.add_option("--set", a.sets,
                  "key=value over the configuration: steps=1000, model.hidden=128, data.height=8; RUN/config.json lists "

@@ -87,7 +87,7 @@ int run_pack(CLI::App& app, std::vector<std::string> arguments) {
   engine::ShardOptions options;
   bool as_json = false, force = false;
   app.add_option("paths", paths, "folders of recordings, with .mel.npy or .npy beside them, or such files")->required();
-  app.add_option("-o", prefix, "shards are named PREFIX-000000.tar and so on")->required();
+  app.add_option("-o,--out", prefix, "shards are named PREFIX-000000.tar and so on")->required();
   app.add_option("--shard-size", options.shard_bytes, "bytes, or 500MB, 1GB")
       ->transform(CLI::AsSizeValue(false))
       ->check(CLI::Range(uint64_t{1} << 16, uint64_t{1} << 33));

@@ -33,7 +33,7 @@ MelArguments mel_arguments(CLI::App& app, std::vector<std::string> arguments) {
   MelArguments a;
   app.add_option("inputs", a.inputs, "recordings; - is raw PCM on stdin");
   app.add_option(
-      "-o", a.out.file,
+      "-o,--out", a.out.file,
       "output: .npy [n_mels, frames] or .safetensors, which carries its recipe, or .png, a picture; - is stdout");
   app.add_option("-d", a.out.folder, "folder of the outputs");
   app.add_option("--recipe", a.recipe, "waveglow, hifigan, or that of a voice: its file, or a shipped one's name");

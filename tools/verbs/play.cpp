@@ -176,7 +176,8 @@ int run_play(CLI::App& app, std::vector<std::string> arguments) {
   catch_signals();
   // The device first: who has none should not wait for a voice.
   if (!audio::is_clock_name(a.device_out) && audio::list_devices().empty()) {
-    throw Error(Exit::unavailable, "no sound device; melflow synth writes a file instead");
+    throw Error(Exit::unavailable,
+                "no sound device; melflow synth writes a file instead, and --device-out clock:FILE plays into one");
   }
   auto synthesizer = a.voice.open();
   if (a.stream.asked(inputs)) {

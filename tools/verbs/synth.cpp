@@ -203,7 +203,7 @@ std::string unnamed_output(const SynthArguments& a, const std::vector<std::strin
 
 void add_options(CLI::App& app, std::vector<std::string>& inputs, SynthArguments& a, VoiceOptions& v) {
   app.add_option("inputs", inputs, "mels (.npy, .npz, .pt, .safetensors) or recordings; - is a mel on stdin");
-  app.add_option("-o", a.out.file, "output: .wav, .flac, .raw, .npy (exact samples); - is stdout");
+  app.add_option("-o,--out", a.out.file, "output: .wav, .flac, .raw, .npy (exact samples); - is stdout");
   app.add_option("-d", a.out.folder, "folder for the outputs, one for each input");
   v.add_to(app);
   app.add_option("--z", a.z, "take the noise from a .npy file [group, groups]; sigma comes on top");

@@ -75,7 +75,7 @@ VocoderTraining vocoder_training(CLI::App& app, std::vector<std::string> argumen
   VocoderTraining a;
   app.add_option("--data", a.data, "folders of recordings, any format, any rate, and of .tar shards; or such files")
       ->required();
-  app.add_option("--out", a.out, "folder of the run")->required();
+  app.add_option("-o,--out", a.out, "folder of the run")->required();
   app.add_option("--config", a.config, "JSON; NVIDIA's config.json is understood too");
   app.add_option(
       "--set", a.sets,
@@ -132,6 +132,7 @@ int run_train(CLI::App& app, std::vector<std::string> arguments) {
   if (resume || start) engine::require_same_system(json, a.sets, start ? a.init : config_path);
   const auto config = engine::parse_train_config(json, a.sets, config_path.empty() ? "--set" : config_path);
 
+  if (first) engine::RunFolder::require_free(a.out, resume);
   const auto corpus = open_corpus(a.data, config, first);
   catch_signals(kAfterThisStep);
   engine::Trainer trainer(config, corpus, a.out, resume, processes ? &*processes : nullptr, where);
