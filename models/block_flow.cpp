@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include "models/nets/complex_math.h"
+
 namespace melflow::models {
 namespace {
 
@@ -113,7 +115,7 @@ BlockFlow::Guide BlockFlow::guide(const torch::Tensor& mel, int64_t frames) {
   const auto blended = torch::view_as_complex(to_blocks(torch::view_as_real(log_inverse(c.slice(2, 1))).flatten(2))
                                                   .unflatten(2, {kFft / 2 + 1, 2})
                                                   .contiguous());
-  const auto impulse = torch::fft_irfft(torch::exp(-blended), kFft).narrow(2, 1, o.filter_taps - 1);
+  const auto impulse = torch::fft_irfft(complex_exp(-blended), kFft).narrow(2, 1, o.filter_taps - 1);
   Guide out;
   out.taps = torch::cat({torch::ones({impulse.size(0), impulse.size(1), 1}, impulse.options()), impulse}, 2);
   out.log_gain = to_blocks(own_level).squeeze(2);
@@ -161,7 +163,7 @@ torch::Tensor BlockFlow::guess(const torch::Tensor& past, const torch::Tensor& m
   auto frame = pad_left_right(known, 0, kFft - n);
   for (int i = 0; i < iterations; ++i) {
     const auto spectrum = torch::fft_rfft(frame);
-    const auto imposed = spectrum * (magnitude / (spectrum.abs() + kMagnitudeFloor));
+    const auto imposed = spectrum * (magnitude / (modulus(spectrum) + kMagnitudeFloor));
     frame = torch::cat({known, torch::fft_irfft(imposed, kFft).slice(-1, n)}, -1);
   }
   const auto end = n + options_.group_size;
@@ -261,7 +263,7 @@ torch::Tensor BlockFlow::choose(const torch::Tensor& draws, const torch::Tensor&
     const auto x = unfilter(mu + torch::exp(s) * draws.select(1, d),
                             past.raw.slice(-1, kInversionPast - options_.filter_taps), guide);
     const auto frame = pad_left_right(torch::cat({known, x}, -1), 0, kFft - known.size(-1) - x.size(-1)) * window;
-    distances.push_back((torch::fft_rfft(frame).abs() - guide.magnitude).square().sum(-1));
+    distances.push_back((modulus(torch::fft_rfft(frame)) - guide.magnitude).square().sum(-1));
   }
   const auto best = torch::stack(distances, 1).argmin(1);  // [batch]
   return draws.gather(1, best.view({-1, 1, 1}).expand({-1, 1, draws.size(2)})).squeeze(1);
