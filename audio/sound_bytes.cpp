@@ -33,12 +33,22 @@ uint64_t number(std::span<const char> bytes, bool big_endian) {
 SoundBytes promised(uint64_t size, uint64_t at, uint64_t length, uint64_t endless) {
   if (at > size || length >= endless) return {};
   const uint64_t held = size - at;
-  const bool whole = held == 0 || length <= held || length == size;
+  // A header that counts itself: the whole file, what RIFF counts of it, or the chunk's own head.
+  const bool counts_itself = length == size || length == size - 8 || length == held + 8;
+  const bool whole = held == 0 || length <= held || counts_itself;
   return whole ? SoundBytes{} : SoundBytes{held, length - held};
 }
 
-/// `riff_length`: what the file's head says of the bytes behind it.
-SoundBytes in_chunks(const Layout& layout, uint64_t riff_length, uint64_t size, const ReadAt& read) {
+/// Whether a chunk is there: a name of printable letters, and a length that fits.
+bool begins_chunk(const Layout& layout, uint64_t at, uint64_t size, const ReadAt& read) {
+  std::array<char, 24> head{};
+  const auto whole = std::span<char>(head).first(layout.name + layout.length);
+  if (!read(at, whole)) return false;
+  const bool named = std::all_of(head.begin(), head.begin() + 4, [](char c) { return c >= ' ' && c <= '~'; });
+  return named && number(whole.subspan(layout.name), layout.big_endian) <= size - at;
+}
+
+SoundBytes in_chunks(const Layout& layout, uint64_t size, const ReadAt& read) {
   constexpr int kMostChunks = 1024;
   uint64_t at = layout.start, of_rf64 = 0;
   for (int i = 0; i < kMostChunks; ++i) {
@@ -54,7 +64,7 @@ SoundBytes in_chunks(const Layout& layout, uint64_t riff_length, uint64_t size, 
     }
     if (layout.counts_head) length -= std::min<uint64_t>(length, whole.size());
     if (name == layout.data) {
-      if (length == 0 && riff_length == 0) return {0, 0, size - std::min(begin, size)};
+      if (length == 0 && !begins_chunk(layout, begin, size, read)) return {0, 0, size - std::min(begin, size)};
       if (of_rf64 > 0 && length == 0xFFFFFFFF) return promised(size, begin, of_rf64, kEndless64);
       return promised(size, begin, length, layout.length == 4 ? kEndless32 : kEndless64);
     }
@@ -70,12 +80,10 @@ SoundBytes sound_bytes(uint64_t size, const ReadAt& read) {
   std::array<char, 12> head{};
   if (!read(0, head)) return {};
   const std::string_view first(head.data(), 4), form(head.data() + 8, 4);
-  const auto length = [&](bool big_endian) { return number(std::span<const char>(head).subspan(4, 4), big_endian); };
-  if ((first == "RIFF" || first == "RF64" || first == "BW64") && form == "WAVE")
-    return in_chunks(kRiff, length(false), size, read);
-  if (first == "RIFX" && form == "WAVE") return in_chunks(kRifx, length(true), size, read);
-  if (first == "FORM" && (form == "AIFF" || form == "AIFC")) return in_chunks(kAiff, length(true), size, read);
-  if (first == "riff") return in_chunks(kWave64, size, size, read);  // its own length lies elsewhere
+  if ((first == "RIFF" || first == "RF64" || first == "BW64") && form == "WAVE") return in_chunks(kRiff, size, read);
+  if (first == "RIFX" && form == "WAVE") return in_chunks(kRifx, size, read);
+  if (first == "FORM" && (form == "AIFF" || form == "AIFC")) return in_chunks(kAiff, size, read);
+  if (first == "riff") return in_chunks(kWave64, size, read);
   if (first == ".snd") {
     const auto bytes = std::span<const char>(head);
     return promised(size, number(bytes.subspan(4, 4), true), number(bytes.subspan(8, 4), true), kEndless32);

@@ -7,7 +7,7 @@
 namespace melflow::audio {
 
 /// The bytes of a file's sound: how many are there, how many more its header promises, and how many there are of which
-/// it says nothing, its lengths being zeros: whoever recorded did not come to fill them in.
+/// it says nothing, its length being zero and no chunk there: whoever recorded did not come to fill it in.
 struct SoundBytes {
   uint64_t held = 0, missing = 0, untold = 0;
 };
@@ -16,8 +16,8 @@ struct SoundBytes {
 using ReadAt = std::function<bool(uint64_t at, std::span<char> bytes)>;
 
 /// Of WAV, RIFX, RF64, BW64, Wave64, AIFF and AU, `size` bytes in all: libsndfile believes the length of the file, not
-/// that of the header. Another format, what a writer into a pipe put there for a length, or the length of the whole
-/// file: nothing is missing.
+/// that of the header. Another format, what a writer into a pipe put there for a length, or a header that counts
+/// itself: nothing is missing.
 SoundBytes sound_bytes(uint64_t size, const ReadAt& read);
 
 }  // namespace melflow::audio

@@ -11,7 +11,7 @@ namespace melflow {
 
 /// The candidate with the smallest Levenshtein distance to `name` (the first of equals); one that begins with `name`
 /// counts as one letter away, since whoever types "hop" means hop_length. Empty where none is near: within two letters,
-/// or a third of the name and one.
+/// or a third of the name and one, and less than half of it.
 inline std::string nearest(std::string_view name, std::span<const std::string> candidates) {
   std::string best;
   size_t best_distance = std::string::npos;
@@ -30,12 +30,13 @@ inline std::string nearest(std::string_view name, std::span<const std::string> c
     }
     const bool begun = name.size() > 1 && candidate.starts_with(name);
     const size_t distance = begun ? std::min<size_t>(row.back(), 1) : row.back();
-    if (distance < best_distance) {
+    const size_t most = std::min(std::max<size_t>(2, name.size() / 3 + 1), (std::max<size_t>(1, name.size()) - 1) / 2);
+    if (distance < best_distance && (begun || distance <= most)) {
       best_distance = distance;
       best = candidate;
     }
   }
-  return best_distance <= std::max<size_t>(2, name.size() / 3 + 1) ? best : std::string();
+  return best;
 }
 
 /// For the end of a message that refuses a name: "; did you mean 'hop_length'?", or, where nothing is near, what there

@@ -21,7 +21,7 @@ import tempfile
 import time
 import wave
 
-from program import MELFLOW
+from program import MELFLOW, reason
 
 
 
@@ -90,7 +90,7 @@ def train(data, run, steps, sets):
             pass
     if process.returncode:
         said.seek(0)
-        raise SystemExit(f"bench_corpus.py: {said.read().strip().splitlines()[-1]}")
+        raise SystemExit(reason(said.read(), process.returncode))
     return time.monotonic() - begin, seen, [json.loads(line) for line in open(run / "metrics.jsonl")]
 
 
@@ -109,6 +109,8 @@ def main():
         make(unfinished, options.clips)
         unfinished.rename(options.folder)
     there = sum(1 for _ in (options.folder / "links").iterdir()) if (options.folder / "links").is_dir() else 0
+    if there == 0:
+        parser.error(f"{options.folder}: is no such corpus; name a folder that is not there yet")
     if there != options.clips:
         parser.error(f"{options.folder}: holds {there} clips, not {options.clips}; name another folder, or say --clips {there}")
     run = options.folder / "run"

@@ -5,13 +5,22 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-MELFLOW = os.environ.get("MELFLOW", str(ROOT / "build/release/tools/melflow"))
+MELFLOW = os.environ.get("MELFLOW") or str(ROOT / "build/release/tools/melflow")
+SCRIPT = Path(sys.argv[0]).name
+
+
+def reason(said, code):
+    """Why melflow ended with this code: its own lines, or all that it said."""
+    lines = [line for line in said.splitlines() if line.startswith("melflow")] or said.split("\n")
+    return f"{SCRIPT}: " + ("\n".join(lines).strip() or f"melflow ended with {code}")
 
 
 def melflow(*words):
     """Runs it and returns what it prints. Where it fails, it has said why, and the script ends."""
-    run = subprocess.run([MELFLOW, *map(str, words)], capture_output=True, text=True)
+    try:
+        run = subprocess.run([MELFLOW, *map(str, words)], capture_output=True, text=True)
+    except OSError as error:
+        sys.exit(f"{SCRIPT}: {MELFLOW}: {error.strerror}; tools/build release makes it, and MELFLOW names another")
     if run.returncode != 0:
-        said = run.stderr.strip().splitlines()
-        sys.exit(f"{Path(sys.argv[0]).name}: {said[-1] if said else f'melflow ended with {run.returncode}'}")
+        sys.exit(reason(run.stderr, run.returncode))
     return run.stdout

@@ -23,8 +23,11 @@ bool begins_safetensors(std::span<const std::byte> beginning) {
 
 bool begins_archive(std::span<const std::byte> beginning) {
   const auto text = text_from(beginning);
-  // A zip file's first member; and torch's number, as its pickle before 1.6 has it.
-  return text.starts_with("PK\3\4") || text.starts_with("\x80\2\x8a\x0a");
+  // A zip file's first member, or the end of an empty one; and torch's number, as its pickles before 1.6 have it: at
+  // once, or behind the frame that protocol 4 begins with.
+  if (text.starts_with("PK\3\4") || text.starts_with("PK\5\6")) return true;
+  const bool pickle = text.size() > 3 && text[0] == '\x80' && text[1] >= 2 && text[1] <= 5;
+  return pickle && (text.substr(2).starts_with("\x8a\x0a") || (text[1] >= 4 && text[2] == '\x95'));
 }
 
 FileKind kind_of(std::span<const std::byte> beginning) {

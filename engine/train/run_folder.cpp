@@ -47,12 +47,16 @@ void require_none(const fs::path& path, bool begun) {
 void RunFolder::require_free(const fs::path& path, bool resume) {
   std::error_code error;
   if (!resume) require_none(path, fs::exists(path / "lock", error));
+  const bool exists = fs::exists(path, error);
+  std::string why = error ? error.message() : "";
+  if (!exists && fs::is_symlink(path, error)) why = "it is a link to nothing";
   fs::path there = fs::absolute(path, error);
-  while (!fs::exists(there, error) && there.has_relative_path()) there = there.parent_path();
-  const bool folder = fs::is_directory(there, error);
-  if (folder && ::access(there.c_str(), W_OK | X_OK) == 0) return;
-  throw Error(Exit::cannot_create, path.string() + ": cannot be made (" +
-                                       (folder ? std::strerror(errno) : there.string() + " is no folder") + ")");
+  while (why.empty() && !fs::exists(there, error) && there.has_relative_path()) there = there.parent_path();
+  if (why.empty() && !fs::is_directory(there, error)) why = there.string() + " is no folder";
+  if (why.empty() && ::access(there.c_str(), W_OK | X_OK) != 0) why = std::strerror(errno);
+  if (why.empty()) return;
+  throw Error(Exit::cannot_create,
+              path.string() + ": cannot be " + (exists ? "written to" : "made") + " (" + why + ")");
 }
 
 RunFolder::RunFolder(const fs::path& path, bool resume) {

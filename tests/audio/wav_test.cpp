@@ -215,9 +215,11 @@ TEST(Wav, SaysOfAFileThatIsCutShortHowMuchIsThere) {
   EXPECT_NE(refusal(dir / "junk.wav").message.find("100 of 1000 samples"), std::string::npos);
   // A recorder that was interrupted has filled in nothing.
   auto interrupted = wav_bytes(22050, 1, std::vector<int16_t>(1000, 100));
-  for (const size_t at : {4u, 40u}) std::fill_n(interrupted.begin() + at, 4, '\0');
-  write_bytes(dir / "interrupted.wav", interrupted);
-  EXPECT_NE(refusal(dir / "interrupted.wav").message.find("2000 bytes follow"), std::string::npos);
+  for (const size_t at : {40u, 4u}) {  // of the sound, then of the file, too
+    std::fill_n(interrupted.begin() + at, 4, '\0');
+    write_bytes(dir / "interrupted.wav", interrupted);
+    EXPECT_NE(refusal(dir / "interrupted.wav").message.find("2000 bytes follow"), std::string::npos);
+  }
   // A header that counts itself promises nothing.
   auto itself = wav_bytes(22050, 1, std::vector<int16_t>(1000, 100));
   itself[40] = static_cast<char>(static_cast<unsigned char>(itself[40]) + 44);

@@ -16,6 +16,7 @@ TEST(Nearest, FindsTheNameThatWasMeant) {
 TEST(Nearest, IsNothingWhereNothingIsNear) {
   const std::vector<std::string> names = {"kathleen", "universal"};
   EXPECT_EQ(nearest("mine", names), "");
+  EXPECT_EQ(nearest("set", std::vector<std::string>{"mel", "out"}), "");
   EXPECT_EQ(nearest("kathlene", names), "kathleen");
   EXPECT_EQ(suggestion("mine", names), "; there are kathleen, universal");
   EXPECT_EQ(suggestion("univrsal", names), "; did you mean 'universal'?");
@@ -30,9 +31,9 @@ TEST(Nearest, PrefersTheNameThatWasBegun) {
 }
 
 TEST(Nearest, OfEqualsIsTheFirstAndOfNothingIsNothing) {
-  const std::vector<std::string> names = {"ab", "ac"};
-  EXPECT_EQ(nearest("ad", names), "ab");
-  EXPECT_EQ(nearest("ad", {}), "");
+  const std::vector<std::string> names = {"abc", "abd"};
+  EXPECT_EQ(nearest("abe", names), "abc");
+  EXPECT_EQ(nearest("abe", {}), "");
 }
 
 }  // namespace

@@ -70,9 +70,10 @@ TEST_F(Bench, WhatCannotBeMeasuredIsToldFirst) {
 
 TEST_F(Bench, ASignalLeavesNothing) {
   std::filesystem::create_directory(path("tmp"));
-  const auto command = "TMPDIR='" + path("tmp") + "' timeout -s INT 2 " + MELFLOW_PROGRAM +
+  const auto command = "TMPDIR='" + path("tmp") + "' timeout --foreground -k 60 -s INT 5 " + MELFLOW_PROGRAM +
                        " bench train --steps 100000" + " --voice kathleen --threads 1 >" + path("out") + " 2>&1";
   EXPECT_EQ(WEXITSTATUS(std::system(command.c_str())), 124);
+  EXPECT_NE(melflow::testing::text_of(path("out")).find("stopping when this step is done"), std::string::npos);
   EXPECT_TRUE(std::filesystem::is_empty(path("tmp")));
 }
 

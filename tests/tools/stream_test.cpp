@@ -110,7 +110,7 @@ TEST_F(Streaming, BadFramesSayWhatIsWrongWithThem) {
       {npy_header("(80, 7)", true) + frames, "more frames than the .npy header says (7)"},
       {npy_header("(81, 8)", true) + frames, "stdin"},
       {text_of(clip_), "begins as a file (RIFF), not as frames"},
-      {"ID3\3" + frames, "begins as a file (ID3), not as frames"}};
+      {"ID3\3" + frames, "begins as a file (MP3), not as frames"}};
   for (const auto& [bytes, message] : cases) {
     const auto result = run({"synth", "-", "--stream", "--raw"}, bytes);
     EXPECT_EQ(result.code, 65) << message << result.err;

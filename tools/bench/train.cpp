@@ -1,5 +1,7 @@
+#include <cerrno>
 #include <cmath>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <optional>
@@ -32,10 +34,11 @@ namespace fs = std::filesystem;
 class Folder {
  public:
   Folder() {
-    std::error_code none;
-    auto name = (fs::temp_directory_path(none) / "melflow-bench-XXXXXX").string();
-    if (none || ::mkdtemp(name.data()) == nullptr) {
-      throw Error(Exit::cannot_create, name + ": a folder for the training cannot be made; set TMPDIR");
+    const char* chosen = std::getenv("TMPDIR");
+    auto name = (fs::path(chosen != nullptr ? chosen : "/tmp") / "melflow-bench-XXXXXX").string();
+    if (::mkdtemp(name.data()) == nullptr) {
+      throw Error(Exit::cannot_create, name + ": a folder for the training cannot be made (" + std::strerror(errno) +
+                                           "); set TMPDIR to another");
     }
     path_ = name;
   }
@@ -231,8 +234,9 @@ void bench_train(const TrainBench& options, const Print& print) {
     const Folder folder;
     if (const auto line = measure(subjects[i], options, folder.path() / std::to_string(i)); !line.is_null())
       print(line);
-    if (stop_requested()) return;
+    if (stop_requested()) break;
   }
+  release_signals();  // of other subjects none looks
 }
 
 }  // namespace melflow::tools

@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <string_view>
+#include <utility>
 
 #include "audio/pcm.h"
 #include "audio/resample.h"
@@ -82,12 +83,14 @@ bool read_some_stdin(std::vector<std::byte>& bytes) {
 
 void require_raw(std::span<const std::byte> beginning, const std::string& wanted) {
   const std::string_view text(reinterpret_cast<const char*>(beginning.data()), std::min<size_t>(4, beginning.size()));
-  for (const std::string_view container :
-       {"RIFF", "RIFX", "RF64", "BW64", "riff", "fLaC", "OggS", "FORM", "caff", ".snd", "ID3\2", "ID3\3", "ID3\4"}) {
-    if (!text.starts_with(container)) continue;
-    throw Error(Exit::bad_data, "stdin: begins as a file (" +
-                                    std::string(container.substr(0, container[0] == 'I' ? 3 : 4)) + "), not as " +
-                                    wanted + "; write it to a file and name that");
+  constexpr std::pair<std::string_view, const char*> kContainers[] = {
+      {"RIFF", "RIFF"}, {"RIFX", "RIFX"}, {"RF64", "RF64"}, {"BW64", "BW64"},        {"riff", "Wave64"},
+      {"fLaC", "FLAC"}, {"OggS", "Ogg"},  {"FORM", "AIFF"}, {"caff", "CAF"},         {".snd", "AU"},
+      {"ID3\2", "MP3"}, {"ID3\3", "MP3"}, {"ID3\4", "MP3"}, {"\xff\xfb\x90", "MP3"}, {"\xff\xfb\xb0", "MP3"}};
+  for (const auto& [magic, container] : kContainers) {
+    if (!text.starts_with(magic)) continue;
+    throw Error(Exit::bad_data, std::string("stdin: begins as a file (") + container + "), not as " + wanted +
+                                    "; write it to a file and name that");
   }
 }
 
@@ -99,7 +102,7 @@ Error ends_within_sample(size_t width) {
 void require_recording(const std::string& input) {
   std::error_code unknown;
   if (!fs::is_regular_file(input, unknown) || fs::file_size(input, unknown) == 0 || !holds_numbers(input)) return;
-  throw Error(Exit::bad_data, input + ": is no recording; a mel is what melflow synth speaks");
+  throw Error(Exit::bad_data, input + ": holds numbers, and no recording; a mel is what melflow synth speaks");
 }
 
 audio::Waveform read_sound(const std::string& input, int rate, int assume_rate, const RawFormat& raw) {

@@ -45,6 +45,14 @@ inline CLI::Validator named() {
   return {[](const std::string& given) { return given.empty() ? std::string("names nothing") : std::string(); }, ""};
 }
 
+/// A name for a run's folder.
+inline CLI::Validator run_folder() {
+  return {[](const std::string& given) {
+            return given.empty() || given == "-" ? "a run is a folder, and stdout is none" : std::string();
+          },
+          ""};
+}
+
 // Options of several verbs.
 
 inline void add_threads(CLI::App& app, int& threads) {

@@ -79,6 +79,8 @@ void catch_signals(const char* word) {
   std::signal(SIGTERM, SIG_DFL);
 }
 
+void release_signals() { catching = false; }
+
 bool stop_requested() { return caught != 0; }
 
 int signal_exit_code() { return caught != 0 ? 128 + caught : 0; }

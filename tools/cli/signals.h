@@ -14,6 +14,8 @@ void watch_signals();
 /// signal_exit_code(). A second SIGINT or SIGTERM ends the process at once. `word`, a literal, is said on stderr at the
 /// first, where a step may take long.
 void catch_signals(const char* word = nullptr);
+/// From here on they do what they always do again, but for what was asked already.
+void release_signals();
 /// The word of trainings.
 inline constexpr const char* kAfterThisStep = "stopping when this step is done and saved; once more: at once, without";
 bool stop_requested();

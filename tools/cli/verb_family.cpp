@@ -14,12 +14,12 @@ namespace {
 std::string meant_options(const CLI::App& app) {
   std::vector<std::string> names;
   for (const auto* option : app.get_options()) {
-    for (const auto& name : option->get_lnames()) names.push_back("--" + name);
+    for (const auto& name : option->get_lnames()) names.push_back(name);
   }
   std::string text;
   for (const auto& word : app.remaining()) {
-    const auto meant = word.starts_with("--") ? nearest(word.substr(0, word.find('=')), names) : std::string();
-    if (!meant.empty()) text += "; did you mean " + meant + "?";
+    const auto name = word.starts_with("--") ? word.substr(2, word.find('=') - 2) : std::string();
+    if (const auto meant = nearest(name, names); !meant.empty()) text += "; did you mean --" + meant + "?";
   }
   return text;
 }

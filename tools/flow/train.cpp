@@ -31,7 +31,7 @@ TrainArguments train_arguments(CLI::App& app, std::vector<std::string> arguments
   app.add_option("--labels", a.labels, "a file with a label for each item");
   app.add_option("--label-column", a.label_column, "first or last: the column of the table that is a label");
   app.add_flag("--conditional", a.conditional, "learn a density for each label");
-  app.add_option("-o,--out", a.out, "folder of the run")->required();
+  app.add_option("-o,--out", a.out, "folder of the run")->required()->check(run_folder());
   app.add_option("--config", a.config, "JSON as a run's config.json");
   app.add_option("--set", a.sets,
                  "key=value over the configuration: steps=1000, model.hidden=128, data.height=8; RUN/config.json lists "
@@ -67,6 +67,7 @@ int run_flow_train(CLI::App& app, std::vector<std::string> arguments) {
   const auto json = a.config.empty() ? nlohmann::json::object() : read_json(a.config);
   const auto name = a.config.empty() ? "--set" : a.config;
   if (a.resume) engine::require_same_system(json, a.sets, name);
+  engine::RunFolder::require_free(a.out, a.resume);
   auto data = engine::load_flow_data(engine::parse_flow_data(json, a.sets, name));
   for (const auto& line : engine::doubtful_columns(data)) std::fprintf(stderr, "%s\n", one_line(line).c_str());
   const auto config = engine::parse_flow_config(json, a.sets, data, name);

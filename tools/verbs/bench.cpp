@@ -133,6 +133,7 @@ int run_bench(CLI::App& app, std::vector<std::string> arguments) {
   train.threads = v.threads;
   train.device = v.device;
   train.bf16 = v.precision == "bf16";
+  if (a.picture.path.empty()) refuse_options(app, {"--force"}, "but with --picture");
   require_ending("--picture", a.picture.path, ".png");
   if (!a.picture.path.empty() && a.seconds < 3)
     throw Error(Exit::usage, "--picture: a curve takes --seconds 3 or more");

@@ -31,10 +31,11 @@ struct Arguments {
   bool to_nvidia() const { return to == "nvidia-state-dict"; }
 };
 
-/// What a file for NVIDIA's class cannot say: another family, conditioning, or the first release's swap.
+/// What a file for NVIDIA's class cannot say: another family, conditioning or hop, or the first release's swap.
 void require_nvidias(const nlohmann::json& model, const std::string& name) {
   const bool fits = model.value("system", "") == "waveglow" && model.value("conditioning", "") == "sample_rate" &&
-                    !model.value("swap_odd_halves", false) && model.value("wavenet_dilation_cycle", 0) == 0;
+                    !model.value("swap_odd_halves", false) && model.value("wavenet_dilation_cycle", 0) == 0 &&
+                    4 * model.value("hop_length", 256) == model.value("upsample_kernel", 1024);  // as one reads it back
   if (!fits) {
     throw Error(Exit::bad_data, name +
                                     ": is no WaveGlow as NVIDIA's current class has it, so its weights have no "
@@ -141,7 +142,7 @@ int run_convert(CLI::App& app, std::vector<std::string> arguments) {
     throw Error(Exit::usage,
                 std::string(a.int8 ? "--int8" : "--half") + ": is for voices; leave it out, or take --to voice");
   }
-  if (a.to_nvidia()) refuse_options(app, {"--name"}, "with --to nvidia-state-dict, which stores none");
+  if (a.to_nvidia()) refuse_options(app, {"--name", "--set"}, "with --to nvidia-state-dict, which stores none");
   require_other(a.output, {a.input});
   if (!a.to_nvidia() && !has_ending(a.output, ".safetensors")) {
     throw Error(Exit::usage, a.output + ": a voice is a .safetensors file; choose such a name");

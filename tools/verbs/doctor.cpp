@@ -34,7 +34,8 @@ int run_doctor(CLI::App& app, std::vector<std::string> arguments) {
        "LibTorch " + torch + (torch.empty() ? "" : " ") + "for train, eval, score, flow and --device cuda",
        torch_program().string() + " is not built; tools/build release makes it");
   line(gpu.empty(), "GPU", gpu);
-  line(!audio::list_devices().empty(), "sound device", "play needs one; synth writes files without");
+  line(!audio::list_devices().empty(), "sound device",
+       "play needs one; synth writes files without, and play --device-out clock:FILE plays into one");
   bool usable = false;
   for (const auto& path : shipped_voices()) {
     try {

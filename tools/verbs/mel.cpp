@@ -6,6 +6,7 @@
 #include "audio/mel.h"
 #include "base/error.h"
 #include "base/file_ending.h"
+#include "base/nearest.h"
 #include "engine/files/mel_file.h"
 #include "engine/files/npy.h"
 #include "engine/files/picture.h"
@@ -65,7 +66,12 @@ bool is_voice(const std::string& recipe) {
 }
 
 audio::MelOptions recipe_named(const std::string& name) {
-  if (!is_voice(name)) return audio::mel_recipe(name);
+  std::vector<std::string> known{"waveglow", "hifigan"};
+  if (std::ranges::find(known, name) != known.end()) return audio::mel_recipe(name);
+  if (!is_voice(name)) {
+    for (const auto& voice : shipped_names()) known.push_back(voice);
+    throw Error(Exit::config, "no mel recipe is called '" + name + "'" + suggestion(name, known));
+  }
   return engine::VoiceFile(find_voice(name)).voice().mel;
 }
 

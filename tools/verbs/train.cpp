@@ -75,7 +75,7 @@ VocoderTraining vocoder_training(CLI::App& app, std::vector<std::string> argumen
   VocoderTraining a;
   app.add_option("--data", a.data, "folders of recordings, any format, any rate, and of .tar shards; or such files")
       ->required();
-  app.add_option("-o,--out", a.out, "folder of the run")->required();
+  app.add_option("-o,--out", a.out, "folder of the run")->required()->check(run_folder());
   app.add_option("--config", a.config, "JSON; NVIDIA's config.json is understood too");
   app.add_option(
       "--set", a.sets,
