@@ -20,6 +20,7 @@ struct Lanes {
   typedef Real Values __attribute__((vector_size(sizeof(Real) * kWidth)));
   typedef float Floats __attribute__((vector_size(sizeof(float) * kWidth)));
   typedef Real Stored __attribute__((vector_size(sizeof(Real) * kWidth), may_alias));
+  typedef Real UnalignedValues __attribute__((vector_size(sizeof(Real) * kWidth), aligned(sizeof(Real)), may_alias));
   typedef float UnalignedFloats __attribute__((vector_size(sizeof(float) * kWidth), aligned(4), may_alias));
 };
 
@@ -161,10 +162,9 @@ struct Spectrum {
 
   MELFLOW_INLINE void operator()(int bin, Complex<D> value) const {
     if (bin >= bins) return;
-    for (int lane = 0; lane < kWidth; ++lane) {
-      out[2L * bin * lanes + lane] = value.re[lane];
-      out[(2L * bin + 1) * lanes + lane] = value.im[lane];
-    }
+    using Unaligned = typename Lanes<Real, kWidth>::UnalignedValues;
+    *reinterpret_cast<Unaligned*>(out + 2L * bin * lanes) = value.re;
+    *reinterpret_cast<Unaligned*>(out + (2L * bin + 1) * lanes) = value.im;
   }
   MELFLOW_INLINE void ends(D first, D last, int last_bin) const {
     (*this)(0, {first, D{}});

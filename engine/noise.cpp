@@ -76,6 +76,7 @@ void many_normals(uint64_t seed, uint64_t group, uint32_t quad, float* __restric
   for (uint32_t round = 0; round < 10; ++round) {
     const uint32_t k0 = static_cast<uint32_t>(seed) + round * kWeyl0;
     const uint32_t k1 = static_cast<uint32_t>(seed >> 32) + round * kWeyl1;
+#pragma GCC unroll 1  // GCC 12 unrolls it else, and makes no vectors of what comes out
     for (size_t i = 0; i < kQuads; ++i) philox_round(c[0][i], c[1][i], c[2][i], c[3][i], k0, k1);
   }
   float normals[4][kQuads];

@@ -11,35 +11,55 @@ namespace {
 
 constexpr size_t kLanes = audio::kFftLanes;
 
+// Lanes that are worked on together. Spelled out, because GCC 12 otherwise prefers to shuffle what lies in time.
+constexpr size_t kPart = 8;
+typedef float Part __attribute__((vector_size(4 * kPart), aligned(4), may_alias));
+[[gnu::always_inline]] inline Part& part_at(float* p) { return *reinterpret_cast<Part*>(p); }
+[[gnu::always_inline]] inline const Part& part_at(const float* p) { return *reinterpret_cast<const Part*>(p); }
+
+/// out[t] += Σ_k factors[k]·signal[t + kStep·k] for 0 ≤ k < n, in order, and 0 ≤ t < count. As many sums as registers
+/// hold, and as keep the multipliers busy, go through all k before they are stored.
+template <int kStep>
+[[gnu::always_inline]] inline void add_products(const float* __restrict factors, size_t n,
+                                                const float* __restrict signal, float* __restrict out, size_t count) {
+  constexpr size_t kParts = 8, kTile = kParts * kPart;
+  size_t t = 0;
+  for (; t + kTile <= count; t += kTile) {
+    Part sums[kParts];
+    for (size_t p = 0; p < kParts; ++p) sums[p] = part_at(out + t + p * kPart);
+    const float* from = signal + t;
+    for (size_t k = 0; k < n; ++k, from += kStep) {
+      for (size_t p = 0; p < kParts; ++p) sums[p] += factors[k] * part_at(from + p * kPart);
+    }
+    for (size_t p = 0; p < kParts; ++p) part_at(out + t + p * kPart) = sums[p];
+  }
+  for (; t < count; ++t) {
+    for (size_t k = 0; k < n; ++k)
+      out[t] += factors[k] * signal[static_cast<ptrdiff_t>(t) + kStep * static_cast<ptrdiff_t>(k)];
+  }
+}
+
 }  // namespace
 
 MELFLOW_CPU_CLONES
 void convolve_into(const float* __restrict taps, size_t first_tap, size_t last_tap, const float* __restrict signal,
                    float* __restrict out, size_t count) {
-  for (size_t k = first_tap; k < last_tap; ++k) {
-    const float a = taps[k];
-    const float* shifted = signal - k;
-    for (size_t t = 0; t < count; ++t) out[t] += a * shifted[t];
-  }
+  add_products<-1>(taps + first_tap, last_tap - first_tap, signal - first_tap, out, count);
 }
 
 MELFLOW_CPU_CLONES
 void unfilter(const float* __restrict taps, size_t n_taps, const float* __restrict past, float gain, float limit,
               float* __restrict e, float* __restrict x, size_t count) {
-  for (size_t t = 0; t < count; ++t) {
-    for (size_t lane = 0; lane < kLanes; ++lane) x[t * kLanes + lane] = gain * e[t * kLanes + lane] - past[t];
-  }
-  for (size_t t = 0; t < count; ++t) {
-    float seen[kLanes];
-    float* now = x + t * kLanes;
-    for (size_t lane = 0; lane < kLanes; ++lane) {
-      seen[lane] = std::min(std::max(now[lane], -limit), limit);
-      e[t * kLanes + lane] -= (now[lane] - seen[lane]) / gain;
-      now[lane] = seen[lane];
-    }
-    const size_t end = std::min(count - t, n_taps);
-    for (size_t k = 1; k < end; ++k) {
-      for (size_t lane = 0; lane < kLanes; ++lane) now[k * kLanes + lane] -= taps[k] * seen[lane];
+  const Part most = Part{} + limit;
+  for (size_t part = 0; part < kLanes; part += kPart) {
+    for (size_t t = 0; t < count; ++t) part_at(x + t * kLanes + part) = gain * part_at(e + t * kLanes + part) - past[t];
+    for (size_t t = 0; t < count; ++t) {
+      float* now = x + t * kLanes + part;
+      const Part loud = part_at(now), low = loud < -most ? -most : loud, seen = most < low ? most : low;
+      part_at(e + t * kLanes + part) -= (loud - seen) / gain;
+      part_at(now) = seen;
+      const size_t end = std::min(count - t, n_taps);
+      for (size_t k = 1; k < end; ++k) part_at(now + k * kLanes) -= taps[k] * seen;
     }
   }
 }
@@ -72,11 +92,7 @@ MELFLOW_CPU_CLONES
 void correlate(const float* __restrict now, const float* __restrict then, size_t length, size_t lags,
                float* __restrict out) {
   std::fill(out, out + lags, 0.0f);
-  const float* start = then - (lags - 1);
-  for (size_t j = 0; j < length; ++j) {
-    const float v = now[j];
-    for (size_t i = 0; i < lags; ++i) out[i] += v * start[j + i];
-  }
+  add_products<1>(now, length, then - (lags - 1), out, lags);
 }
 
 }  // namespace melflow::engine

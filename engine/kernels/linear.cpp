@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "cpu/clones.h"
@@ -39,6 +40,18 @@ void multiply_anywhere(const Weight* panel, const float* x, int inputs, float* s
 #define MELFLOW_V3 __attribute__((target("arch=x86-64-v3")))
 #define MELFLOW_V4 __attribute__((target("arch=x86-64-v4")))
 
+/// Weights are read once, from end to end, and are more than the second-level cache holds: they are on their way so
+/// many bytes before they are used, at the end of a panel those of the next. Processors that guess as much themselves
+/// stop at a page's end, and too near.
+constexpr ptrdiff_t kAhead = 4096;
+
+/// The weights kAhead of `outputs` of them.
+template <typename Weight>
+inline void fetch(const Weight* weights, int outputs) {
+  const auto* ahead = reinterpret_cast<const char*>(weights) + kAhead;
+  for (ptrdiff_t i = 0; i < static_cast<ptrdiff_t>(sizeof(Weight)) * outputs; i += 64) __builtin_prefetch(ahead + i);
+}
+
 MELFLOW_V3 inline __m256 load_v3(const float* weights) { return _mm256_loadu_ps(weights); }
 MELFLOW_V3 inline __m256 load_v3(const uint16_t* halves) {
   return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(halves)));
@@ -54,18 +67,25 @@ MELFLOW_V4 inline __m512 load_v4(const int8_t* bytes) {
   return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes))));
 }
 
+/// Sums for half a panel are what the registers hold: rows are taken by as many as the first-level cache keeps for the
+/// other half.
 template <typename Weight>
 MELFLOW_V3 void multiply_v3(const Weight* panel, const float* x, int inputs, float* sums) {
-  constexpr int kLanes = 8, kVectors = 8;
-  for (int first = 0; first < kPanel; first += kLanes * kVectors) {
-    __m256 acc[kVectors];
-    for (int v = 0; v < kVectors; ++v) acc[v] = _mm256_loadu_ps(sums + first + v * kLanes);
-    const Weight* row = panel + first;
-    for (int i = 0; i < inputs; ++i, row += kPanel) {
-      const __m256 value = _mm256_set1_ps(x[i]);
-      for (int v = 0; v < kVectors; ++v) acc[v] = _mm256_fmadd_ps(load_v3(row + v * kLanes), value, acc[v]);
+  constexpr int kLanes = 8, kVectors = 8, kHalf = kLanes * kVectors, kRows = 32;
+  static_assert(2 * kHalf == kPanel);
+  for (int begin = 0; begin < inputs; begin += kRows, panel += kRows * kPanel) {
+    const int rows = std::min(kRows, inputs - begin);
+    for (int first = 0; first < kPanel; first += kHalf) {
+      __m256 acc[kVectors];
+      for (int v = 0; v < kVectors; ++v) acc[v] = _mm256_loadu_ps(sums + first + v * kLanes);
+      const Weight *row = panel + first, *fetched = panel + first * rows;
+      for (int i = 0; i < rows; ++i, row += kPanel, fetched += kHalf) {
+        fetch(fetched, kHalf);
+        const __m256 value = _mm256_set1_ps(x[begin + i]);
+        for (int v = 0; v < kVectors; ++v) acc[v] = _mm256_fmadd_ps(load_v3(row + v * kLanes), value, acc[v]);
+      }
+      for (int v = 0; v < kVectors; ++v) _mm256_storeu_ps(sums + first + v * kLanes, acc[v]);
     }
-    for (int v = 0; v < kVectors; ++v) _mm256_storeu_ps(sums + first + v * kLanes, acc[v]);
   }
 }
 
@@ -75,6 +95,7 @@ MELFLOW_V4 void multiply_v4(const Weight* panel, const float* x, int inputs, flo
   __m512 acc[kVectors];
   for (int v = 0; v < kVectors; ++v) acc[v] = _mm512_loadu_ps(sums + v * kLanes);
   for (int i = 0; i < inputs; ++i, panel += kPanel) {
+    fetch(panel, kPanel);
     const __m512 value = _mm512_set1_ps(x[i]);
     for (int v = 0; v < kVectors; ++v) acc[v] = _mm512_fmadd_ps(load_v4(panel + v * kLanes), value, acc[v]);
   }
@@ -113,34 +134,49 @@ std::vector<uint16_t> exact_halves(std::span<const float> weights) {
   return halve(weights.data(), weights.size(), halves.data()) ? halves : std::vector<uint16_t>();
 }
 
-/// The largest power of two of which all weights, `stride` apart, are whole multiples; 1 where all are zero.
-float step_of(const float* weights, int count, int stride) {
-  int exponent = 127;
-  for (int i = 0; i < count; ++i) {
-    const auto bits = std::bit_cast<uint32_t>(weights[static_cast<long>(i) * stride]);
-    const int size = static_cast<int>(bits >> 23 & 0xff);
-    if (size == 0) continue;  // zero; what is smaller than a normal number fails the test below
-    exponent = std::min(exponent, size - 150 + std::countr_zero((bits & 0x7fffff) | 0x800000));
+/// For each output of a panel the largest power of two of which all its weights are whole multiples, which is that of
+/// their lowest bit; 1 where all are zero.
+MELFLOW_CPU_CLONES
+void find_steps(const float* __restrict panel, int inputs, float* __restrict steps) {
+  std::fill_n(steps, kPanel, std::numeric_limits<float>::infinity());
+  for (int i = 0; i < inputs; ++i, panel += kPanel) {
+    for (int o = 0; o < kPanel; ++o) {
+      const auto bits = std::bit_cast<uint32_t>(panel[o]), size = bits & 0x7f800000;
+      const uint32_t digits = (bits & 0x7fffff) | 0x800000, lowest = digits & -digits;
+      const float step = static_cast<float>(static_cast<int32_t>(lowest)) * (std::bit_cast<float>(size) * 0x1p-23f);
+      // Zero has none; what is smaller than a normal number is no multiple of what the others have.
+      steps[o] = size != 0 && step < steps[o] ? step : steps[o];
+    }
   }
-  return exponent == 127 ? 1.0f : std::ldexp(1.0f, exponent);
+  for (int o = 0; o < kPanel; ++o) steps[o] = std::isinf(steps[o]) ? 1.0f : steps[o];
+}
+
+/// The weights of a panel in steps; whether they are whole numbers of 8 bits.
+MELFLOW_CPU_CLONES
+bool count_steps(const float* __restrict panel, int inputs, const float* __restrict steps, int8_t* __restrict bytes) {
+  uint32_t wrong = 0;
+  float each[kPanel];  // of a weight of 1: powers of two too, so that nothing is rounded
+  for (int o = 0; o < kPanel; ++o) each[o] = 1.0f / steps[o];
+  for (int i = 0; i < inputs; ++i, panel += kPanel, bytes += kPanel) {
+    for (int o = 0; o < kPanel; ++o) {
+      const float times = panel[o] * each[o], size = std::abs(times) <= 127 ? times : 0.0f;
+      const auto whole = static_cast<int32_t>(size);
+      wrong |= static_cast<float>(whole) * steps[o] != panel[o] ? 1u : 0u;
+      bytes[o] = static_cast<int8_t>(whole);
+    }
+  }
+  return wrong == 0;
 }
 
 /// All of them, or none: panels of whole numbers of 8 bits, and the steps [panels·kPanel] that they count. No step is
 /// below that of the smallest half, since a bias is counted in steps too, and must not become infinite.
 std::vector<int8_t> exact_bytes(std::span<const float> panels, int inputs, std::vector<float>& steps) {
   std::vector<int8_t> bytes(panels.size());
-  for (size_t output = 0; output < steps.size(); ++output) {
-    const size_t first = output / kPanel * static_cast<size_t>(inputs) * kPanel + output % kPanel;
-    const float step = step_of(panels.data() + first, inputs, kPanel);
-    if (step < 0x1p-24f) return {};
-    for (int i = 0; i < inputs; ++i) {
-      const size_t at = first + static_cast<size_t>(i) * kPanel;
-      const float times = panels[at] / step;
-      if (!(std::abs(times) <= 127)) return {};
-      bytes[at] = static_cast<int8_t>(times);
-      if (static_cast<float>(bytes[at]) * step != panels[at]) return {};
-    }
-    steps[output] = step;
+  for (size_t output = 0; output < steps.size(); output += kPanel) {
+    const size_t first = output * static_cast<size_t>(inputs);
+    find_steps(panels.data() + first, inputs, steps.data() + output);
+    if (*std::min_element(steps.begin() + output, steps.begin() + output + kPanel) < 0x1p-24f) return {};
+    if (!count_steps(panels.data() + first, inputs, steps.data() + output, bytes.data() + first)) return {};
   }
   return bytes;
 }
@@ -157,9 +193,14 @@ PackedLinear::PackedLinear(std::span<const float> weight, std::span<const float>
   float* to = panels_.data();
   for (int first = 0; first < outputs; first += kPanel) {
     const int width = std::min(kPanel, outputs - first);
-    for (int i = 0; i < inputs; ++i, to += kPanel) {
-      for (int o = 0; o < width; ++o)
-        to[o] = weight[static_cast<size_t>(first + o) * static_cast<size_t>(inputs) + static_cast<size_t>(i)];
+    // By a cache line of each output's weights.
+    for (int begin = 0; begin < inputs; begin += 16) {
+      const int count = std::min(16, inputs - begin);
+      for (int o = 0; o < width; ++o) {
+        const float* from = weight.data() + static_cast<ptrdiff_t>(first + o) * inputs + begin;
+        for (int i = 0; i < count; ++i) to[i * kPanel + o] = from[i];
+      }
+      to += count * kPanel;
     }
   }
   steps_.assign(bias_.size(), 1.0f);
@@ -188,7 +229,9 @@ void PackedLinear::multiply(const Weight* panels, std::span<const float> x, std:
   for (int first = 0; first < outputs_; first += kPanel) {
     std::copy_n(bias_.begin() + first, kPanel, sums);
     multiply_panel(panels + static_cast<long>(first) * inputs_, x.data(), inputs_, sums);
-    for (int o = 0; o < std::min(kPanel, outputs_ - first); ++o) y[first + o] = sums[o] * steps_[first + o];
+    const float* steps = steps_.data() + first;
+    for (int o = 0; o < kPanel; ++o) sums[o] *= steps[o];
+    std::copy_n(sums, std::min(kPanel, outputs_ - first), y.begin() + first);
   }
 }
 

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "engine/kernels/convolve.h"
 #include "engine/kernels/elementwise.h"
+#include "engine/kernels/normalise.h"
 
 namespace melflow::engine {
 namespace {
@@ -40,12 +41,16 @@ BlockStream::BlockStream(std::shared_ptr<const BlockWeights> weights, Noise nois
   seen_e_.resize(past_length_);
   seen_x_.resize(past_length_);
   from_past_.resize(group_);
+  energy_e_.resize(past_length_ + 1);
+  energy_x_.resize(past_length_ + 1);
+  correlations_.resize(static_cast<size_t>(o.lags));
   lag_weights_.resize(static_cast<size_t>(o.lags));
   context_.resize(2 * past_length_ + 6 * group_);
   h_.resize(static_cast<size_t>(o.hidden));
   gates_.resize(2 * h_.size());
   out_.resize(2 * group_);
   guess_.resize(2 * group_);
+  windowed_.resize(kHistory);
   candidates_.resize(kFft * kLanes);
   residuals_.resize(group_ * kLanes);
   spectra_.resize((kFft / 2 + 1) * kLanes);
@@ -178,19 +183,21 @@ void BlockStream::weigh_lags(const BlockGuide& guide) {
   const auto& o = weights_->options;
   const auto p = past_length_, q = static_cast<size_t>(o.correlation), first = group_, lags = lag_weights_.size();
   lag_weights_ = guide.lag_bias;
-  std::vector<float> reversed(lags);
+  // The energies of both are summed up side by side: no sum waits for the other.
+  for (size_t i = 0; i < p; ++i) {
+    const double now_e = seen_e_[i], now_x = seen_x_[i];
+    energy_e_[i + 1] = energy_e_[i] + now_e * now_e;
+    energy_x_[i + 1] = energy_x_[i] + now_x * now_x;
+  }
   for (size_t which = 0; which < 2; ++which) {
     const auto& y = which == 0 ? seen_e_ : seen_x_;
+    const auto& energy = which == 0 ? energy_e_ : energy_x_;
     const float* now = y.data() + p - q;
-    correlate(now, now - first, q, lags, reversed.data());
-    std::vector<double> sums(p + 1, 0.0);
-    for (size_t i = 0; i < p; ++i) sums[i + 1] = sums[i] + static_cast<double>(y[i]) * y[i];
-    const auto energy = [&](size_t begin) { return sums[begin + q] - sums[begin]; };
-    const double here = energy(p - q);
-    for (size_t l = 0; l < lags; ++l) {
-      const double norm = std::sqrt(here * energy(p - q - first - l) + BlockFlow::kCorrelationFloor);
-      lag_weights_[l] += weights_->sharpness[which] * static_cast<float>(reversed[lags - 1 - l] / norm);
-    }
+    correlate(now, now - first, q, lags, correlations_.data());
+    // Of the samples compared at the longest lag, which lie first, as they do in correlations_.
+    normalise(energy.data() + p - q - first - (lags - 1), q, energy[p] - energy[p - q], BlockFlow::kCorrelationFloor,
+              correlations_.data(), lags);
+    for (size_t l = 0; l < lags; ++l) lag_weights_[l] += weights_->sharpness[which] * correlations_[lags - 1 - l];
   }
   const float largest = *std::max_element(lag_weights_.begin(), lag_weights_.end());
   float sum = 0;
@@ -215,14 +222,14 @@ void BlockStream::guess(std::span<const float> past, std::span<const float> magn
                         std::span<float> out) {
   const size_t n = past.size();
   auto real = fft_.real();
-  for (size_t i = 0; i < n; ++i) real[i] = past[i] * window_[i];
+  for (size_t i = 0; i < n; ++i) windowed_[i] = past[i] * window_[i];
   std::fill(real.begin() + static_cast<ptrdiff_t>(n), real.end(), 0.0);
   for (int iteration = 0; iteration < iterations; ++iteration) {
+    std::copy_n(windowed_.begin(), n, real.begin());
     fft_.forward();
     impose_magnitude(magnitude.data(), BlockFlow::kMagnitudeFloor, 1.0 / kFft, fft_.spectrum().data(),
                      fft_.spectrum().size());
     fft_.inverse();
-    for (size_t i = 0; i < n; ++i) real[i] = past[i] * window_[i];
   }
   for (size_t t = 0; t < out.size(); ++t) out[t] = static_cast<float>(real[n + t] / window_[n + t]);
 }

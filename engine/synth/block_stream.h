@@ -45,17 +45,20 @@ class BlockStream : public Stream {
   size_t group_, past_length_, taps_;
   std::vector<double> window_;  // [kFft] Hann
   audio::RealFft fft_;
-  audio::FloatLaneFft lane_fft_;        // of candidates for a block
-  std::vector<float> candidates_;       // [kFft, lanes]: the past and each block, silence behind it
-  std::vector<float> residuals_;        // [group, lanes]
-  std::vector<float> spectra_;          // [bins, lanes]
-  std::vector<float> x_, e_;            // the past: [kInversionPast], [past], the newest last
-  std::vector<float> seen_e_, seen_x_;  // [past], as the network sees them
-  std::vector<float> from_past_;        // [group]: what the filter makes of the past alone
-  std::vector<float> lag_weights_;      // [lags]
+  audio::FloatLaneFft lane_fft_;             // of candidates for a block
+  std::vector<float> candidates_;            // [kFft, lanes]: the past and each block, silence behind it
+  std::vector<float> residuals_;             // [group, lanes]
+  std::vector<float> spectra_;               // [bins, lanes]
+  std::vector<float> x_, e_;                 // the past: [kInversionPast], [past], the newest last
+  std::vector<float> seen_e_, seen_x_;       // [past], as the network sees them
+  std::vector<float> from_past_;             // [group]: what the filter makes of the past alone
+  std::vector<double> energy_e_, energy_x_;  // [past + 1]: of the samples before each place in seen_e_, seen_x_
+  std::vector<float> correlations_;          // [lags], the longest first
+  std::vector<float> lag_weights_;           // [lags]
   std::vector<float> context_, h_, gates_;
-  std::vector<float> guess_;  // [2·group]: silence, then a guess of the block
-  std::vector<float> out_;    // [2·group]: μ and exp(s)
+  std::vector<float> guess_;      // [2·group]: silence, then a guess of the block
+  std::vector<double> windowed_;  // [kInversionPast]: the past that a guess continues
+  std::vector<float> out_;        // [2·group]: μ and exp(s)
 };
 
 }  // namespace melflow::engine
