@@ -214,7 +214,7 @@ void require_grid(int64_t count, int height, int width, int columns) {
 }
 
 Image image_grid(std::span<const float> pixels, const ImageSize& size, int columns) {
-  const auto [channels, height, width] = size;
+  const int channels = size.channels, height = size.height, width = size.width;
   const auto plane = static_cast<size_t>(height) * static_cast<size_t>(width);
   const auto item = plane * static_cast<size_t>(channels);
   const int count = item > 0 ? static_cast<int>(pixels.size() / item) : 0;
