@@ -15,12 +15,15 @@ void WaveGlowStream::run_start(const ThreadTeam::Member& member, size_t flow, Ra
   }
   const auto& start = w.flows[flow].start;
   const int width = w.kernels->width;
-  member.share(start.panels(), in.count(), start.row_block(), [&](int panel, int a, int b) {
-    start.start(panel, b - a, s.sums.data());
-    start.add(panel, s.rows.data() + a, b - a, s.sums.data());
-    for (int r = a; r < b; ++r) {
-      std::copy_n(s.sums.data() + (r - a) * width, width, rows_[0].data() + r * w.stride + panel * width);
+  member.share(1, in.count(), start.row_block(), [&](int, int a, int b) {
+    for (int panel = 0; panel < start.panels(); ++panel) {
+      start.start(panel, b - a, s.sums.data());
+      start.add(panel, s.rows.data() + a, b - a, s.sums.data());
+      for (int r = a; r < b; ++r) {
+        std::copy_n(s.sums.data() + (r - a) * width, width, rows_[0].data() + r * w.stride + panel * width);
+      }
     }
+    pack_rows(rows_[0], a, b, packed_rows_[0]);
   });
 }
 
@@ -45,16 +48,12 @@ const std::byte* WaveGlowStream::packed_input(const Work& work, int64_t group) c
 }
 
 /// Into the layers' precision, which for int8 needs a row's largest number, and so whole rows.
-void WaveGlowStream::pack_rows(const ThreadTeam::Member& member, const cpu::AlignedFloats& rows, int count,
-                               RowRing& packed) {
+void WaveGlowStream::pack_rows(const cpu::AlignedFloats& rows, int begin, int end, RowRing& packed) {
   if (!packs()) return;
-  member.share(1, count, 1, [&](int, int a, int b) {
-    for (int r = a; r < b; ++r) {
-      weights_->kernels->product(weights_->precision)
-          .pack_row(rows.data() + r * weights_->stride, weights_->channels, packed.bytes(r));
-    }
-  });
-  member.meet();
+  const auto& product = weights_->kernels->product(weights_->precision);
+  for (int r = begin; r < end; ++r) {
+    product.pack_row(rows.data() + r * weights_->stride, weights_->channels, packed.bytes(r));
+  }
 }
 
 void WaveGlowStream::run_gate(const ThreadTeam::Member& member, const Work& work) {
@@ -91,32 +90,38 @@ void WaveGlowStream::run_gate(const ThreadTeam::Member& member, const Work& work
   });
 }
 
+// A member's own rows, all panels: they are packed, multiplied, added up and packed again without leaving its cache.
 void WaveGlowStream::run_output(const ThreadTeam::Member& member, const Work& work) {
   const auto& w = *weights_;
   const auto &residual = work.layer->residual, &skip = work.layer->skip;
   auto& s = scratch_[static_cast<size_t>(member.index())];
-  const int count = work.out.count(), width = w.kernels->width;
-  for (int r = 0; r < count; ++r) {
-    s.rows[static_cast<size_t>(r)] =
-        packs() ? packed_activation_.bytes(r) : reinterpret_cast<const std::byte*>(activation_.data() + r * w.stride);
-  }
-  member.share(residual.panels() + skip.panels(), count, skip.row_block(), [&](int panel, int a, int b) {
-    const bool is_skip = panel >= residual.panels();
-    const auto& matrix = is_skip ? skip : residual;
-    const int own = is_skip ? panel - residual.panels() : panel;
-    matrix.start(own, b - a, s.sums.data());
-    matrix.add(own, s.rows.data() + a, b - a, s.sums.data());
+  const int width = w.kernels->width;
+  member.share(1, work.out.count(), skip.row_block(), [&](int, int a, int b) {
+    pack_rows(activation_, a, b, packed_activation_);
     for (int r = a; r < b; ++r) {
-      const float* sum = s.sums.data() + (r - a) * width;
-      const int64_t group = work.out.begin + r;
-      if (is_skip) {
-        float* change = work.state->change.at(group) + own * width;
-        if (work.index == 0) std::fill_n(change, width, 0.0f);
-        add_row(change, sum, width, change);
-      } else {
-        add_row(input(work, group) + own * width, sum, width, work.next + r * w.stride + own * width);
+      s.rows[static_cast<size_t>(r)] =
+          packs() ? packed_activation_.bytes(r) : reinterpret_cast<const std::byte*>(activation_.data() + r * w.stride);
+    }
+    const auto multiply = [&](const cpu::PanelMatrix& matrix, int panel) {
+      matrix.start(panel, b - a, s.sums.data());
+      matrix.add(panel, s.rows.data() + a, b - a, s.sums.data());
+    };
+    for (int panel = 0; panel < residual.panels(); ++panel) {
+      multiply(residual, panel);
+      for (int r = a; r < b; ++r) {
+        add_row(input(work, work.out.begin + r) + panel * width, s.sums.data() + (r - a) * width, width,
+                work.next->data() + r * w.stride + panel * width);
       }
     }
+    for (int panel = 0; panel < skip.panels(); ++panel) {
+      multiply(skip, panel);
+      for (int r = a; r < b; ++r) {
+        float* change = work.state->change.at(work.out.begin + r) + panel * width;
+        if (work.index == 0) std::fill_n(change, width, 0.0f);
+        add_row(change, s.sums.data() + (r - a) * width, width, change);
+      }
+    }
+    if (residual.panels() > 0) pack_rows(*work.next, a, b, *work.packed_next);
   });
 }
 

@@ -115,7 +115,6 @@ void WaveGlowStream::step(const ThreadTeam::Member& member, int64_t first, int c
     const auto& layers = weights_->flows[f].layers;
     run_start(member, f, clip(first, count));
     member.meet();
-    pack_rows(member, rows_[0], clip(first, count).count(), packed_rows_[0]);
     for (size_t i = 0; i < layers.size(); ++i) {
       const Work work{.layer = &layers[i],
                       .state = &flows_[f],
@@ -124,14 +123,13 @@ void WaveGlowStream::step(const ThreadTeam::Member& member, int64_t first, int c
                       .out = clip(first - layers[i].side, count),
                       .fresh = rows_[i % 2].data(),
                       .packed = &packed_rows_[i % 2],
-                      .next = rows_[(i + 1) % 2].data()};
+                      .next = &rows_[(i + 1) % 2],
+                      .packed_next = &packed_rows_[(i + 1) % 2]};
       run_gate(member, work);
       if (i > 0) keep_history(member, f, i - 1, clip(first + layers[i - 1].side, count));
       member.meet();
-      pack_rows(member, activation_, work.out.count(), packed_activation_);
       run_output(member, work);
       member.meet();
-      if (i + 1 < layers.size()) pack_rows(member, rows_[(i + 1) % 2], work.out.count(), packed_rows_[(i + 1) % 2]);
       first -= layers[i].side;
     }
     couple(member, f, clip(first, count));

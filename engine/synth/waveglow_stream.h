@@ -46,11 +46,12 @@ class WaveGlowStream : public Stream {
   struct Work {
     const WaveGlowWeights::Layer* layer;
     FlowState* state;
-    size_t index;           // of the layer
-    Range in, out;          // the rows that came in, the rows that can now go out
-    const float* fresh;     // the rows of `in`
-    const RowRing* packed;  // the same, by their number in the tile
-    float* next;            // the rows of `out`, for the layer after this
+    size_t index;              // of the layer
+    Range in, out;             // the rows that came in, the rows that can now go out
+    const float* fresh;        // the rows of `in`
+    const RowRing* packed;     // the same, by their number in the tile
+    cpu::AlignedFloats* next;  // the rows of `out`, for the layer after this
+    RowRing* packed_next;      // the same, packed
   };
 
   /// Groups computed together, at most.
@@ -62,7 +63,7 @@ class WaveGlowStream : public Stream {
   void run_gate(const ThreadTeam::Member& member, const Work& work);
   void run_output(const ThreadTeam::Member& member, const Work& work);
   void couple(const ThreadTeam::Member& member, size_t flow, Range rows);
-  void pack_rows(const ThreadTeam::Member& member, const cpu::AlignedFloats& rows, int count, RowRing& packed);
+  void pack_rows(const cpu::AlignedFloats& rows, int begin, int end, RowRing& packed);
   void keep_history(const ThreadTeam::Member& member, size_t flow, size_t layer, Range in);
   const float* input(const Work& work, int64_t group) const;
   const std::byte* packed_input(const Work& work, int64_t group) const;
