@@ -41,7 +41,9 @@ struct MelOptions {
   void validate() const;
 };
 
-/// The recipes known by name: "waveglow", "hifigan". Throws Error{config} with the nearest name otherwise.
+/// The recipes known by name: "waveglow", "hifigan".
+std::span<const std::string> mel_recipe_names();
+/// One of them. Throws Error{config} with the nearest name otherwise.
 MelOptions mel_recipe(const std::string& name);
 
 /// Sets one field from text, by the names of `melflow mel --set` (sample_rate, n_fft, hop_length, win_length, n_mels,

@@ -121,10 +121,15 @@ void MelOptions::validate() const {
   require(log_floor >= 1e-37 && log_floor <= 1.0, "log_floor is " + print(log_floor) + "; it must be 1e-37 to 1");
 }
 
+std::span<const std::string> mel_recipe_names() {
+  static const std::array<std::string, 2> all = {"waveglow", "hifigan"};
+  return all;
+}
+
 MelOptions mel_recipe(const std::string& name) {
-  if (name == "waveglow") return {};
-  if (name == "hifigan") return {.centre = false, .magnitude_epsilon = 1e-9};
-  const std::array<std::string, 2> known = {"waveglow", "hifigan"};
+  const auto known = mel_recipe_names();
+  if (name == known[0]) return {};
+  if (name == known[1]) return {.centre = false, .magnitude_epsilon = 1e-9};
   throw Error(Exit::config, "no mel recipe is called '" + name + "'" + suggestion(name, known));
 }
 

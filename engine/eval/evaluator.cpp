@@ -120,23 +120,27 @@ Measures measure(const audio::Waveform& recording, const audio::Waveform& synthe
   return out;
 }
 
-Measures Evaluation::mean(Measures EvalItem::*part) const {
+std::vector<const EvalItem*> Evaluation::compared(double Measures::*measure) const {
+  std::vector<Measures EvalItem::*> known_ways;
+  for (const auto way : {&EvalItem::voice, &EvalItem::griffin_lim, &EvalItem::refined_noise}) {
+    const auto known = [&](const EvalItem& item) { return std::isfinite((item.*way).*measure); };
+    if (std::ranges::any_of(items, known)) known_ways.push_back(way);
+  }
+  std::vector<const EvalItem*> out;
+  for (const auto& item : items) {
+    const auto known = [&](auto way) { return std::isfinite((item.*way).*measure); };
+    if (!known_ways.empty() && std::ranges::all_of(known_ways, known)) out.push_back(&item);
+  }
+  return out;
+}
+
+Measures Evaluation::mean(Measures EvalItem::*way) const {
   Measures out;
-  for (const auto& [key, value, better] : kMeasures) {
-    // Of the recordings on which everybody is known who is known at all: else who fails on one would gain by it.
-    std::vector<Measures EvalItem::*> compared;
-    for (const auto other : {&EvalItem::voice, &EvalItem::griffin_lim, &EvalItem::refined_noise}) {
-      const auto known = [&, value = value](const EvalItem& item) { return std::isfinite((item.*other).*value); };
-      if (std::ranges::any_of(items, known)) compared.push_back(other);
-    }
-    double sum = 0, count = 0;
-    for (const auto& item : items) {
-      const auto known = [&, value = value](auto other) { return std::isfinite((item.*other).*value); };
-      if (!known(part) || !std::ranges::all_of(compared, known)) continue;
-      sum += (item.*part).*value;
-      ++count;
-    }
-    if (count > 0) out.*value = sum / count;
+  for (const auto& name : kMeasures) {
+    const auto of = compared(name.value);
+    double sum = 0;
+    for (const auto* item : of) sum += (item->*way).*name.value;
+    if (!of.empty()) out.*name.value = sum / static_cast<double>(of.size());
   }
   return out;
 }
@@ -181,6 +185,7 @@ json to_json(const Evaluation& evaluation) {
   json out = measures_json(evaluation.mean(&EvalItem::voice));
   out["griffin_lim"] = measures_json(evaluation.mean(&EvalItem::griffin_lim));
   out["refined_noise"] = measures_json(evaluation.mean(&EvalItem::refined_noise));
+  for (const auto& name : kMeasures) out["compared"][name.key] = evaluation.compared(name.value).size();
   out["voice"] = evaluation.voice;
   out["sigma"] = evaluation.sigma;
   out["draws"] = evaluation.draws;

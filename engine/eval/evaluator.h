@@ -78,9 +78,11 @@ struct Evaluation {
   std::vector<Failure> failures;
   std::string pesq_absent;  ///< why there is no PESQ; empty where there is
 
-  /// Each measure's mean over the recordings where it is known of the voice and of both floors (of those of them that
-  /// have it at all).
-  Measures mean(Measures EvalItem::*part) const;
+  /// The recordings where a measure is known of the voice and of both floors (of those of them that have it at all):
+  /// who fails on one should not gain by it.
+  std::vector<const EvalItem*> compared(double Measures::*measure) const;
+  /// Each measure's mean over these; NaN of what is known on none.
+  Measures mean(Measures EvalItem::*way) const;
 };
 
 /// Synthesises every recording from its own mel and measures it; from the same mel beside it, as the floors to beat,
@@ -89,8 +91,8 @@ struct Evaluation {
 Evaluation evaluate(const ModelVoice& voice, const Clips& recordings, const EvalOptions& options,
                     const std::function<bool()>& stop, const std::function<void(size_t, size_t)>& report);
 
-/// The means under the names of kMeasures, "griffin_lim" and "refined_noise" with their own, and "recordings" with one
-/// such object each.
+/// The means under the names of kMeasures, "griffin_lim" and "refined_noise" with their own, "compared" with how many
+/// recordings each is of, and "recordings" with one object of measures each.
 nlohmann::json to_json(const Evaluation& evaluation);
 
 }  // namespace melflow::engine

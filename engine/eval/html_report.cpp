@@ -18,12 +18,16 @@ using files::html_escaped;
 
 std::string number(double value, int digits = 4) { return files::html_number(value, digits); }
 
-std::string table(const Measures& voice, const Measures& griffin_lim, const Measures& noise) {
-  std::string out =
-      "<table><tr><th>measure</th><th>voice</th><th>Griffin-Lim</th><th>refined noise</th><th>better</th></tr>\n";
+/// Of a recording, or of means, which say how many recordings they are of.
+std::string table(const Measures& voice, const Measures& griffin_lim, const Measures& noise,
+                  const Evaluation* means_of = nullptr) {
+  std::string out = "<table><tr><th>measure</th><th>voice</th><th>Griffin-Lim</th><th>refined noise</th>";
+  out += means_of != nullptr ? "<th>recordings</th>" : "";
+  out += "<th>better</th></tr>\n";
   for (const auto& name : kMeasures) {
     out += std::string("<tr><td>") + name.key;
     for (const auto* way : {&voice, &griffin_lim, &noise}) out += "</td><td>" + number(way->*name.value);
+    if (means_of != nullptr) out += "</td><td>" + std::to_string(means_of->compared(name.value).size());
     out += std::string("</td><td>") + name.better + "</td></tr>\n";
   }
   return out + "</table>\n";
@@ -113,7 +117,7 @@ std::string html_report(const Evaluation& evaluation) {
          "beat.</p>\n";
   if (!evaluation.pesq_absent.empty()) out += "<p>No PESQ: " + html_escaped(evaluation.pesq_absent) + ".</p>\n";
   out += table(evaluation.mean(&EvalItem::voice), evaluation.mean(&EvalItem::griffin_lim),
-               evaluation.mean(&EvalItem::refined_noise));
+               evaluation.mean(&EvalItem::refined_noise), &evaluation);
   out += recordings_table(evaluation);
   if (!evaluation.failures.empty()) {
     out += "<p>Failed:</p><ul>\n";

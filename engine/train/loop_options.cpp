@@ -47,6 +47,10 @@ void apply(json& root, const std::string& set, const std::vector<std::string>& s
     key = key.substr(section.size() + 1);
     break;
   }
+  if (const auto dot = key.find('.'); dot != std::string::npos) {
+    const auto section = key.substr(0, dot);
+    throw Error(Exit::config, "--set " + set + ": unknown section '" + section + "'" + suggestion(section, sections));
+  }
   const auto text = set.substr(equals + 1);
   auto value = json::parse(text, nullptr, false);
   root[part][key] = value.is_discarded() ? json(text) : value;

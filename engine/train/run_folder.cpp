@@ -59,12 +59,9 @@ void RunFolder::require_free(const fs::path& path, bool resume) {
               path.string() + ": cannot be " + (exists ? "written to" : "made") + " (" + why + ")");
 }
 
-RunFolder::RunFolder(const fs::path& path, bool resume) {
+RunFolder::RunFolder(const fs::path& path, bool resume) : RunFolder() {  // so that ~RunFolder() follows a throw
   std::error_code error;
-  const auto fail = [&](const std::string& what) {
-    if (lock_ >= 0) ::close(lock_);
-    throw Error(Exit::cannot_create, path.string() + ": " + what);
-  };
+  const auto fail = [&](const std::string& what) { throw Error(Exit::cannot_create, path.string() + ": " + what); };
   const bool begun = fs::exists(path / "lock", error);
   if (!resume) require_none(path, begun);
   fs::create_directories(path, error);
@@ -78,13 +75,8 @@ RunFolder::RunFolder(const fs::path& path, bool resume) {
   if (::fcntl(lock_, F_SETLK, &whole) != 0 && (errno == EACCES || errno == EAGAIN)) {
     fail("another process trains in it; wait for its end, or name another folder");
   }
-  try {  // one may have begun before the lock was ours
-    if (!resume) require_none(path, begun);
-  } catch (const Error&) {
-    ::close(lock_);
-    throw;
-  }
-  const auto launch = launch_name();  // a help, not worth an error: without it a restart says that a run is there
+  if (!resume) require_none(path, begun);  // one may have begun before the lock was ours
+  const auto launch = launch_name();       // a help, not worth an error: without it a restart says that a run is there
   if (::ftruncate(lock_, 0) != 0 || ::pwrite(lock_, launch.data(), launch.size(), 0) < 0) return;
 }
 

@@ -144,6 +144,8 @@ TEST(Evaluation, MeansAreOfTheRecordingsThatAllAreKnownOn) {
   EXPECT_EQ(evaluation.mean(&EvalItem::voice).pesq, 4);
   EXPECT_EQ(evaluation.mean(&EvalItem::griffin_lim).pesq, 3);
   EXPECT_TRUE(std::isnan(evaluation.mean(&EvalItem::refined_noise).pesq));  // known on none
+  EXPECT_EQ(to_json(evaluation)["compared"]["pesq"], 1);
+  EXPECT_EQ(to_json(evaluation)["compared"]["hum_db"], 0);
 }
 
 TEST(HtmlReport, NeedsNothingButItself) {

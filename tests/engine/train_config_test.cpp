@@ -48,6 +48,9 @@ TEST(TrainConfig, UnknownKeysAreErrorsWithTheNearestName) {
   EXPECT_NE(message({{"train", {{"batchsize", 3}}}}, {}).find("'batch_size'"), std::string::npos);
   EXPECT_NE(message({{"trian", nlohmann::json::object()}}, {}).find("'train'"), std::string::npos);
   EXPECT_NE(message(nlohmann::json::object(), {"mel.hop=3"}).find("hop_length"), std::string::npos);
+  EXPECT_NE(
+      message(nlohmann::json::object(), {"modle.hidden=3"}).find("unknown section 'modle'; did you mean 'model'?"),
+      std::string::npos);
   EXPECT_NE(message(nlohmann::json::object(), {"steps=fast"}).find("steps"), std::string::npos);
   EXPECT_NE(message(nlohmann::json::object(), {"beta2=1.5"}).find("beta"), std::string::npos);
   EXPECT_EQ(message(nlohmann::json::object(), {"train.steps=5", "model.n_flows=4", "name=x"}), "");

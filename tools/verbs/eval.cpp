@@ -80,10 +80,12 @@ void print_table(const engine::Evaluation& evaluation) {
   const auto voice = evaluation.mean(&engine::EvalItem::voice);
   const auto floor = evaluation.mean(&engine::EvalItem::griffin_lim);
   const auto noise = evaluation.mean(&engine::EvalItem::refined_noise);
-  std::printf("%-22s %12s %12s %14s  %s\n", "measure", "voice", "Griffin-Lim", "refined noise", "better");
+  std::printf("%-22s %12s %12s %14s %11s  %s\n", "measure", "voice", "Griffin-Lim", "refined noise", "recordings",
+              "better");
   for (const auto& name : engine::kMeasures) {
-    std::printf("%-22s %12s %12s %14s  %s\n", name.key, cell(voice.*name.value).c_str(),
-                cell(floor.*name.value).c_str(), cell(noise.*name.value).c_str(), name.better);
+    std::printf("%-22s %12s %12s %14s %11zu  %s\n", name.key, cell(voice.*name.value).c_str(),
+                cell(floor.*name.value).c_str(), cell(noise.*name.value).c_str(),
+                evaluation.compared(name.value).size(), name.better);
   }
   std::fflush(stdout);
 }

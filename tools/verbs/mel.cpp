@@ -66,9 +66,10 @@ bool is_voice(const std::string& recipe) {
 }
 
 audio::MelOptions recipe_named(const std::string& name) {
-  std::vector<std::string> known{"waveglow", "hifigan"};
-  if (std::ranges::find(known, name) != known.end()) return audio::mel_recipe(name);
+  const auto recipes = audio::mel_recipe_names();
+  if (std::ranges::find(recipes, name) != recipes.end()) return audio::mel_recipe(name);
   if (!is_voice(name)) {
+    std::vector<std::string> known(recipes.begin(), recipes.end());
     for (const auto& voice : shipped_names()) known.push_back(voice);
     throw Error(Exit::config, "no mel recipe is called '" + name + "'" + suggestion(name, known));
   }
