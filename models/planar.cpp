@@ -98,9 +98,10 @@ Mapped Planar::inverse(const torch::Tensor& z, const torch::Tensor& context) {
   {
     torch::NoGradGuard no_grad;
     const auto found = root(s, c);
-    a = found.a;
+    const auto known = c.isfinite();  // what is no number has no root, and says so in its own row
+    a = torch::where(known, found.a, std::numeric_limits<double>::quiet_NaN());
     const auto error = found.tanh_error * u_hat.to(torch::kFloat64).norm(2, 1);
-    if (!(error <= kLargestError).all().item<bool>()) {
+    if (!known.logical_not().logical_or(error <= kLargestError).all().item<bool>()) {
       throw NoInverse(c10::str("Planar: the inverse was not found to ", kLargestError, " (it may be off by ",
                                error.max().item<double>(), "); are the numbers finite?"));
     }

@@ -69,6 +69,7 @@ torch::Tensor as_items(const torch::Tensor& x, const FlowDataOptions& o) {
     }
     return x.view({x.size(0), x.size(1) / size, o.height, o.width});
   }
+  if (x.dim() == 1 && o.height > 0) refuse(o.path, "holds a row of numbers, and no images");
   if (x.dim() == 1) return x.unsqueeze(1);
   if (x.dim() == 3) return x.unsqueeze(1);
   if (x.dim() != 2 && x.dim() != 4) {
@@ -184,7 +185,7 @@ void require_pixels(const torch::Tensor& pixels, int64_t levels, const std::stri
                     pixels.max().item<float>() < static_cast<float>(levels);
   if (!fits) {
     refuse(name, "pixels must be whole numbers from 0 to " + std::to_string(levels - 1) +
-                     "; another range: --set model.pixel_levels=N");
+                     "; another range: --set model.pixel_levels=N; fractions: times 255, and rounded");
   }
 }
 
@@ -218,6 +219,11 @@ std::vector<std::string> doubtful_columns(const FlowData& data) {
     return columns.size() > kShown ? text + " and " + std::to_string(columns.size() - kShown) + " more" : text;
   };
   std::vector<std::string> lines;
+  const auto number_of_column = torch::arange(data.x.size(1)).to(torch::kFloat32) + (data.first_column - 1);
+  if (data.x.size(1) + data.first_column > 2 && torch::equal(data.x[0], number_of_column)) {
+    lines.push_back(data.name +
+                    ": its first row counts the columns; if it is no data, leave it out (pandas: header=False)");
+  }
   if (!constant.empty()) {
     lines.push_back(data.name + ": the same in every row, as single precision has it: " + named(constant) +
                     "; the density there says nothing");

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "engine/files/chart.h"
+#include "engine/flow/flow_score.h"
 #include "engine/flow/registry.h"
 #include "engine/tensors.h"
 #include "engine/train/run_folder.h"
@@ -105,7 +106,7 @@ files::Image picture_grid(const FlowModel& model, const FlowData& data) {
   for (int i = 0; i < kLines; ++i) {
     const auto along = torch::linspace(-3, 3, kPoints), at = torch::full({kPoints}, -3.0 + 6.0 * i / (kLines - 1));
     for (const auto& z : {torch::stack({along, at}, 1), torch::stack({at, along}, 1)}) {
-      curves.push_back(tensor_vector(model.flow->draw(z.to(model.device())).x));
+      curves.push_back(tensor_vector(draw_or_refuse(model, z.to(model.device()), {}).x));
     }
   }
   return files::curve_picture(curves, window_of(data));
@@ -154,7 +155,7 @@ void require_picture(const FlowModel& model, int64_t count, int columns) {
 files::Image picture_images(const FlowModel& model, const torch::Tensor& images, int columns) {
   require_picture(model, images.size(0), columns);
   const auto& shape = model.flow->shape();
-  const double brightest = model.config.at("pixel_levels").get<double>() - 1;
+  const double brightest = is_of_pixels(model.config) ? model.config.at("pixel_levels").get<double>() - 1 : 1;
   const auto bright = (images / std::max(brightest, 1.0)).contiguous();
   const auto size = [](int64_t n) { return static_cast<int>(n); };
   return files::image_grid(tensor_vector(bright), {size(shape.channels), size(shape.height), size(shape.width)},

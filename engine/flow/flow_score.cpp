@@ -90,9 +90,6 @@ FlowScore score_flow(const FlowModel& model, const FlowData& data, int64_t count
   return score;
 }
 
-namespace {
-
-/// Of a file's weights whatever they are: some have an inverse in theory only.
 models::Flow::Drawn draw_or_refuse(const FlowModel& model, const torch::Tensor& z, const torch::Tensor& context) {
   try {
     return model.flow->draw(z, context);
@@ -100,8 +97,6 @@ models::Flow::Drawn draw_or_refuse(const FlowModel& model, const torch::Tensor& 
     throw Error(Exit::bad_data, model.name + ": cannot be sampled: " + e.what());
   }
 }
-
-}  // namespace
 
 EnergyScore score_energy(const FlowModel& model, const Energy& energy, int64_t count, uint64_t seed) {
   torch::NoGradGuard no_grad;
@@ -117,6 +112,7 @@ EnergyScore score_energy(const FlowModel& model, const Energy& energy, int64_t c
   const auto log_ratio = torch::cat(parts) + energy.log_normaliser;  // ln q/p
   const auto log_size = 2 * torch::logsumexp(-log_ratio, 0) - torch::logsumexp(-2 * log_ratio, 0);
   return {.items = count,
+          .not_finite = log_ratio.isfinite().logical_not().sum().item<int64_t>(),
           .kl = estimate(log_ratio),
           .effective_share = std::exp(log_size.item<double>()) / static_cast<double>(count)};
 }

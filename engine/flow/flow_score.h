@@ -47,10 +47,15 @@ FlowScore score_flow(const FlowModel& model, const FlowData& data, int64_t count
 /// weights p/q over count: near 0 where q misses mass that p has.
 struct EnergyScore {
   int64_t items = 0;
+  int64_t not_finite = 0;  ///< of them: single precision does not hold them, or their density
   Estimate kl;
   double effective_share = 0;
 };
 EnergyScore score_energy(const FlowModel& model, const Energy& energy, int64_t count, uint64_t seed);
+
+/// model.flow->draw(z, context). Of a file's weights, whatever they are: some have an inverse in theory only. Throws
+/// Error{bad_data} where it is not found.
+models::Flow::Drawn draw_or_refuse(const FlowModel& model, const torch::Tensor& z, const torch::Tensor& context);
 
 struct FlowSampling {
   double temperature = 1.0;  ///< a factor of the noise

@@ -96,6 +96,7 @@ FlowDataOptions parse_flow_data(const json& input, const std::vector<std::string
   FlowDataOptions data;
   const auto section = with_sets(input, sets, name).value("data", json::object());
   read_section(data, section, name, "data");
+  if (data.path.empty()) throw Error(Exit::config, name + ": data.path (--data) is missing");
   return data;
 }
 
@@ -106,11 +107,17 @@ FlowTrainConfig parse_flow_config(const json& input, const std::vector<std::stri
   read_section(config.data, root.value("data", json::object()), name, "data");
   auto train = root.value("train", json::object());
   const bool from_file = data.x.defined();
-  set_default(train, "patience", from_file && train.value("validation_every", json(1)) != 0 ? 10 : 0);
+  const bool validates = train.value("validation_every", json(1)) != 0 && train.value("hold_out", json(1)) != 0;
+  set_default(train, "patience", from_file && validates ? 10 : 0);
   OptionReader reader{train, name, "train"};
   train_fields(config, reader);
   reader.refuse_unknown();
   config.validate(name);
+  if (from_file && config.hold_out == 0 && (config.patience > 0 || config.schedule == Schedule::plateau)) {
+    throw Error(Exit::config, name +
+                                  ": train.patience and the schedule plateau go by what is held out, and "
+                                  "train.hold_out is 0; give a share, or leave them out");
+  }
   if (config.batch_size == 0 || config.hold_out >= 1 || config.conditional > 1) {
     throw Error(Exit::config, name + ": train.batch_size must not be 0, hold_out below 1, conditional 0 or 1");
   }
@@ -129,9 +136,14 @@ FlowTrainConfig parse_flow_config(const json& input, const std::vector<std::stri
   auto model = root.value("model", json::object());
   fit_model(model, data, config.conditional == 1, name);
   config.model = resolved_flow_config(model, name);
-  if (data.energy != nullptr && config.model.value("norm", "") == "batch_norm") {
-    throw Error(Exit::config,
-                name + ": model.norm=batch_norm takes means and variances from data, and an energy has none");
+  if (config.model.value("norm", "") == "batch_norm") {
+    if (data.energy != nullptr) {
+      throw Error(Exit::config,
+                  name + ": model.norm=batch_norm takes means and variances from data, and an energy has none");
+    }
+    if (!data.shape().image() && config.batch_size < 2) {
+      throw Error(Exit::config, name + ": model.norm=batch_norm wants a train.batch_size of 2 or more");
+    }
   }
   require_logits(config.model, data);
   return config;

@@ -1,6 +1,7 @@
 #include "engine/flow/flow_trainer.h"
 
 #include <cmath>
+#include <iostream>
 #include <limits>
 #include <numbers>
 #include <span>
@@ -175,7 +176,13 @@ std::optional<double> FlowTrainer::validate(const Weights& average, const Stop& 
     if (stop()) return {};
     sum += mean_loss(take(data_, part), noise).item<double>() * static_cast<double>(part.size(0));
   }
-  return sum / static_cast<double>(held_out_.size(0));
+  const bool known = std::isfinite(sum);
+  if (!known && !told_unknown_) {
+    std::cerr << "a kept-out item of " << data_.name
+              << " has no density in single precision: the validation is not known, and nothing stops early by it\n";
+    told_unknown_ = true;
+  }
+  return known ? sum / static_cast<double>(held_out_.size(0)) : std::numeric_limits<double>::quiet_NaN();
 }
 
 void FlowTrainer::write_result(const TrainState& state, const Weights& average) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -38,7 +39,10 @@ class FlowTrainer : private Objective {
   torch::nn::Module& model() override { return *flow_; }
   Weights changing_buffers() override;
   torch::Tensor loss(int64_t batch) override;
-  double items_per_batch() const override { return static_cast<double>(config_.batch_size); }
+  double items_per_batch() const override {
+    const auto there = training_.defined() ? training_.size(0) : config_.batch_size;
+    return static_cast<double>(std::min(config_.batch_size, there));
+  }
   std::string item_unit() const override { return "items"; }
   int64_t data_digest() const override;
   std::optional<double> validate(const Weights& average, const Stop& stop) override;
@@ -62,6 +66,7 @@ class FlowTrainer : private Objective {
   torch::Tensor training_, held_out_;  // indices
   torch::Tensor epoch_order_;
   int64_t epoch_ = -1;
+  bool told_unknown_ = false;  // that a validation is not finite
   std::unique_ptr<TrainingLoop> loop_;
 };
 

@@ -80,6 +80,7 @@ void each_number(State& state, Use&& use) {
   use("skipped_steps", state.skipped_steps);
   use("seconds", state.seconds);
   use("best", state.best);
+  use("best_is_kept", state.best_is_kept);
   use("since_best", state.since_best);
   use("since_fall", state.since_fall);
   use("plateau_scale", state.plateau_scale);

@@ -18,8 +18,9 @@ struct TrainState {
   int64_t step = 0;                                       ///< optimiser steps done
   int64_t skipped_steps = 0;                              ///< of them, left out because something was not finite
   double seconds = 0;                                     ///< spent training, over all resumptions
-  double best = std::numeric_limits<double>::infinity();  ///< smallest validation so far, where there is patience
-  int64_t since_best = 0;                                 ///< validations since then
+  double best = std::numeric_limits<double>::infinity();  ///< smallest validation so far
+  int64_t best_is_kept = 0;     ///< 1: its weights are the run's result, since there is patience
+  int64_t since_best = 0;       ///< validations since then
   int64_t since_fall = 0;       ///< validations without a new best since the plateau schedule last cut the rate
   double plateau_scale = 1;     ///< what it has made of the rate
   int64_t bad_in_a_row = 0;     ///< steps just now that were not finite

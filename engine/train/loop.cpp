@@ -60,7 +60,9 @@ TrainingLoop::TrainingLoop(const LoopOptions& options, Objective& objective, fs:
   const auto data = objective_.data_digest();
   data_changed_ = state_.data != 0 && data != state_.data;
   state_.data = data;
-  if (data_changed_) {  // how well it did on other data is no measure of what comes
+  // How well it did on other data is no measure of what comes, nor is a best that nobody kept.
+  if (data_changed_ || (options_.patience > 0 && state_.best_is_kept == 0)) {
+    state_.best_is_kept = 0;
     state_.best = std::numeric_limits<double>::infinity();
     state_.since_best = state_.since_fall = 0;
   }
@@ -169,10 +171,11 @@ void TrainingLoop::validate(RunLog* log, const Stop& stop) {
 }
 
 void TrainingLoop::heed(double value) {
-  if (std::isnan(value)) return;
+  if (!std::isfinite(value) && !std::isfinite(state_.best)) return;  // nothing is known yet
   if (value < state_.best) {
     state_.best = value;
     state_.since_best = state_.since_fall = 0;
+    state_.best_is_kept = options_.patience > 0 ? 1 : 0;
     if (options_.patience > 0 && writes()) objective_.write_result(state_, average_);
     return;
   }
@@ -220,10 +223,10 @@ void TrainingLoop::require_finite() {
 void TrainingLoop::save(RunLog& log) {
   log.flush();  // first: what a checkpoint has behind it is on record
   require_finite();
+  if (options_.patience == 0) state_.best_is_kept = 0;
   save_checkpoint(run_, state_, objective_.model(), objective_.changing_buffers(), average_, adam_,
                   options_.keep_checkpoints);
-  const bool best_is_written = options_.patience > 0 && std::isfinite(state_.best);
-  if (!best_is_written) objective_.write_result(state_, average_);
+  if (state_.best_is_kept == 0) objective_.write_result(state_, average_);
 }
 
 void TrainingLoop::run(const Stop& stop, const std::function<void(const Progress&)>& report) {

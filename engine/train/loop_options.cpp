@@ -25,6 +25,8 @@ void LoopOptions::validate(const std::string& name) const {
                                   ": train.schedule \"plateau\" wants validation_every and plateau_patience above 0"
                                   " and plateau_factor below 1");
   }
+  if (seed >> 32 != 0)
+    throw Error(Exit::config, name + ": train.seed must be below 2^32: LibTorch hears no more of it");
   if (!(epsilon >= 1e-30)) throw Error(Exit::config, name + ": train.epsilon must be 1e-30 or more");
   if (beta1 >= 1 || beta2 >= 1 || ema >= 1) {
     throw Error(Exit::config, name + ": train.beta1, beta2 and ema must be below 1");

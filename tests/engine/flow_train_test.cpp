@@ -56,31 +56,6 @@ TEST_F(FlowEngine, StoppedAndResumedEqualsUninterruptedBitForBit) {
   }
 }
 
-TEST_F(FlowEngine, EarlyStoppingKeepsTheBest) {
-  // Fifty rows and a large network: it learns them by heart, and the validation gets worse.
-  std::ofstream(file("few.csv")) << [] {
-    std::string text;
-    auto random = generator(3);
-    const auto x = torch::randn({60, 4}, random, torch::TensorOptions());
-    for (int64_t i = 0; i < 60; ++i) {
-      for (int64_t j = 0; j < 4; ++j) text += std::to_string(x[i][j].item<float>()) + (j < 3 ? "," : "\n");
-    }
-    return text;
-  }();
-  const auto c = config(file("few.csv"), {"model.system=maf", "steps=3000", "batch_size=50", "validation_every=10",
-                                          "patience=5", "hold_out=0.2", "learning_rate=5e-3"});
-  auto t = trainer(c, "r");
-  train(t, 3000);
-  EXPECT_TRUE(t.out_of_patience());
-  EXPECT_LT(t.state().step, 3000);
-  EXPECT_GT(t.validate(), t.state().best);
-  // Going on with it changes nothing: it has ended.
-  const auto step = t.state().step;
-  auto again = trainer(c, "r", true);
-  train(again, 3000);
-  EXPECT_EQ(again.state().step, step);
-}
-
 TEST_F(FlowEngine, GoesOnAsTheFunctionThatItWas) {
   auto c = config(table(), {"model.system=real_nvp", "steps=2", "model.hidden=8", "model.scale=tanh"});
   {

@@ -6,6 +6,7 @@
 #include <torch/torch.h>
 #include <nlohmann/json.hpp>
 
+#include "engine/flow/flow_score.h"
 #include "tools/cli/batch.h"
 #include "tools/cli/options.h"
 #include "tools/flow/verbs.h"
@@ -61,7 +62,7 @@ int run_flow_bench(CLI::App& app, std::vector<std::string> arguments) {
     if (shape.context > 0) {
       context = torch::eye(shape.context).repeat({batch / shape.context + 1, 1}).narrow(0, 0, batch).to(device);
     }
-    const auto drawn = model.flow->draw(z, context);
+    const auto drawn = engine::draw_or_refuse(model, z, context);
     const double density = seconds_of(clock, about, [&] { model.flow->log_prob(drawn.x, context).cpu(); });
     const double sampling = seconds_of(clock, about, [&] { model.flow->draw(z, context).x.cpu(); });
     // The error of what was timed: a sample's density by either way.

@@ -113,7 +113,12 @@ json eval_energy(const EvalOptions& o, const engine::FlowModel& model, const eng
   const auto score = engine::score_energy(model, energy, o.count, o.use.seed);
   json item{{"items", score.items}, {"effective_share", score.effective_share}};
   put(item, "kl", score.kl);
-  if (!o.as_json) {
+  if (score.not_finite > 0) {
+    item["not_finite"] = score.not_finite;
+    std::fprintf(stderr, "melflow: %s: %ld of %ld samples are beyond single precision, and so there is no KL\n",
+                 one_line(o.use.flow).c_str(), static_cast<long>(score.not_finite), static_cast<long>(score.items));
+  }
+  if (!o.as_json && score.not_finite == 0) {
     std::cout << o.use.data << ": " << shown(score.kl, "nats of KL(flow, energy)") << ", effective share of samples "
               << score.effective_share << ", " << score.items << " samples" << std::endl;
   }
@@ -156,7 +161,7 @@ int run_flow_eval(CLI::App& app, std::vector<std::string> arguments) {
   parse(app, std::move(arguments));
   const auto file = named_input(o.use.flow);
   if (!is_flow(file)) {
-    refuse_options(app, {"--count", "--labels", "--label-column", "--log-prob"}, "for a voice");
+    refuse_options(app, {"--count", "--labels", "--label-column", "--log-prob", "--force"}, "for a voice");
     const auto item = eval_voice(o.use, file);
     if (o.as_json) {
       std::cout << json_text(item) << std::endl;

@@ -50,6 +50,7 @@ int run_flow_sample(CLI::App& app, std::vector<std::string> arguments) {
     throw Error(Exit::usage, output + ": samples are written as .npy, images also as .png");
   }
   if (!picture) refuse_options(app, {"--columns"}, "but for a .png");
+  require_ending("--labels-output", labels_output, ".npy");
   require_apart("-o", output, "--labels-output", labels_output);
   require_other(output, {use.flow});
   require_other(labels_output, {use.flow});

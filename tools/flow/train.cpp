@@ -94,7 +94,8 @@ int run_flow_train(CLI::App& app, std::vector<std::string> arguments) {
   std::fprintf(stderr, "%s at step %ld, %ld steps left out, %s", how, static_cast<long>(state.step),
                static_cast<long>(state.skipped_steps), clock_text(state.seconds).c_str());
   if (std::isfinite(state.best)) std::fprintf(stderr, ", best validation loss %.4f %s", state.best, unit.c_str());
-  std::fprintf(stderr, "; flow in %s/flow.safetensors\n", one_line(a.out).c_str());
+  std::fprintf(stderr, "; the %s flow in %s/flow.safetensors\n", state.best_is_kept != 0 ? "best" : "last",
+               one_line(a.out).c_str());
   if (!stop_requested()) require_learned(state.step, state.skipped_steps, a.out);
   return signal_exit_code();
 }
