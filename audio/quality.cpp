@@ -55,8 +55,9 @@ void compare_pitch(const Waveform& reference, const Waveform& synthesised, Quali
     if (a[i] > 0.0f && b[i] > 0.0f) cents.push_back(std::abs(1200.0 * std::log2(static_cast<double>(b[i]) / a[i])));
   }
   // F1 = 2·both / (voiced in the one + voiced in the other).
-  quality.voicing_f1 = either == 0 ? 1.0 : 2.0 * static_cast<double>(both) / static_cast<double>(either);
-  quality.pitch_error_cents = std::numeric_limits<double>::quiet_NaN();
+  constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
+  quality.voicing_f1 = either == 0 ? kUnknown : 2.0 * static_cast<double>(both) / static_cast<double>(either);
+  quality.pitch_error_cents = kUnknown;
   if (cents.empty()) return;
   const auto middle = cents.begin() + static_cast<ptrdiff_t>(cents.size() / 2);
   std::ranges::nth_element(cents, middle);

@@ -12,7 +12,7 @@ struct Quality {
   double log_stft = 0.0;              ///< mean |Δ ln magnitude|, FFT sizes 512, 1024, 2048, floor 1e-5
   double spectral_convergence = 0.0;  ///< ‖|S_ref| - |S|‖ / ‖|S_ref|‖ (Frobenius), mean of the same three
   double mel_l1 = 0.0;                ///< mean |Δ log-mel| of the recipe
-  double voicing_f1 = 0.0;            ///< of the voiced frames; 1 where neither has one
+  double voicing_f1 = 0.0;            ///< of the voiced frames; NaN where neither has one
   double pitch_error_cents = 0.0;     ///< median |Δ pitch| of frames voiced in both; NaN where there is none
   double hum_db = 0.0;                ///< see hum_db() below, of the synthesised sound
 };

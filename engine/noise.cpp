@@ -161,9 +161,11 @@ void Noise::fill(int64_t channels, int64_t first, int64_t count, std::span<float
     const bool short_of = z_->shape[0] == channels;
     throw Error(Exit::bad_data,
                 name_ + ": holds noise [" + std::to_string(z_->shape[0]) + ", " + std::to_string(z_->shape[1]) +
-                    "], but " + (short_of ? "the mel goes on; a column is for " : "this voice's has ") +
-                    std::to_string(channels) +
-                    (short_of ? " samples" : " rows, a column for each " + std::to_string(channels) + " samples"));
+                    "], but " +
+                    (short_of ? "the mel goes on; a column is for " + std::to_string(channels) +
+                                    " samples, and of a recording's last frame, which score leaves out, there is none"
+                              : "this voice's has " + std::to_string(channels) + " rows, a column for each " +
+                                    std::to_string(channels) + " samples"));
   }
   for (int64_t g = 0; g < count; ++g) {
     float* row = out.data() + g * channels;

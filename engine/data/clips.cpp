@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cmath>
 #include <cstring>
+#include <optional>
 #include <set>
 #include <span>
 #include <unordered_set>
@@ -169,6 +170,16 @@ void leave_once(std::vector<ClipPlace>& places) {
   });
 }
 
+/// The mel of a recording, beside it.
+std::optional<std::string> mel_beside(const std::string& recording) {
+  const std::string key(files::sample_key(recording));
+  std::error_code error;
+  for (const char* ending : {".mel.npy", ".npy"}) {
+    if (fs::is_regular_file(key + ending, error)) return key + ending;
+  }
+  return std::nullopt;
+}
+
 std::vector<std::byte> copied(std::span<const std::byte> bytes) { return {bytes.begin(), bytes.end()}; }
 
 std::vector<std::byte> read_whole(const std::string& path) { return copied(files::MappedFile(path).bytes()); }
@@ -206,7 +217,7 @@ Clips list_clips(const std::vector<fs::path>& paths, int workers) {
       throw Error(Exit::no_input, path.string() + ": cannot be read (" + error.message() + ")");
     }
     if (!fs::is_directory(status)) {
-      clips.places.push_back({.path = path.string()});
+      clips.places.push_back({.path = path.string(), .mel_beside = mel_beside(path.string()).has_value()});
       continue;
     }
     const auto found = walk(path);
@@ -252,9 +263,7 @@ std::vector<std::byte> read_sound_bytes(const Clips& clips, const ClipPlace& pla
 
 std::vector<std::byte> read_mel_bytes(const Clips& clips, const ClipPlace& place) {
   if (place.shard >= 0) return copied(member(clips, place, place.mel).bytes());
-  const std::string key(files::sample_key(place.path));
-  std::error_code error;
-  return read_whole(fs::exists(key + ".mel.npy", error) ? key + ".mel.npy" : key + ".npy");
+  return read_whole(mel_beside(place.path).value_or(place.path));
 }
 
 }  // namespace melflow::engine

@@ -23,22 +23,38 @@ std::string text(const char* format, double value) {
   return out;
 }
 
-/// Samples in runs of at least three equal ones at the largest magnitude: what clipping leaves, at full scale or scaled
-/// down afterwards.
+/// The smallest difference between neighbours near the peak: of few bits, or of A-law, a large one.
+float step_near(const std::vector<float>& x, float peak) {
+  constexpr float kNear = 0.7f, kLeast = 1.0f / 32768;
+  float least = peak;
+  for (size_t i = 1; i < x.size(); ++i) {
+    const float difference = std::abs(x[i] - x[i - 1]);
+    if (difference >= kLeast && std::min(std::abs(x[i]), std::abs(x[i - 1])) >= kNear * peak)
+      least = std::min(least, difference);
+  }
+  return std::max(least, kLeast);
+}
+
+/// Samples in runs of at least three equal ones at the largest magnitude, from which sound falls by more than two
+/// steps: what clipping leaves, at full scale or scaled down afterwards. (A broad natural top goes down step by step.)
 int64_t clipped_samples(const std::vector<float>& x, float peak) {
   constexpr float kQuiet = 0.05f, kEqual = 0.5f / 32768;
   if (peak < kQuiet) return 0;
-  int64_t clipped = 0, run = 0;
-  const auto end_run = [&] {
-    if (run >= 3) clipped += run;
-    run = 0;
-  };
-  for (size_t i = 0; i < x.size(); ++i) {
-    const bool top = std::abs(x[i]) >= peak - kEqual;
-    if (!top || (run > 0 && (x[i] > 0) != (x[i - 1] > 0))) end_run();
-    if (top) ++run;
+  const float step = step_near(x, peak);
+  // At full scale integers reach a step further down than up.
+  const float equal = std::abs(peak - 1) < kEqual ? 1.5f * step : kEqual;
+  const auto is_top = [&](size_t i) { return std::abs(x[i]) >= peak - equal; };
+  int64_t clipped = 0;
+  for (size_t begin = 0, end = 0; begin < x.size(); begin = std::max(end, begin + 1)) {
+    if (!is_top(begin)) continue;
+    for (end = begin; end < x.size() && is_top(end) && (x[end] > 0) == (x[begin] > 0);) ++end;
+    const float sign = x[begin] > 0 ? 1.0f : -1.0f;
+    const auto fall = [&](size_t i) { return peak - sign * x[i]; };
+    const float before = begin > 0 ? fall(begin - 1) : 0, after = end < x.size() ? fall(end) : 0;
+    const bool whole = begin == 0 && end == x.size();
+    if (end - begin >= 3 && (whole || std::max(before, after) > 2.5f * step))
+      clipped += static_cast<int64_t>(end - begin);
   }
-  end_run();
   return clipped;
 }
 

@@ -20,12 +20,13 @@ struct FindingKind {
   const char* name;
   const char* meaning;
 };
-inline constexpr std::array<FindingKind, 10> kFindingKinds{{
+inline constexpr std::array<FindingKind, 11> kFindingKinds{{
     {"broken", "cannot be read; a training leaves it out"},
     {"silent", "holds nothing above the noise of 16 bit; a training leaves it out"},
     {"short", "is too short for a crop"},
     {"duplicate", "has the same samples as another"},
     {"clipped", "runs of samples at its peak: the top is cut off"},
+    {"over", "goes beyond full scale: integers and players clip it"},
     {"rate", "has another sample rate than most"},
     {"level", "is much louder or softer than most"},
     {"dc", "its mean is not zero"},
@@ -47,7 +48,7 @@ struct ClipLint {
   double seconds = 0;
   double peak_db = kNotMeasured, rms_db = kNotMeasured;  ///< re full scale
   double dc = 0;                                         ///< mean, of full scale
-  int64_t clipped = 0;                                   ///< samples in runs of three and more at the peak
+  int64_t clipped = 0;                                   ///< samples in flat runs of three and more at the peak
   double hum_db = kNotMeasured;  ///< 50 or 60 Hz over its neighbours, the louder; only of a second and more
   double longest_gap = 0;        ///< seconds below -60 dB of full scale
   std::string digest;            ///< of its 16-bit samples

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <memory>
+#include <set>
 #include <unordered_set>
 
 #include "audio/wav.h"
@@ -61,6 +62,18 @@ void require_unused(const fs::path& prefix) {
       throw Error(Exit::cannot_create, entry->path().string() + ": exists; name another prefix, or say --force");
     }
   }
+}
+
+/// An earlier run's shards, which may have been more, or of other numbers.
+void remove_others(const fs::path& prefix, const std::vector<std::string>& ours) {
+  std::set<fs::path> kept;
+  for (const auto& shard : ours) kept.insert(fs::path(shard).filename());
+  std::vector<fs::path> others;
+  std::error_code error;
+  for (fs::directory_iterator entry(folder_of(prefix), error), end; !error && entry != end; entry.increment(error)) {
+    if (is_shard_of(entry->path(), prefix) && !kept.contains(entry->path().filename())) others.push_back(entry->path());
+  }
+  for (const auto& shard : others) fs::remove(shard, error);
 }
 
 /// The shard that is being written, and those before it: all of them appear under their names when publish() is called,
@@ -182,11 +195,12 @@ Packed pack(const std::vector<fs::path>& paths, const fs::path& prefix, const Sh
     ++packed.recordings;
   }
   if (stop()) return packed;
-  writer.publish();
-  if (options.existing == AtomicFile::Existing::replace) {  // an earlier run's, which may have had more
-    for (size_t n = packed.shards.size(); fs::remove(shard_path(prefix, n), error); ++n) {
-    }
+  if (packed.recordings == 0) {
+    throw Error(Exit::no_input, prefix.string() + ": not written, since no recording can be packed" +
+                                    (packed.refused.empty() ? "" : "; the first: " + packed.refused[0]));
   }
+  writer.publish();
+  if (options.existing == AtomicFile::Existing::replace) remove_others(prefix, packed.shards);
   return packed;
 }
 

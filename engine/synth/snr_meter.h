@@ -21,7 +21,9 @@ struct SnrMeter {
     said.erase(said.begin(), said.begin() + count);
   }
   /// Of what was compared, in decibels; infinite where there is no error.
-  double db() const { return error == 0 ? std::numeric_limits<double>::infinity() : 10 * std::log10(signal / error); }
+  double db() const {
+    return error == 0 ? std::numeric_limits<double>::infinity() : 10 * std::log10(std::max(signal, 1e-30) / error);
+  }
 
  private:
   double signal = 0, error = 0;  // energies

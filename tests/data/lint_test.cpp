@@ -56,8 +56,32 @@ TEST(Lint, FindsTopsThatAreCutOffAlsoWhenScaledDownAfterwards) {
   EXPECT_EQ(kinds(measured(scaled)), Kinds{"clipped"});
 }
 
+/// Integers reach from -32768 to 32767: a top that is cut off at 32767 is one beside a single -32768.
+TEST(Lint, FindsTopsThatAreCutOffOnOneSide) {
+  auto loud = changed(tone(1), [](float s, double) { return std::clamp(25 * s, -0.95f, 32767.0f / 32768); });
+  loud.samples[5] = -1;
+  EXPECT_EQ(kinds(measured(loud)), Kinds{"clipped"});
+}
+
+/// Of a few steps, the natural tops of a sound are flat.
+TEST(Lint, ACoarseRecordingIsNotCutOff) {
+  for (const float steps : {64.0f, 128.0f, 32768.0f}) {
+    const auto low = changed(audio::Waveform{std::vector<float>(48000), 48000}, [&](float, double t) {
+      const double x = 0.08 * std::sin(2 * M_PI * 70 * t) + 0.3 * std::sin(2 * M_PI * 33 * t + 1);
+      return std::round(static_cast<float>(x) * steps) / steps;
+    });
+    ClipLint clip;
+    measure(low, {.hum_db = 1000}, clip);
+    EXPECT_EQ(kinds(clip), Kinds{}) << steps;
+  }
+}
+
 TEST(Lint, FindsSoundBeyondFullScale) {
-  EXPECT_EQ(kinds(measured(changed(tone(1), [](float s, double) { return 20 * s; }))), Kinds{"over"});
+  const auto clip = measured(changed(tone(1), [](float s, double) { return 20 * s; }));
+  EXPECT_EQ(kinds(clip), Kinds{"over"});
+  CorpusLint lint;
+  lint.clips.push_back(clip);
+  EXPECT_EQ(summary_json(lint)["findings"]["over"], 1);
 }
 
 TEST(Lint, FindsDcHumGapsAndSilence) {

@@ -83,6 +83,42 @@ TEST_F(PackTest, AShardOfWhateverNumberIsNotLost) {
   EXPECT_TRUE(fs::exists(earlier.shards[1]));
 }
 
+TEST_F(PackTest, NothingTakesThePlaceOfNothing) {
+  const auto earlier = packed("s");
+  const auto before = content(earlier.shards.at(0));
+  fs::create_directories(folder_ / "bad");
+  const auto sound = tone(0.3);
+  audio::write_audio(folder_ / "bad" / "nan.wav", sound, audio::Encoding::float32, AtomicFile::Existing::refuse);
+  std::fstream(folder_ / "bad" / "nan.wav", std::ios::binary | std::ios::in | std::ios::out).seekp(1000)
+      << "\xff\xff\xff\xff";
+  for (const auto existing : {AtomicFile::Existing::replace, AtomicFile::Existing::refuse}) {
+    const auto prefix = folder_ / (existing == AtomicFile::Existing::replace ? "s" : "new");
+    try {
+      pack(
+          {folder_ / "bad"}, prefix, {.existing = existing}, [] { return false; }, [](size_t, size_t) {});
+      ADD_FAILURE() << "packed nothing";
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), Exit::no_input);
+      EXPECT_NE(std::string(e.what()).find("nan.wav"), std::string::npos) << e.what();
+    }
+  }
+  EXPECT_EQ(content(earlier.shards[0]), before);
+}
+
+TEST_F(PackTest, AnEarlierRunsShardsBehindAGapGoToo) {
+  const auto earlier = packed("s", {.shard_bytes = 1});
+  fs::remove(earlier.shards.at(1));
+  EXPECT_EQ(packed("s", {.existing = AtomicFile::Existing::replace}).shards.size(), 1u);
+  EXPECT_FALSE(fs::exists(earlier.shards.at(2)));
+}
+
+TEST_F(PackTest, ARecordingThatIsNamedItselfKeepsItsMel) {
+  const auto result = pack(
+      {data() / "clip2.wav", data() / "clip1.wav"}, folder_ / "named", {}, [] { return false; }, [](size_t, size_t) {});
+  EXPECT_EQ(result.recordings, 2);
+  EXPECT_EQ(result.mels, 1);
+}
+
 TEST_F(PackTest, StoppedOnTheWayItLeavesWhatWasThere) {
   const auto pack_until = [&](int recordings, const std::string& prefix, const ShardOptions& options) {
     return pack(

@@ -116,6 +116,13 @@ TEST_F(Playing, WhatIsHeardIsWhatSynthWrites) {
   EXPECT_EQ(heard(expected.size()), expected);
 }
 
+TEST_F(Playing, StdinMayBeTheSecondInput) {
+  const auto mel = short_mel(20);
+  const auto result = run({"play", mel, "-", "--device-out", "clock:/dev/null", "--json"}, text_of(mel));
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_EQ(std::ranges::count(result.out, '\n'), 2) << result.out;
+}
+
 TEST_F(Playing, ARecordingIsAsLongAsItWas) {
   const auto pcm = spoken_pcm(10000);
   const auto result =

@@ -152,15 +152,22 @@ TEST_F(Streaming, LiveSoundIsWhatItsMelWouldHaveBeen) {
   const auto live =
       run({"synth", "--live-in", "-", "--rate", "22050", "--format", "pcm16", "-o", path("live.npy")}, pcm);
   ASSERT_EQ(live.code, 0) << live.err;
-  EXPECT_EQ(files::read_npy(path("live.npy")).values, files::read_npy(path("offline.npy")).values);
+  auto offline = files::read_npy(path("offline.npy")).values;
+  ASSERT_GT(offline.size(), 20000u);  // the last frame reaches beyond the recording's end
+  offline.resize(20000);
+  EXPECT_EQ(files::read_npy(path("live.npy")).values, offline);
 }
 
 TEST_F(Streaming, LiveSoundOfAnotherRateIsConverted) {
   const auto pcm = spoken_pcm(20000);
   const auto live = run({"synth", "--live-in", "-", "--rate", "44100", "--format", "pcm16", "--raw"}, pcm);
   ASSERT_EQ(live.code, 0) << live.err;
-  EXPECT_EQ(live.out.size(), 2u * 256 * (10000 / 256 + 1));
+  EXPECT_EQ(live.out.size(), 2u * 10000);
   EXPECT_EQ(run({"synth", "--live-in", "-", "--rate", "22050", "--format", "pcm16", "--raw"}, pcm.substr(1)).code, 65);
+  const auto few =
+      run({"synth", "--live-in", "-", "--rate", "44100", "--format", "pcm16", "--raw"}, pcm.substr(0, 100));
+  EXPECT_EQ(few.code, 65);
+  EXPECT_NE(few.err.find("stdin: the sound has 25 samples"), std::string::npos) << few.err;
 }
 
 TEST_F(Streaming, ASignalEndsItThoughNothingArrives) {

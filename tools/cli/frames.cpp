@@ -33,17 +33,25 @@ void speak(Frames& frames, int n_mels, engine::Stream& voice, const SoundSink& s
   constexpr size_t kMostAtOnce = 16;
   const size_t most = kMostAtOnce * static_cast<size_t>(n_mels);
   std::vector<float> batch, piece;
+  int64_t given = 0;
+  const auto give = [&] {
+    // The last frame reaches beyond the end of what was heard.
+    const auto left = frames.samples() ? std::max<int64_t>(0, *frames.samples() - given) : std::ssize(piece);
+    piece.resize(static_cast<size_t>(std::min<int64_t>(std::ssize(piece), left)));
+    if (!piece.empty()) sink(piece);
+    given += std::ssize(piece);
+    piece.clear();
+  };
   while (frames.next(batch)) {
     for (size_t at = 0; at < batch.size(); at += most) {
       voice.add(std::span(batch).subspan(at, std::min(most, batch.size() - at)), piece);
-      if (!piece.empty()) sink(piece);
-      piece.clear();
+      give();
     }
     batch.clear();
   }
   if (stop_requested() && !frames.endless()) return;
   voice.finish(piece);
-  if (!piece.empty()) sink(piece);
+  give();
 }
 
 }  // namespace melflow::tools

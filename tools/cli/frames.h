@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -22,6 +24,8 @@ class Frames {
   virtual bool next(std::vector<float>& frames) = 0;
   /// True where only a signal ends them, which is no fault then: a recording device.
   virtual bool endless() const { return false; }
+  /// How many samples the sound has that they are of; known at their end, of live sound.
+  virtual std::optional<int64_t> samples() const { return std::nullopt; }
   /// Seconds of live sound that have come in; 0 for frames from a pipe.
   virtual double seconds_in() const { return 0.0; }
 };
@@ -51,7 +55,8 @@ struct StreamOptions {
 
 using SoundSink = engine::Synthesizer::Sink;
 
-/// Frames → sound, as they come. Returns early after a signal, but for endless frames, whose end a signal is.
+/// Frames → sound, as they come, and as long as the sound that they are of. Returns early after a signal, but for
+/// endless frames, whose end a signal is.
 void speak(Frames& frames, int n_mels, engine::Stream& voice, const SoundSink& sink);
 
 }  // namespace melflow::tools

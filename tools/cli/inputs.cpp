@@ -60,7 +60,7 @@ std::vector<std::byte> read_stdin() {
   return all;
 }
 
-void leave_stdin() { stdin_left = true; }
+void leave_stdin(bool leave) { stdin_left = leave; }
 
 bool read_some_stdin(std::vector<std::byte>& bytes) {
   constexpr int kPatience = 50;  // ms, after which a signal is looked for

@@ -26,8 +26,9 @@ std::vector<std::byte> read_stdin();
 /// Appends what has arrived on standard input, at least a byte; false at its end, after a signal and after
 /// leave_stdin(). Throws Error{io_error}.
 bool read_some_stdin(std::vector<std::byte>& bytes);
-/// Nobody wants more of it: a thread that waits in read_some_stdin() for a silent pipe is let go.
-void leave_stdin();
+/// Nobody wants more of it: a thread that waits in read_some_stdin() for a silent pipe is let go. With false, somebody
+/// does again.
+void leave_stdin(bool leave = true);
 
 /// Throws Error{bad_data} where what is `wanted` ("raw PCM") begins as a container of sound does.
 void require_raw(std::span<const std::byte> beginning, const std::string& wanted);

@@ -87,7 +87,8 @@ class DeviceInput {
 
 class LiveFrames : public Frames {
  public:
-  LiveFrames(const std::string& input, const engine::Voice& voice, const RawFormat& raw) : mel_(voice.mel) {
+  LiveFrames(const std::string& input, const engine::Voice& voice, const RawFormat& raw)
+      : input_(input), mel_(voice.mel) {
     if (input == "-") {
       if (raw.rate <= 0 || raw.format.empty()) {
         throw Error(Exit::usage, "-: live sound on stdin needs --rate HZ and --format pcm16, pcm24 or float32");
@@ -111,12 +112,13 @@ class LiveFrames : public Frames {
         resampler_->push(samples_, converted_);
         converted_.swap(samples_);
       }
-      mel_.add(samples_, frames);
+      hear(samples_, frames);
       if (!frames.empty()) return true;
     }
     return false;
   }
   bool endless() const override { return device_.has_value(); }
+  std::optional<int64_t> samples() const override { return ended_ ? std::optional(heard_) : std::nullopt; }
   double seconds_in() const override { return count_ / rate_; }
 
  private:
@@ -126,18 +128,28 @@ class LiveFrames : public Frames {
     if (resampler_) {
       converted_.clear();
       resampler_->finish(converted_);
-      mel_.add(converted_, frames);
+      hear(converted_, frames);
     }
-    mel_.finish(frames);
+    try {
+      mel_.finish(frames);
+    } catch (const Error& e) {
+      throw Error(e.code(), (pcm_ ? std::string("stdin") : input_) + ": " + e.what());
+    }
     return !frames.empty();
   }
+  void hear(const std::vector<float>& samples, std::vector<float>& frames) {
+    mel_.add(samples, frames);
+    heard_ += std::ssize(samples);
+  }
 
+  std::string input_;
   audio::MelStream mel_;
   std::optional<PcmInput> pcm_;
   std::optional<DeviceInput> device_;
   std::optional<audio::StreamResampler> resampler_;
   int rate_ = 0;
   bool ended_ = false;
+  int64_t heard_ = 0;  // samples, at the voice's rate
   std::atomic<double> count_{0};
   std::vector<float> samples_, converted_;
 };

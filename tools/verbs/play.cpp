@@ -56,6 +56,7 @@ class Computing {
     sound_.stop();
     leave_stdin();
     thread_.join();
+    leave_stdin(false);  // it may be the next input
   }
   Computing(const Computing&) = delete;
   Computing& operator=(const Computing&) = delete;

@@ -70,6 +70,10 @@ nlohmann::json item_of(const std::string& input, const std::filesystem::path& ou
 /// How far from exact a voice was that had to hurry.
 void tell_snr(nlohmann::json& item, const std::optional<double>& snr, const std::string& name) {
   if (!snr) return;
+  if (!std::isfinite(*snr)) {
+    std::fprintf(stderr, "%s: nothing had to be guessed\n", one_line(name).c_str());
+    return;
+  }
   item["snr_db"] = *snr;
   std::fprintf(stderr, "%s: %.1f dB above its error against the exact sound\n", one_line(name).c_str(), *snr);
 }
@@ -156,7 +160,8 @@ nlohmann::json synthesize_stream(const SynthArguments& a, const VoiceOptions& v,
   SoundOutput out(path, output_options(a, recipe, /*samples=*/-1));
   ProgressLine line;
   int64_t samples = 0;
-  const auto stream = synthesizer.open_stream(noise_of(a, v));
+  const auto noise = noise_of(a, v);
+  const auto stream = synthesizer.open_stream(noise);
   speak(frames, recipe.n_mels, *stream, [&](std::span<const float> piece) {
     engine::require_finite(piece, input, synthesizer.voice().name);
     out.write(piece);
@@ -166,6 +171,7 @@ nlohmann::json synthesize_stream(const SynthArguments& a, const VoiceOptions& v,
   if (stop_requested() && !frames.endless()) throw Error(Exit::io_error, "stopped");
   out.finish();
   auto item = item_of(input, path, samples, synthesizer, v);
+  item["draws"] = noise.best_of(synthesizer.draws()).draws();
   tell_snr(item, stream->snr_db(), path.string());
   tell_clipped(item, out, path.string());
   return item;
