@@ -25,6 +25,21 @@ TEST_F(TwoPrograms, TheOneThatSpeaksLoadsNoLibTorch) {
   }
 }
 
+TEST_F(TwoPrograms, InstalledTheySpeakAndTrainWithWhatWasInstalled) {
+  const auto build = std::filesystem::path(MELFLOW_PROGRAM).parent_path().parent_path().string();
+  const auto installed = shell("cmake --install " + build + " --prefix " + path("usr"));
+  ASSERT_EQ(installed.code, 0) << installed.out;
+  const auto melflow = path("usr/bin/melflow");
+  const auto voices = shell(melflow + " voices --json");
+  EXPECT_NE(voices.out.find(path("usr/share/melflow/voices/kathleen.safetensors")), std::string::npos) << voices.out;
+  const auto spoke = shell(melflow + " synth " + short_mel() + " -o " + path("x.wav"));
+  EXPECT_EQ(spoke.code, 0) << spoke.out;
+  const auto scored = shell(melflow + " score " + path("x.wav"));
+  EXPECT_EQ(scored.code, 0) << scored.out;
+  const auto linked = shell("readelf -d " + melflow + "-torch");
+  EXPECT_EQ(linked.out.find(build), std::string::npos) << linked.out;
+}
+
 TEST_F(TwoPrograms, AloneItSpeaksAndSaysWhatItCannotDo) {
   const auto alone = path("melflow");
   std::filesystem::copy_file(MELFLOW_PROGRAM, alone);

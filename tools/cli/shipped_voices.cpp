@@ -20,7 +20,12 @@ std::string chosen_folder() {
 
 }  // namespace
 
-fs::path data_folder() { return MELFLOW_DATA_DIR; }
+fs::path data_folder() {
+  std::error_code error;
+  const auto self = fs::read_symlink("/proc/self/exe", error);
+  const auto installed = self.parent_path().parent_path() / "share/melflow";
+  return !error && fs::is_directory(installed, error) ? installed : fs::path(MELFLOW_DATA_DIR);
+}
 
 std::vector<fs::path> shipped_voices() {
   const auto chosen = chosen_folder();

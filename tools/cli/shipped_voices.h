@@ -8,10 +8,11 @@
 
 namespace melflow::tools {
 
-/// What the source tree ships: voices, samples, recordings to measure with.
+/// What is shipped: voices, samples, recordings to measure with; share/melflow where the program is installed, else the
+/// source tree's data/.
 std::filesystem::path data_folder();
 
-/// The shipped voices: $MELFLOW_VOICES, or data/voices of the source tree.
+/// The shipped voices: $MELFLOW_VOICES, or those of data_folder().
 std::vector<std::filesystem::path> shipped_voices();
 std::vector<std::string> shipped_names();
 
