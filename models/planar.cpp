@@ -100,8 +100,8 @@ Mapped Planar::inverse(const torch::Tensor& z, const torch::Tensor& context) {
     const auto found = root(s, c);
     const auto known = c.isfinite();  // what is no number has no root, and says so in its own row
     a = torch::where(known, found.a, std::numeric_limits<double>::quiet_NaN());
-    const auto error = found.tanh_error * u_hat.to(torch::kFloat64).norm(2, 1);
-    if (!known.logical_not().logical_or(error <= kLargestError).all().item<bool>()) {
+    const auto error = torch::where(known, found.tanh_error * u_hat.to(torch::kFloat64).norm(2, 1), 0.0);
+    if (!(error <= kLargestError).all().item<bool>()) {
       throw NoInverse(c10::str("Planar: the inverse was not found to ", kLargestError, " (it may be off by ",
                                error.max().item<double>(), "); are the numbers finite?"));
     }

@@ -23,26 +23,34 @@ std::string text(const char* format, double value) {
   return out;
 }
 
-/// The smallest difference between neighbours near the peak: of few bits, or of A-law, a large one.
-float step_near(const std::vector<float>& x, float peak) {
-  constexpr float kNear = 0.7f, kLeast = 1.0f / 32768;
-  float least = peak;
-  for (size_t i = 1; i < x.size(); ++i) {
-    const float difference = std::abs(x[i] - x[i - 1]);
-    if (difference >= kLeast && std::min(std::abs(x[i]), std::abs(x[i - 1])) >= kNear * peak)
-      least = std::min(least, difference);
+/// The step of integers: the largest power of two, of 8 to 16 bits, of which all samples are multiples; 0 of floats.
+float quantum_of(const std::vector<float>& x) {
+  for (int bits = 7; bits <= 15; ++bits) {
+    const auto scale = static_cast<float>(1 << bits);
+    if (std::ranges::all_of(x, [&](float s) { return s * scale == std::round(s * scale); })) return 1 / scale;
   }
-  return std::max(least, kLeast);
+  return 0;
 }
 
-/// Samples in runs of at least three equal ones at the largest magnitude, from which sound falls by more than two
-/// steps: what clipping leaves, at full scale or scaled down afterwards. (A broad natural top goes down step by step.)
+/// The smallest step that is taken near the peak, at most 1/32: of A-law a larger one than its quantum.
+float step_near(const std::vector<float>& x, float peak) {
+  constexpr float kNear = 0.7f, kLeast = 1.0f / 32768, kMost = 1.0f / 32;
+  float least = kMost;
+  for (size_t i = 1; i < x.size(); ++i) {
+    const bool near = std::min(std::abs(x[i]), std::abs(x[i - 1])) >= kNear * peak && x[i] * x[i - 1] > 0;
+    if (const float step = std::abs(x[i] - x[i - 1]); near && step >= kLeast) least = std::min(least, step);
+  }
+  return least;
+}
+
+/// Samples in runs of at least three at the largest magnitude, from which sound falls by more than two steps: what
+/// clipping leaves, at full scale or scaled down afterwards. (A broad natural top goes down step by step.)
 int64_t clipped_samples(const std::vector<float>& x, float peak) {
   constexpr float kQuiet = 0.05f, kEqual = 0.5f / 32768;
   if (peak < kQuiet) return 0;
   const float step = step_near(x, peak);
-  // At full scale integers reach a step further down than up.
-  const float equal = std::abs(peak - 1) < kEqual ? 1.5f * step : kEqual;
+  // Integers reach a step further down than up.
+  const float equal = std::max(kEqual, peak == 1 ? 1.5f * quantum_of(x) : 0.0f);
   const auto is_top = [&](size_t i) { return std::abs(x[i]) >= peak - equal; };
   int64_t clipped = 0;
   for (size_t begin = 0, end = 0; begin < x.size(); begin = std::max(end, begin + 1)) {

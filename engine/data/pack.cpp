@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <memory>
 #include <set>
+#include <string_view>
 #include <unordered_set>
 
 #include "audio/wav.h"
@@ -48,9 +49,13 @@ std::string unique_key(std::string key, std::unordered_set<std::string>& taken) 
 /// Whether a file is, by its name, a shard of this prefix, of whatever number.
 bool is_shard_of(const fs::path& file, const fs::path& prefix) {
   const auto name = file.filename().string(), start = prefix.filename().string() + "-";
-  constexpr size_t kEnding = sizeof "000000.tar" - 1;
+  constexpr std::string_view kEnding = ".tar";
+  constexpr size_t kDigits = 6;  // or more
+  if (name.size() < start.size() + kDigits + kEnding.size() || !name.starts_with(start) || !name.ends_with(kEnding))
+    return false;
+  const auto number = std::string_view(name).substr(start.size(), name.size() - start.size() - kEnding.size());
   std::error_code error;
-  return name.size() >= start.size() + kEnding && name.starts_with(start) && name.ends_with(".tar") &&
+  return number.find_first_not_of("0123456789") == std::string_view::npos &&
          fs::equivalent(folder_of(file), folder_of(prefix), error);
 }
 

@@ -220,7 +220,7 @@ std::vector<std::string> doubtful_columns(const FlowData& data) {
   };
   std::vector<std::string> lines;
   const auto number_of_column = torch::arange(data.x.size(1)).to(torch::kFloat32) + (data.first_column - 1);
-  if (data.x.size(1) + data.first_column > 2 && torch::equal(data.x[0], number_of_column)) {
+  if (data.x.size(1) > 1 && torch::equal(data.x[0], number_of_column)) {
     lines.push_back(data.name +
                     ": its first row counts the columns; if it is no data, leave it out (pandas: header=False)");
   }

@@ -116,7 +116,7 @@ FlowTrainConfig parse_flow_config(const json& input, const std::vector<std::stri
   if (from_file && config.hold_out == 0 && (config.patience > 0 || config.schedule == Schedule::plateau)) {
     throw Error(Exit::config, name +
                                   ": train.patience and the schedule plateau go by what is held out, and "
-                                  "train.hold_out is 0; give a share, or leave them out");
+                                  "train.hold_out is 0; give a share, or --set patience=0");
   }
   if (config.batch_size == 0 || config.hold_out >= 1 || config.conditional > 1) {
     throw Error(Exit::config, name + ": train.batch_size must not be 0, hold_out below 1, conditional 0 or 1");

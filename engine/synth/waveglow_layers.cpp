@@ -15,7 +15,7 @@ void WaveGlowStream::run_start(const ThreadTeam::Member& member, size_t flow, Ra
   }
   const auto& start = w.flows[flow].start;
   const int width = w.kernels->width;
-  member.share(1, in.count(), start.row_block(), [&](int, int a, int b) {
+  member.share(1, in.count(), 1, [&](int, int a, int b) {
     for (int panel = 0; panel < start.panels(); ++panel) {
       start.start(panel, b - a, s.sums.data());
       start.add(panel, s.rows.data() + a, b - a, s.sums.data());
@@ -96,7 +96,7 @@ void WaveGlowStream::run_output(const ThreadTeam::Member& member, const Work& wo
   const auto &residual = work.layer->residual, &skip = work.layer->skip;
   auto& s = scratch_[static_cast<size_t>(member.index())];
   const int width = w.kernels->width;
-  member.share(1, work.out.count(), skip.row_block(), [&](int, int a, int b) {
+  member.share(1, work.out.count(), 1, [&](int, int a, int b) {
     pack_rows(activation_, a, b, packed_activation_);
     for (int r = a; r < b; ++r) {
       s.rows[static_cast<size_t>(r)] =

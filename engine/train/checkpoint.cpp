@@ -142,6 +142,7 @@ TrainState restore(const files::SafetensorsFile& file, const nlohmann::json& fac
   }
   TrainState state;
   each_number(state, [&](const char* name, auto& number) { number = facts.value(name, number); });
+  if (!facts.contains("best_is_kept")) state.best_is_kept = std::isfinite(state.best) ? 1 : 0;  // of an earlier build
   adam.steps = facts.value("adam_steps", state.step);
   return state;
 }

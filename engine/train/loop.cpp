@@ -171,7 +171,7 @@ void TrainingLoop::validate(RunLog* log, const Stop& stop) {
 }
 
 void TrainingLoop::heed(double value) {
-  if (!std::isfinite(value) && !std::isfinite(state_.best)) return;  // nothing is known yet
+  if (std::isnan(value) || (std::isinf(value) && std::isinf(state_.best))) return;  // nothing is known
   if (value < state_.best) {
     state_.best = value;
     state_.since_best = state_.since_fall = 0;

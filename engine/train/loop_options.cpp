@@ -42,20 +42,20 @@ void apply(json& root, const std::string& set, const std::vector<std::string>& s
   const auto equals = set.find('=');
   if (equals == std::string::npos) throw Error(Exit::usage, "--set " + set + ": write it as key=value");
   auto key = set.substr(0, equals);
-  std::string part = sections.front();
+  std::string part;
   for (const auto& section : sections) {
     if (key.rfind(section + ".", 0) != 0) continue;
     part = section;
     key = key.substr(section.size() + 1);
     break;
   }
-  if (const auto dot = key.find('.'); dot != std::string::npos) {
+  if (const auto dot = key.find('.'); part.empty() && dot != std::string::npos) {
     const auto section = key.substr(0, dot);
     throw Error(Exit::config, "--set " + set + ": unknown section '" + section + "'" + suggestion(section, sections));
   }
   const auto text = set.substr(equals + 1);
   auto value = json::parse(text, nullptr, false);
-  root[part][key] = value.is_discarded() ? json(text) : value;
+  root[part.empty() ? sections.front() : part][key] = value.is_discarded() ? json(text) : value;
 }
 
 }  // namespace

@@ -58,7 +58,9 @@ TEST(Lint, FindsTopsThatAreCutOffAlsoWhenScaledDownAfterwards) {
 
 /// Integers reach from -32768 to 32767: a top that is cut off at 32767 is one beside a single -32768.
 TEST(Lint, FindsTopsThatAreCutOffOnOneSide) {
-  auto loud = changed(tone(1), [](float s, double) { return std::clamp(25 * s, -0.95f, 32767.0f / 32768); });
+  auto loud = changed(tone(1), [](float s, double) {
+    return std::round(std::clamp(25 * s, -0.95f, 32767.0f / 32768) * 32768) / 32768;
+  });
   loud.samples[5] = -1;
   EXPECT_EQ(kinds(measured(loud)), Kinds{"clipped"});
 }
@@ -73,6 +75,28 @@ TEST(Lint, ACoarseRecordingIsNotCutOff) {
     ClipLint clip;
     measure(low, {.hum_db = 1000}, clip);
     EXPECT_EQ(kinds(clip), Kinds{}) << steps;
+  }
+}
+
+/// Tones of few different samples, at full scale or cut off there; `bits` of integers, or floats.
+TEST(Lint, KnowsToneFromSquare) {
+  const auto made = [](double frequency, int rate, float gain, float half, bool integers) {
+    return changed(audio::Waveform{std::vector<float>(static_cast<size_t>(rate)), rate}, [=](float, double t) {
+      const auto s = half * std::clamp(gain * static_cast<float>(std::sin(2 * M_PI * frequency * t)), -1.0f, 1.0f);
+      return integers ? std::clamp(std::round(s * 32768), -32768.0f, 32767.0f) / 32768 : s;
+    });
+  };
+  const auto clipped = [](const audio::Waveform& sound) {
+    ClipLint clip;
+    measure(sound, {.hum_db = 1000}, clip);
+    return clip.clipped > 3;
+  };
+  for (const bool integers : {false, true}) {
+    EXPECT_FALSE(clipped(made(1000, 48000, 1, 1, integers))) << integers;
+    EXPECT_FALSE(clipped(made(441, 44100, 1, 1, integers))) << integers;
+    EXPECT_TRUE(clipped(made(441, 44100, 10, 1, integers))) << integers;
+    EXPECT_TRUE(clipped(made(1000, 48000, 10, 0.5f, integers))) << integers;
+    EXPECT_TRUE(clipped(made(100, 44100, 1e6f, 1, integers))) << integers;
   }
 }
 

@@ -108,8 +108,11 @@ TEST_F(PackTest, NothingTakesThePlaceOfNothing) {
 TEST_F(PackTest, AnEarlierRunsShardsBehindAGapGoToo) {
   const auto earlier = packed("s", {.shard_bytes = 1});
   fs::remove(earlier.shards.at(1));
+  const fs::path others[] = {folder_ / "s-eval-000000.tar", folder_ / "s-clean-100.tar", folder_ / "s-000000.tar.old"};
+  for (const auto& other : others) std::ofstream(other) << "another's";
   EXPECT_EQ(packed("s", {.existing = AtomicFile::Existing::replace}).shards.size(), 1u);
   EXPECT_FALSE(fs::exists(earlier.shards.at(2)));
+  for (const auto& other : others) EXPECT_TRUE(fs::exists(other)) << other;
 }
 
 TEST_F(PackTest, ARecordingThatIsNamedItselfKeepsItsMel) {
