@@ -79,7 +79,7 @@ void require_same_system(const json& root, const std::vector<std::string>& sets,
   const auto before = system(root);
   if (before.empty()) return;
   auto changed = root;
-  for (const auto& set : sets) apply(changed, set, {"train", "model"});
+  for (const auto& set : sets) apply(changed, set, {"train", "model", "data", "mel"});
   const auto after = system(changed);
   if (after == before) return;
   throw Error(Exit::config, name + ": its model is a " + before + " and cannot go on as '" + after +
