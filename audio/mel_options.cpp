@@ -127,10 +127,9 @@ std::span<const std::string> mel_recipe_names() {
 }
 
 MelOptions mel_recipe(const std::string& name) {
-  const auto known = mel_recipe_names();
-  if (name == known[0]) return {};
-  if (name == known[1]) return {.centre = false, .magnitude_epsilon = 1e-9};
-  throw Error(Exit::config, "no mel recipe is called '" + name + "'" + suggestion(name, known));
+  if (name == "waveglow") return {};
+  if (name == "hifigan") return {.centre = false, .magnitude_epsilon = 1e-9};
+  throw Error(Exit::config, "no mel recipe is called '" + name + "'" + suggestion(name, mel_recipe_names()));
 }
 
 void set_mel_option(MelOptions& options, const std::string& key, const std::string& value) {

@@ -59,26 +59,31 @@ bool is_shard_of(const fs::path& file, const fs::path& prefix) {
          fs::equivalent(folder_of(file), folder_of(prefix), error);
 }
 
-/// A shard of any number under this prefix belongs to an earlier run, whose shards would mix with ours.
-void require_unused(const fs::path& prefix) {
+/// The shards that lie there under this prefix, of whatever numbers.
+std::vector<fs::path> shards_of(const fs::path& prefix) {
+  std::vector<fs::path> shards;
   std::error_code error;
   for (fs::directory_iterator entry(folder_of(prefix), error), end; !error && entry != end; entry.increment(error)) {
-    if (is_shard_of(entry->path(), prefix)) {
-      throw Error(Exit::cannot_create, entry->path().string() + ": exists; name another prefix, or say --force");
-    }
+    if (is_shard_of(entry->path(), prefix)) shards.push_back(entry->path());
   }
+  return shards;
+}
+
+/// They belong to an earlier run, whose shards would mix with ours.
+void require_unused(const fs::path& prefix) {
+  const auto earlier = shards_of(prefix);
+  if (earlier.empty()) return;
+  throw Error(Exit::cannot_create, earlier.front().string() + ": exists; name another prefix, or say --force");
 }
 
 /// An earlier run's shards, which may have been more, or of other numbers.
 void remove_others(const fs::path& prefix, const std::vector<std::string>& ours) {
   std::set<fs::path> kept;
   for (const auto& shard : ours) kept.insert(fs::path(shard).filename());
-  std::vector<fs::path> others;
   std::error_code error;
-  for (fs::directory_iterator entry(folder_of(prefix), error), end; !error && entry != end; entry.increment(error)) {
-    if (is_shard_of(entry->path(), prefix) && !kept.contains(entry->path().filename())) others.push_back(entry->path());
+  for (const auto& shard : shards_of(prefix)) {
+    if (!kept.contains(shard.filename())) fs::remove(shard, error);
   }
-  for (const auto& shard : others) fs::remove(shard, error);
 }
 
 /// The shard that is being written, and those before it: all of them appear under their names when publish() is called,
@@ -141,11 +146,10 @@ class ShardWriter {
 /// Shards that would be replaced, or removed as an earlier run's, while they are read.
 void require_other_shards(const Clips& clips, const fs::path& prefix) {
   std::error_code error;
+  const auto there = shards_of(prefix);
   for (const auto& shard : clips.shards) {
-    bool ours = is_shard_of(shard, prefix);
-    for (size_t n = 0; !ours && fs::exists(shard_path(prefix, n), error); ++n) {
-      ours = fs::equivalent(shard, shard_path(prefix, n), error);  // by a link
-    }
+    const auto is_it = [&](const fs::path& other) { return fs::equivalent(shard, other, error); };  // by a link, too
+    const bool ours = is_shard_of(shard, prefix) || std::ranges::any_of(there, is_it);
     if (ours) throw Error(Exit::usage, shard + ": is the input too, which would be lost; name another prefix");
   }
 }

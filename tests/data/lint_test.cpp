@@ -78,7 +78,7 @@ TEST(Lint, ACoarseRecordingIsNotCutOff) {
   }
 }
 
-/// Tones of few different samples, at full scale or cut off there; `bits` of integers, or floats.
+/// Tones of few different samples, at full scale or cut off there, of 16 bits or floats.
 TEST(Lint, KnowsToneFromSquare) {
   const auto made = [](double frequency, int rate, float gain, float half, bool integers) {
     return changed(audio::Waveform{std::vector<float>(static_cast<size_t>(rate)), rate}, [=](float, double t) {

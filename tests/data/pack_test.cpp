@@ -115,6 +115,18 @@ TEST_F(PackTest, AnEarlierRunsShardsBehindAGapGoToo) {
   for (const auto& other : others) EXPECT_TRUE(fs::exists(other)) << other;
 }
 
+TEST_F(PackTest, AShardBehindAGapIsNoInputByALink) {
+  const auto earlier = packed("s", {.shard_bytes = 1});
+  fs::remove(earlier.shards.at(1));
+  fs::create_directories(folder_ / "links");
+  fs::create_symlink(earlier.shards.at(2), folder_ / "links" / "a.tar");
+  EXPECT_THROW(pack(
+                   {folder_ / "links"}, folder_ / "s", {.existing = AtomicFile::Existing::replace},
+                   [] { return false; }, [](size_t, size_t) {}),
+               Error);
+  EXPECT_TRUE(fs::exists(earlier.shards[2]));
+}
+
 TEST_F(PackTest, ARecordingThatIsNamedItselfKeepsItsMel) {
   const auto result = pack(
       {data() / "clip2.wav", data() / "clip1.wav"}, folder_ / "named", {}, [] { return false; }, [](size_t, size_t) {});

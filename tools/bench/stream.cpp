@@ -54,7 +54,7 @@ class FramesFile {
 
 /// Who speaks without LibTorch, also where this is the program with it.
 std::filesystem::path speaker() {
-  const auto melflow = torch_program().parent_path() / "melflow";
+  const auto melflow = program_folder() / "melflow";
   std::error_code unknown;
   return std::filesystem::exists(melflow, unknown) ? melflow : "/proc/self/exe";
 }

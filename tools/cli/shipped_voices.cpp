@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/nearest.h"
+#include "tools/cli/with_torch.h"
 
 namespace melflow::tools {
 
@@ -22,9 +23,8 @@ std::string chosen_folder() {
 
 fs::path data_folder() {
   std::error_code error;
-  const auto self = fs::read_symlink("/proc/self/exe", error);
-  const auto installed = self.parent_path().parent_path() / "share/melflow";
-  return !error && fs::is_directory(installed, error) ? installed : fs::path(MELFLOW_DATA_DIR);
+  const auto here = program_folder(), installed = here.parent_path() / "share/melflow";
+  return !here.empty() && fs::is_directory(installed, error) ? installed : fs::path(MELFLOW_DATA_DIR);
 }
 
 std::vector<fs::path> shipped_voices() {

@@ -4,10 +4,11 @@
 
 namespace melflow::tools {
 
-std::filesystem::path torch_program() {
+std::filesystem::path program_folder() {
   std::error_code error;
-  const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
-  return self.parent_path() / "melflow-torch";
+  return std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
 }
+
+std::filesystem::path torch_program() { return program_folder() / "melflow-torch"; }
 
 }  // namespace melflow::tools

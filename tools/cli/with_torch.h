@@ -36,5 +36,7 @@ std::string torch_version();
 
 /// The program with LibTorch, whether it is there or not.
 std::filesystem::path torch_program();
+/// Where this program lies; empty where the system does not tell.
+std::filesystem::path program_folder();
 
 }  // namespace melflow::tools

@@ -55,7 +55,7 @@ SoundOutput::Options output_options(const SynthArguments& a, const audio::MelOpt
 
 /// An output and how it was made, for JSON.
 nlohmann::json item_of(const std::string& input, const std::filesystem::path& output, int64_t samples,
-                       const engine::Synthesizer& synthesizer, const VoiceOptions& v) {
+                       const engine::Synthesizer& synthesizer, const engine::Noise& noise, const VoiceOptions& v) {
   const auto rate = synthesizer.voice().mel.sample_rate;
   return {{"input", input},
           {"output", output.string()},
@@ -63,6 +63,7 @@ nlohmann::json item_of(const std::string& input, const std::filesystem::path& ou
           {"samples", samples},
           {"sample_rate", rate},
           {"sigma", synthesizer.sigma()},
+          {"draws", noise.best_of(synthesizer.draws()).draws()},
           {"refine", synthesizer.refining_passes()},
           {"seed", v.seed}};
 }
@@ -143,9 +144,8 @@ nlohmann::json synthesize(const SynthArguments& a, const VoiceOptions& v, const 
   out.finish();
   const double took = std::chrono::duration<double>(Clock::now() - begin).count();
   tell_speed(path, seconds, took);
-  auto item = item_of(input, path, samples, synthesizer, v);
+  auto item = item_of(input, path, samples, synthesizer, noise, v);
   item["real_time_factor"] = seconds / took;
-  item["draws"] = noise.best_of(synthesizer.draws()).draws();
   tell_snr(item, snr, path.string());
   tell_clipped(item, out, path.string());
   return item;
@@ -170,8 +170,7 @@ nlohmann::json synthesize_stream(const SynthArguments& a, const VoiceOptions& v,
   });
   if (stop_requested() && !frames.endless()) throw Error(Exit::io_error, "stopped");
   out.finish();
-  auto item = item_of(input, path, samples, synthesizer, v);
-  item["draws"] = noise.best_of(synthesizer.draws()).draws();
+  auto item = item_of(input, path, samples, synthesizer, noise, v);
   tell_snr(item, stream->snr_db(), path.string());
   tell_clipped(item, out, path.string());
   return item;
