@@ -150,32 +150,42 @@ int64_t missing_frames(const OpenAudio& audio, int64_t read) {
                               static_cast<double>(audio.data.held));
 }
 
-/// All frames, channels averaged. Grows with what the file delivers, whatever its header says.
-std::vector<float> read_mono(const std::string& path, OpenAudio& audio, int64_t most) {
+/// Gives `take(frame, i)` the i-th frame's channels, in turn; returns how many there were. Memory does not go by what
+/// the header says.
+template <class Take>
+int64_t for_each_frame(const std::string& path, OpenAudio& audio, int64_t most, const Take& take) {
   constexpr int64_t kBlockSamples = 1 << 16;
   const auto channels = static_cast<size_t>(audio.info.channels);
   std::vector<float> block(std::max(static_cast<size_t>(kBlockSamples), channels));
   const auto block_frames = static_cast<sf_count_t>(block.size() / channels);
-  std::vector<float> samples;
+  int64_t held = 0;
   for (;;) {
     const sf_count_t frames = sf_readf_float(audio.file.get(), block.data(), block_frames);
     if (frames <= 0 || frames > block_frames) break;
-    if (static_cast<int64_t>(samples.size()) + frames > most) fail_long(path, most);
+    if (held + frames > most) fail_long(path, most);
     for (size_t i = 0; i < static_cast<size_t>(frames); ++i) {
-      double sum = 0.0;
-      for (size_t channel = 0; channel < channels; ++channel) sum += block[i * channels + channel];
-      const auto mean = static_cast<float>(sum / static_cast<double>(channels));
-      if (!std::isfinite(mean)) {
-        fail_bad(path, "sample " + std::to_string(samples.size()) + " is not a finite number; repair or re-export it");
-      }
-      samples.push_back(mean);
+      take(std::span<const float>(block).subspan(i * channels, channels), held++);
     }
   }
-  const auto held = static_cast<int64_t>(samples.size());
   if (const auto missing = missing_frames(audio, held); missing > 0 && held > 0) {
     fail_bad(path, "is cut short: it holds " + std::to_string(held) + " of " + std::to_string(held + missing) +
                        " samples; fetch it again, or re-export what there is");
   }
+  return held;
+}
+
+/// All frames, channels averaged.
+std::vector<float> read_mono(const std::string& path, OpenAudio& audio, int64_t most) {
+  std::vector<float> samples;
+  for_each_frame(path, audio, most, [&](std::span<const float> frame, int64_t i) {
+    double sum = 0.0;
+    for (const float sample : frame) sum += sample;
+    const auto mean = static_cast<float>(sum / static_cast<double>(frame.size()));
+    if (!std::isfinite(mean)) {
+      fail_bad(path, "sample " + std::to_string(i) + " is not a finite number; repair or re-export it");
+    }
+    samples.push_back(mean);
+  });
   return samples;
 }
 
@@ -244,6 +254,16 @@ Waveform read_audio(const std::filesystem::path& path, const ReadOptions& option
 Waveform read_audio(std::span<const std::byte> bytes, const std::string& name, const ReadOptions& options) {
   BytesFile memory{bytes};
   return read_whole(open_audio(memory, name), name, options);
+}
+
+std::vector<std::vector<float>> read_channels(std::span<const std::byte> bytes, const std::string& name) {
+  BytesFile memory{bytes};
+  OpenAudio audio = open_audio(memory, name);
+  std::vector<std::vector<float>> channels(static_cast<size_t>(audio.info.channels));
+  for_each_frame(name, audio, ReadOptions{}.max_frames, [&](std::span<const float> frame, int64_t) {
+    for (size_t c = 0; c < channels.size(); ++c) channels[c].push_back(frame[c]);
+  });
+  return channels;
 }
 
 void write_audio(const std::filesystem::path& path, const Waveform& waveform, Encoding encoding,

@@ -39,6 +39,9 @@ Waveform read_audio(const std::filesystem::path& path, const ReadOptions& option
 AudioInfo audio_info(std::span<const std::byte> bytes, const std::string& name);
 Waveform read_audio(std::span<const std::byte> bytes, const std::string& name, const ReadOptions& options = {});
 
+/// Each channel by itself, [channels][frames], of what read_audio reads.
+std::vector<std::vector<float>> read_channels(std::span<const std::byte> bytes, const std::string& name);
+
 /// Writes WAV, FLAC or raw PCM, by the extension (.wav, .flac, .raw, .pcm). Error{usage} for another extension or FLAC
 /// with float32. A Waveform goes under its name only when whole.
 void write_audio(const std::filesystem::path& path, const Waveform& waveform, Encoding encoding,

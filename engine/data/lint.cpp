@@ -15,6 +15,8 @@
 namespace melflow::engine {
 namespace {
 
+constexpr int64_t kNaturalTop = 3;  // one run of three may be a broad natural top
+
 double decibels(double amplitude) { return 20 * std::log10(std::max(amplitude, 1e-10)); }
 
 std::string text(const char* format, double value) {
@@ -141,6 +143,9 @@ ClipLint lint_clip(const Clips& clips, const ClipPlace& place, const LintOptions
     clip.sample_rate = info.sample_rate;
     clip.channels = info.channels;
     measure(audio::read_audio(bytes, clip.name), options, clip);
+    constexpr int kMostChannels = 8;  // more are no recording of a voice, and memory goes by their number
+    if (info.channels > 1 && info.channels <= kMostChannels)
+      measure_channels(audio::read_channels(bytes, clip.name), clip);
   } catch (const Error& e) {
     clip.findings = {{"broken", e.what()}};
   }
@@ -211,8 +216,8 @@ void measure(const audio::Waveform& sound, const LintOptions& options, ClipLint&
   clip.longest_gap = longest_gap(sound);
   clip.digest = digest_of(x);
   if (clip.seconds < options.short_seconds) found("short", text("%.2f s", clip.seconds));
-  // One run of three may be a broad natural top.
-  if (clip.clipped > 3) found("clipped", std::to_string(clip.clipped) + text(" samples at %.1f dB", clip.peak_db));
+  if (clip.clipped > kNaturalTop)
+    found("clipped", std::to_string(clip.clipped) + text(" samples at %.1f dB", clip.peak_db));
   constexpr float kOver = 1.0001f;  // resampling and float formats round
   if (peak > kOver) found("over", text("%+.1f dB over full scale, which integers and players clip", clip.peak_db));
   if (std::abs(clip.dc) > options.dc * rms) found("dc", text("%+.4f of full scale", clip.dc));
@@ -220,6 +225,33 @@ void measure(const audio::Waveform& sound, const LintOptions& options, ClipLint&
   if (clip.hum_db > options.hum_db && hum.level > kHeardHum)
     found("hum", text("%.0f dB over its neighbours", clip.hum_db));
   if (clip.longest_gap > options.gap_seconds) found("gap", text("%.1f s", clip.longest_gap));
+}
+
+void measure_channels(const std::vector<std::vector<float>>& channels, ClipLint& clip) {
+  double powers = 0;
+  const int64_t in_mean = clip.clipped;
+  for (size_t c = 0; c < channels.size(); ++c) {
+    const auto& x = channels[c];
+    double squares = 0;
+    float peak = 0;
+    for (const float s : x) {
+      squares += static_cast<double>(s) * s;
+      peak = std::max(peak, std::abs(s));
+    }
+    powers += squares / static_cast<double>(x.size());
+    const auto clipped = clipped_samples(x, peak);
+    if (in_mean > kNaturalTop || clipped <= std::max(clip.clipped, kNaturalTop)) continue;
+    std::erase_if(clip.findings, [](const Finding& f) { return std::string_view(f.kind) == "clipped"; });
+    clip.clipped = clipped;
+    clip.findings.push_back({"clipped", std::to_string(clipped) + text(" samples at %.1f dB", decibels(peak)) +
+                                            " of channel " + std::to_string(c + 1)});
+  }
+  // Channels that have nothing to do with one another, silent ones among them, have a mean of this level.
+  const double n = static_cast<double>(channels.size()), apart_db = decibels(std::sqrt(powers) / n);
+  constexpr double kCancel = 9;
+  if (powers / n > kSilentPower && clip.rms_db < apart_db - kCancel)
+    clip.findings.push_back(
+        {"phase", text("their mean is %.1f dB", clip.rms_db) + text(" where apart they make %.1f dB", apart_db)});
 }
 
 CorpusLint lint_corpus(const std::vector<std::filesystem::path>& paths, const LintOptions& options,

@@ -20,12 +20,13 @@ struct FindingKind {
   const char* name;
   const char* meaning;
 };
-inline constexpr std::array<FindingKind, 11> kFindingKinds{{
+inline constexpr std::array<FindingKind, 12> kFindingKinds{{
     {"broken", "cannot be read; a training leaves it out"},
     {"silent", "holds nothing above the noise of 16 bit; a training leaves it out"},
     {"short", "is too short for a crop"},
     {"duplicate", "has the same samples as another"},
     {"clipped", "runs of samples at its peak: the top is cut off"},
+    {"phase", "its channels cancel one another: what is read is their mean"},
     {"over", "goes beyond full scale: integers and players clip it"},
     {"rate", "has another sample rate than most"},
     {"level", "is much louder or softer than most"},
@@ -76,6 +77,10 @@ struct CorpusLint {
 
 /// Measures one recording; findings that need the others are left to lint_corpus.
 void measure(const audio::Waveform& sound, const LintOptions& options, ClipLint& clip);
+
+/// What the mean of several channels, which `measure` has seen, hides: tops of one that are cut off, and channels that
+/// cancel.
+void measure_channels(const std::vector<std::vector<float>>& channels, ClipLint& clip);
 
 /// Reads every recording, whole. Calls `report` with how many are done, from any thread, one at a time; stops early
 /// where `stop` says so. Throws as list_clips does.

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <fstream>
 
+#include <sndfile.h>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -98,6 +99,36 @@ TEST(Lint, KnowsToneFromSquare) {
     EXPECT_TRUE(clipped(made(1000, 48000, 10, 0.5f, integers))) << integers;
     EXPECT_TRUE(clipped(made(100, 44100, 1e6f, 1, integers))) << integers;
   }
+}
+
+/// A recording is read as its channels' mean, in which a top of one that is cut off is none.
+TEST(Lint, LooksAtEachChannel) {
+  const TempDir folder;
+  const auto stereo = [&](const char* name, const std::function<float(float)>& left,
+                          const std::function<float(float)>& right) {
+    std::vector<float> both;
+    for (const float s : tone(1).samples) both.insert(both.end(), {left(s), right(s)});
+    SF_INFO info{};
+    info.samplerate = 22050;
+    info.channels = 2;
+    info.format = SF_FORMAT_WAV | SF_FORMAT_PCM_16;
+    SNDFILE* file = sf_open((folder / name).c_str(), SFM_WRITE, &info);
+    sf_writef_float(file, both.data(), static_cast<sf_count_t>(both.size() / 2));
+    sf_close(file);
+    const auto lint = lint_corpus(
+        {folder / name}, {.hum_db = 1000}, [] { return false; }, [](size_t, size_t) {});
+    return lint.clips.at(0);
+  };
+  const auto same = [](float s) { return s; };
+  const auto cut = [](float s) { return std::clamp(20 * s, -0.5f, 0.5f); };
+  const auto silent = [](float) { return 0.0f; };
+  EXPECT_EQ(kinds(stereo("same.wav", same, same)), Kinds{});
+  EXPECT_EQ(kinds(stereo("one.wav", silent, same)), Kinds{});
+  const auto clipped = stereo("cut.wav", same, cut);
+  ASSERT_EQ(kinds(clipped), Kinds{"clipped"});
+  EXPECT_NE(clipped.findings[0].detail.find("-6.0 dB of channel 2"), std::string::npos) << clipped.findings[0].detail;
+  EXPECT_EQ(kinds(stereo("phase.wav", same, [](float s) { return -0.9f * s; })), Kinds{"phase"});
+  EXPECT_EQ(kinds(stereo("gone.wav", same, [](float s) { return -s; })), (Kinds{"silent", "phase"}));
 }
 
 TEST(Lint, FindsSoundBeyondFullScale) {
