@@ -31,6 +31,9 @@ void LoopOptions::validate(const std::string& name) const {
   if (beta1 >= 1 || beta2 >= 1 || ema >= 1) {
     throw Error(Exit::config, name + ": train.beta1, beta2 and ema must be below 1");
   }
+  if (final_learning_rate > learning_rate) {
+    throw Error(Exit::config, name + ": train.final_learning_rate is above learning_rate, from which it falls");
+  }
   if (patience > 0 && validation_every == 0) {
     throw Error(Exit::config, name + ": train.patience counts validations; validation_every must not be 0");
   }

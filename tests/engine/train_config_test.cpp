@@ -53,6 +53,8 @@ TEST(TrainConfig, UnknownKeysAreErrorsWithTheNearestName) {
       std::string::npos);
   EXPECT_NE(message(nlohmann::json::object(), {"steps=fast"}).find("steps"), std::string::npos);
   EXPECT_NE(message(nlohmann::json::object(), {"beta2=1.5"}).find("beta"), std::string::npos);
+  EXPECT_NE(message(nlohmann::json::object(), {"learning_rate=1e-5", "final_learning_rate=1e-4"}).find("above"),
+            std::string::npos);
   EXPECT_EQ(message(nlohmann::json::object(), {"train.steps=5", "model.n_flows=4", "name=x"}), "");
 }
 

@@ -87,6 +87,8 @@ TEST_F(Foreign, ConvertOverwritesNothingAndKeepsTheRecipeThatItIsTold) {
   const auto other = run({"convert", smallest("nemo"), "-o", path("h.safetensors"), "--set", "hop_length=4", "--json"});
   ASSERT_EQ(other.code, 0) << other.err;
   EXPECT_EQ(json::parse(other.out)["model"]["hop_length"], 4);
+  EXPECT_NE(json::parse(other.out)["card"]["mel_recipe_origin"].get<std::string>().find("but hop_length=4"),
+            std::string::npos);
   EXPECT_EQ(run({"convert", smallest("nemo"), "-o", path("v.txt")}).code, 64);
   EXPECT_EQ(run({"convert", path("v.safetensors"), "-o", path("w.safetensors")}).code, 64);
   EXPECT_EQ(run({"convert", path("v.safetensors"), "--to", "nvidia-state-dict", "-o", path("w.wav")}).code, 64);
