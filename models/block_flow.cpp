@@ -3,6 +3,7 @@
 #include <string>
 
 #include "models/nets/complex_math.h"
+#include "models/nets/row_linear.h"
 
 namespace melflow::models {
 namespace {
@@ -110,7 +111,7 @@ BlockFlow::Guide BlockFlow::guide(const torch::Tensor& mel, int64_t frames) {
   const auto [features, own, own_level] = heard(mel, frames);
   // Small high quefrencies at the start: they steer the filter most, and would blow it up.
   const auto damping = 1 / (1 + torch::arange(o.cepstrum + 1, own.options()) / 16);
-  const auto c = cepstrum_->forward(features).to(own.scalar_type()) * damping;  // no transform is narrower
+  const auto c = apply_linear(features, cepstrum_).to(own.scalar_type()) * damping;  // no transform is narrower
   // ln A is linear in its bounded cepstrum, so frames are blended there: the blend is a minimum-phase filter again.
   const auto blended = torch::view_as_complex(to_blocks(torch::view_as_real(log_inverse(c.slice(2, 1))).flatten(2))
                                                   .unflatten(2, {kFft / 2 + 1, 2})
@@ -121,8 +122,8 @@ BlockFlow::Guide BlockFlow::guide(const torch::Tensor& mel, int64_t frames) {
   out.log_gain = to_blocks(own_level).squeeze(2);
   out.limit = kFilterLimit * torch::exp(out.log_gain).unsqueeze(-1);
   out.log_sigma = out.log_gain + to_blocks(c.narrow(2, 0, 1).clamp(kLowestLevel, kHighestLevel)).squeeze(2);
-  out.film = to_blocks(film_->forward(features));
-  out.lag_bias = to_blocks(lag_bias_->forward(features));
+  out.film = to_blocks(apply_linear(features, film_));
+  out.lag_bias = to_blocks(apply_linear(features, lag_bias_));
   const auto spectrum = torch::matmul(own.exp(), mel_to_magnitude_);
   out.magnitude = to_blocks(spectrum.clamp_min(kMagnitudeFloor), /*fraction=*/0);
   const auto hop = std::min(o.hop_length / o.group_size, out.magnitude.size(1));  // in blocks
@@ -197,10 +198,10 @@ std::vector<torch::Tensor> BlockFlow::context(const Past& past, const Guide& g) 
 std::pair<torch::Tensor, torch::Tensor> BlockFlow::block_network(const std::vector<torch::Tensor>& context,
                                                                  const torch::Tensor& film) {
   const auto& o = options_;
-  auto h = torch::silu(past_->forward(torch::cat(context, -1)) * (1 + film.slice(-1, 0, o.hidden)) +
+  auto h = torch::silu(apply_linear(torch::cat(context, -1), past_) * (1 + film.slice(-1, 0, o.hidden)) +
                        film.slice(-1, o.hidden));
-  for (auto& layer : layers_) h = h + torch::glu(layer->forward(h), -1);
-  const auto out = out_->forward(h);
+  for (auto& layer : layers_) h = h + torch::glu(apply_linear(h, layer), -1);
+  const auto out = apply_linear(h, out_);
   const auto s = kScaleLimit * torch::tanh(out.slice(-1, o.group_size) / kScaleLimit);
   return {out.slice(-1, 0, o.group_size), s};
 }

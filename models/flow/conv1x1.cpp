@@ -3,6 +3,7 @@
 #include "models/autocast.h"
 #include "models/drawing.h"
 #include "models/flow/positions.h"
+#include "models/nets/row_linear.h"
 
 namespace melflow::models {
 namespace {
@@ -12,7 +13,7 @@ Mapped mix(const torch::Tensor& weight, const torch::Tensor& of_weight, const to
   const Autocast in_full(x.device().type(), {.on = false});
   const auto matrix = weight.to(x.scalar_type()), log_abs_det = of_weight.to(x.scalar_type());
   TORCH_CHECK(x.size(1) == matrix.size(0), "Conv1x1: ", matrix.size(0), " channels wanted, got ", x.sizes());
-  if (x.dim() == 2) return {torch::linear(x, matrix), log_abs_det.expand({x.size(0)})};
+  if (x.dim() == 2) return {apply_linear(x, matrix), log_abs_det.expand({x.size(0)})};
   const auto value = torch::matmul(matrix, x.flatten(2)).view_as(x);
   return {value, log_abs_det.mul(static_cast<double>(positions(x))).expand({x.size(0)}),
           x.dim() == 3 ? log_abs_det.expand({x.size(0), x.size(2)}) : torch::Tensor()};

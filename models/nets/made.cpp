@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include "models/nets/row_linear.h"
+
 namespace melflow::models {
 namespace {
 
@@ -58,18 +60,18 @@ const std::vector<torch::Tensor>& Made::masked_weights() {
 }
 
 torch::Tensor Made::context_bias(const torch::Tensor& context) const {
-  return context_ ? torch::linear(context, context_->weight) : torch::Tensor();
+  return context_ ? apply_linear(context, context_->weight) : torch::Tensor();
 }
 
 torch::Tensor Made::apply(const std::vector<torch::Tensor>& weights, const torch::Tensor& context_bias,
                           const torch::Tensor& x) const {
   auto h = x;
   for (size_t i = 0; i + 1 < weights.size(); ++i) {
-    h = torch::linear(h, weights[i], layers_[i]->bias);
+    h = apply_linear(h, weights[i], layers_[i]->bias);
     if (i == 0 && context_bias.defined()) h = h + context_bias;
     h = h.relu_();
   }
-  return torch::linear(h, weights.back(), layers_.back()->bias);
+  return apply_linear(h, weights.back(), layers_.back()->bias);
 }
 
 torch::Tensor Made::forward(const torch::Tensor& x, const torch::Tensor& context) {

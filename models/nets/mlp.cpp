@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include "models/nets/row_linear.h"
+
 namespace melflow::models {
 
 Mlp::Mlp(const Options& o) {
@@ -22,11 +24,11 @@ Mlp::Mlp(const Options& o) {
 torch::Tensor Mlp::forward(const torch::Tensor& x, const torch::Tensor& context) {
   auto h = x;
   for (size_t i = 0; i + 1 < layers_.size(); ++i) {
-    h = torch::linear(h, layers_[i]->weight, layers_[i]->bias);
-    if (i == 0 && context_) h = h + torch::linear(context, context_->weight);
+    h = apply_linear(h, layers_[i]);
+    if (i == 0 && context_) h = h + apply_linear(context, context_->weight);
     h = h.relu_();
   }
-  return torch::linear(h, layers_.back()->weight, layers_.back()->bias);
+  return apply_linear(h, layers_.back());
 }
 
 }  // namespace melflow::models
