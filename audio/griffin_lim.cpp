@@ -95,7 +95,7 @@ Waveform griffin_lim(const Mel& mel, const MelOptions& recipe, const GriffinLimO
   }
   Waveform waveform;
   waveform.sample_rate = recipe.sample_rate;
-  waveform.samples = stft.inverse(now, options.samples > 0 ? options.samples : mel.frames * hop);
+  waveform.samples = stft.inverse(now, mel.frames * hop);
   return waveform;
 }
 

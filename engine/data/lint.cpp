@@ -218,7 +218,7 @@ void measure(const audio::Waveform& sound, const LintOptions& options, ClipLint&
   if (clip.seconds < options.short_seconds) found("short", text("%.2f s", clip.seconds));
   if (clip.clipped > kNaturalTop)
     found("clipped", std::to_string(clip.clipped) + text(" samples at %.1f dB", clip.peak_db));
-  constexpr float kOver = 1.0001f;  // resampling and float formats round
+  constexpr float kOver = 1.06f;  // 0.5 dB: decoders of lossy files and resampling overshoot by tenths
   if (peak > kOver) found("over", text("%+.1f dB over full scale, which integers and players clip", clip.peak_db));
   if (std::abs(clip.dc) > options.dc * rms) found("dc", text("%+.4f of full scale", clip.dc));
   constexpr double kHeardHum = -65;

@@ -27,7 +27,7 @@ inline constexpr std::array<FindingKind, 12> kFindingKinds{{
     {"duplicate", "has the same samples as another"},
     {"clipped", "runs of samples at its peak: the top is cut off"},
     {"phase", "its channels cancel one another: what is read is their mean"},
-    {"over", "goes beyond full scale: integers and players clip it"},
+    {"over", "goes beyond full scale by 0.5 dB and more: integers and players clip it"},
     {"rate", "has another sample rate than most"},
     {"level", "is much louder or softer than most"},
     {"dc", "its mean is not zero"},
