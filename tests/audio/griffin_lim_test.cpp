@@ -79,6 +79,29 @@ TEST(GriffinLim, TakesASingleFrameAndTheFloor) {
   for (const float sample : sound.samples) ASSERT_NEAR(sample, 0.0f, 1e-2f);
 }
 
+TEST(GriffinLim, IsFiniteHoweverLoudTheMel) {
+  const MelOptions recipe;
+  const Waveform sound = griffin_lim({80, 4, std::vector<float>(320, 200.0f), recipe}, recipe, {.iterations = 3});
+  for (const float sample : sound.samples) ASSERT_TRUE(std::isfinite(sample));
+}
+
+TEST(GriffinLim, ComesNearerByItsMomentum) {
+  const MelOptions recipe;
+  const Mel mel = MelExtractor(recipe)(golden_clip());
+  const auto distance = [&](double momentum) {
+    const Mel reached = MelExtractor(recipe)(griffin_lim(mel, recipe, {.iterations = 20, .momentum = momentum}));
+    double sum = 0;
+    for (int m = 0; m < mel.n_mels; ++m) {
+      for (int t = 0; t < mel.frames; ++t) {
+        sum += std::abs(mel.values[static_cast<size_t>(m * mel.frames + t)] -
+                        reached.values[static_cast<size_t>(m * reached.frames + t)]);
+      }
+    }
+    return sum / static_cast<double>(mel.values.size());
+  };
+  EXPECT_LT(distance(0.99), 0.9 * distance(0));
+}
+
 TEST(GriffinLim, RefusesOtherBandsAndBrokenValues) {
   const MelOptions recipe;
   EXPECT_THROW(griffin_lim({40, 1, std::vector<float>(40), {}}, recipe), Error);

@@ -225,6 +225,25 @@ TEST(MelFilterbank, MatchesWhispers) {
   }
 }
 
+TEST(MelFilterbank, HearsFromTheLowestFrequencyToTheHighest) {
+  for (const auto& [lowest, highest] : {std::pair{0.0, 8000.0}, {300.0, 1500.0}, {1500.0, 3000.0}}) {
+    for (const auto scale : {MelScale::slaney, MelScale::htk}) {
+      const MelOptions recipe{.n_mels = 10, .f_min = lowest, .f_max = highest, .scale = scale};
+      const auto weights = mel_filterbank(recipe);
+      const double hz_a_bin = static_cast<double>(recipe.sample_rate) / recipe.n_fft;
+      std::vector<double> heard;
+      for (size_t bin = 0; bin <= 512; ++bin) {
+        for (size_t m = 0; m < 10; ++m) {
+          if (weights[m * 513 + bin] > 0) heard.push_back(static_cast<double>(bin) * hz_a_bin);
+        }
+      }
+      ASSERT_FALSE(heard.empty());
+      EXPECT_NEAR(heard.front(), lowest, hz_a_bin);
+      EXPECT_NEAR(heard.back(), highest, hz_a_bin);
+    }
+  }
+}
+
 TEST(MelOptions, AreReadBackExactlyFromTheirText) {
   const MelOptions odd{.sample_rate = 44100,
                        .n_fft = 2048,
@@ -271,6 +290,26 @@ TEST(MelOptions, NameTheFirstFieldThatDiffers) {
   EXPECT_EQ(first_difference({}, {}), "");
   EXPECT_EQ(first_difference({.hop_length = 256}, {.hop_length = 300, .n_mels = 100}), "hop_length is 256, not 300");
   EXPECT_EQ(first_difference({}, mel_recipe("hifigan")), "centre is true, not false");
+}
+
+TEST(MelOptions, NoFieldMayDifferUnseen) {
+  for (const auto& [key, value] : std::vector<std::pair<std::string, std::string>>{{"sample_rate", "24000"},
+                                                                                   {"n_fft", "2048"},
+                                                                                   {"hop_length", "300"},
+                                                                                   {"win_length", "800"},
+                                                                                   {"n_mels", "100"},
+                                                                                   {"f_min", "40"},
+                                                                                   {"f_max", "7600"},
+                                                                                   {"scale", "htk"},
+                                                                                   {"norm", "none"},
+                                                                                   {"pad", "zero"},
+                                                                                   {"centre", "false"},
+                                                                                   {"magnitude_epsilon", "0.01"},
+                                                                                   {"log_floor", "0.001"}}) {
+    MelOptions other;
+    set_mel_option(other, key, value);
+    EXPECT_TRUE(first_difference(other, {}).starts_with(key + " is " + value)) << first_difference(other, {});
+  }
 }
 
 TEST(MelOptions, ThatMakeNoSenseAreRefusedByName) {

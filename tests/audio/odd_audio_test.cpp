@@ -72,8 +72,9 @@ TEST(OddAudioCollection, IsReadLikeLibsndfileOrRefusedInOneLine) {
 TEST(CutAudio, IsRefusedInEveryFormatThatTellsItsLength) {
   const melflow::testing::TempDir folder;
   const std::vector<float> sound(22050, 0.25f);
-  for (const int format : {int{SF_FORMAT_WAV}, SF_FORMAT_WAV | SF_ENDIAN_BIG, int{SF_FORMAT_RF64}, int{SF_FORMAT_W64},
-                           int{SF_FORMAT_AIFF}, int{SF_FORMAT_AU}}) {
+  for (const int format :
+       {int{SF_FORMAT_WAV}, SF_FORMAT_WAV | SF_ENDIAN_BIG, int{SF_FORMAT_RF64}, int{SF_FORMAT_W64}, int{SF_FORMAT_AIFF},
+        SF_FORMAT_AIFF | SF_ENDIAN_LITTLE, int{SF_FORMAT_AU}}) {  // the sixth is an AIFC
     const auto path = folder / ("sound-" + std::to_string(format));
     SF_INFO info{};
     info.channels = 1;

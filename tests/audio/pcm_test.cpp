@@ -44,6 +44,16 @@ TEST(Pcm, ComesBackWithinHalfAStep) {
   }
 }
 
+TEST(Pcm, SixteenBitsComeBackAsTheyWere) {
+  std::vector<float> samples{2.0f, -2.0f, 0.4f / 32768, 0.6f / 32768};
+  std::vector<int16_t> expected{32767, -32768, 0, 1};
+  for (int number = -32768; number <= 32767; number += 97) {
+    samples.push_back(static_cast<float>(number) / 32768);
+    expected.push_back(static_cast<int16_t>(number));
+  }
+  EXPECT_EQ(to_int16(samples), expected);
+}
+
 TEST(Pcm, RefusesWhatIsNoNumber) {
   for (const float bad : {std::nanf(""), INFINITY, -INFINITY}) {
     for (const Encoding encoding : {Encoding::pcm16, Encoding::pcm24, Encoding::float32}) {
@@ -78,6 +88,21 @@ TEST(WavHeader, HasTheCanonicalBytes) {
                                      ' ', 16,  0,   0,   0,    1, 0,   1,   0,   0x22, 0x56, 0,   0,   0x44, 0xac,
                                      0,   0,   2,   0,   16,   0, 'd', 'a', 't', 'a',  0xd0, 7,   0,   0};
   EXPECT_EQ(header, expected);
+}
+
+TEST(WavHeader, CountsBytesOfEveryEncoding) {
+  for (const auto encoding : {Encoding::pcm16, Encoding::pcm24, Encoding::float32}) {
+    const auto header = wav_header(22050, encoding, 1000);
+    const auto width = static_cast<uint32_t>(bytes_per_sample(encoding));
+    uint32_t bytes_a_second = 0;
+    uint16_t bytes_a_frame = 0, bits = 0;
+    std::memcpy(&bytes_a_second, &header[28], sizeof bytes_a_second);
+    std::memcpy(&bytes_a_frame, &header[32], sizeof bytes_a_frame);
+    std::memcpy(&bits, &header[34], sizeof bits);
+    EXPECT_EQ(bytes_a_second, 22050 * width);
+    EXPECT_EQ(bytes_a_frame, width);
+    EXPECT_EQ(bits, 8 * width);
+  }
 }
 
 TEST(WavHeader, OfAnEndlessStreamHoldsTheLargestLength) {

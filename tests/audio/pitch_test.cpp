@@ -70,5 +70,23 @@ TEST(Pitch, TakesTheShortestSounds) {
   EXPECT_EQ(pitch_track({{0.5f}, 22050}), std::vector<float>{0.0f});
 }
 
+TEST(Pitch, OfWhatIsTooQuietIsUnvoiced) {
+  auto whisper = buzz(200.0, 22050, 8192);
+  for (float& sample : whisper) sample *= 0.001f;
+  for (const float hz : pitch_track({whisper, 22050})) EXPECT_EQ(hz, 0.0f);
+}
+
+TEST(Pitch, FramesLieWhereTheirSoundIs) {
+  std::vector<float> sound(40 * 256, 0.0f);
+  const auto tone = buzz(200.0, 22050, 20 * 256);
+  sound.insert(sound.end(), tone.begin(), tone.end());
+  sound.resize(100 * 256, 0.0f);
+  const auto track = pitch_track({sound, 22050});
+  const auto voiced = [](float hz) { return hz > 0.0f; };
+  const auto first = std::ranges::find_if(track, voiced) - track.begin();
+  const auto end = std::find_if(track.rbegin(), track.rend(), voiced).base() - track.begin();
+  EXPECT_NEAR(static_cast<double>(first + end) / 2, 50, 1.5);  // frames 40 to 60
+}
+
 }  // namespace
 }  // namespace melflow::audio

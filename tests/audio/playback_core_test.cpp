@@ -162,6 +162,18 @@ TEST(PlaybackCore, AJumpForgetsWhatWaitsEvenAfterTheEndWasAnnounced) {
   EXPECT_EQ(core.underruns(), 0u);
 }
 
+TEST(PlaybackCore, WhoJumpsOutOfAGapWaitsAndHasNoGap) {
+  PlaybackCore core(kRate, 64, 4096);
+  core.push(std::vector<float>(64, 0.8f));
+  filled(core, 64);
+  filled(core, 64);
+  EXPECT_EQ(core.gap_samples(), 64u);
+  core.drop();
+  filled(core, 640);
+  EXPECT_EQ(core.gap_samples(), 64u);
+  EXPECT_EQ(core.underruns(), 1u);
+}
+
 TEST(PlaybackCore, TheEndIsKnownWithTheLastSample) {
   PlaybackCore core(kRate, 1, 256);
   core.push(std::vector<float>(64, 0.5f));

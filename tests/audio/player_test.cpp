@@ -170,6 +170,38 @@ TEST_F(ClockedPlayer, AJumpDropsWhatWaits) {
   EXPECT_EQ(player.underruns(), 0u);
 }
 
+TEST_F(ClockedPlayer, AJumpLeavesNothingInTheConverter) {
+  const auto before = noise(60000), sound = melflow::testing::sine(220, 22050, 8000);
+  std::vector<float> waiting, expected;
+  StreamResampler resampler(22050, 48000);
+  {
+    Player player({.device = device("clock@48000"), .prebuffer_seconds = 0.05, .buffer_seconds = 0.3});
+    player.pause(true);
+    size_t taken = 0;
+    while (const size_t more = player.offer(std::span(before).subspan(taken, 1024))) {
+      resampler.push(std::span(before).subspan(taken, more), waiting);
+      taken += more;
+    }
+    ASSERT_LT(taken, before.size());
+    // What the ring has no room for waits, too.
+    EXPECT_EQ(std::lround(player.queued_seconds() * 48000), static_cast<long>(waiting.size()));
+    player.drop();
+    player.pause(false);
+    player.push(sound);
+    player.finish();
+  }
+  resampler.reset();
+  resampler.push(sound, expected);
+  resampler.finish(expected);
+  // The sound fades in, and nothing is heard before it.
+  constexpr ptrdiff_t kFadeIn = 48000 / 200;
+  const auto all = floats_in(file());
+  const auto whole = std::search(all.begin(), all.end(), expected.begin() + kFadeIn, expected.end());
+  ASSERT_NE(whole, all.end());
+  const auto begin = std::ranges::find_if(all, [](float s) { return s != 0.0f; });
+  EXPECT_LE(whole - begin, kFadeIn);
+}
+
 TEST_F(ClockedPlayer, NeverWritesOverAFile) {
   std::ofstream(file()) << "precious";
   try {

@@ -45,6 +45,14 @@ TEST(Quality, OfAHalftoneIsAHundredCents) {
   EXPECT_GT(quality.voicing_f1, 0.99);
 }
 
+TEST(Quality, VoicingCountsWhatIsMissingAndWhatIsTooMuch) {
+  const Waveform whole{sine(220.0, 22050, 44100), 22050};
+  Waveform half = whole;
+  std::fill(half.samples.begin() + 22050, half.samples.end(), 0.0f);
+  EXPECT_NEAR(compare(whole, half, {}).voicing_f1, 2.0 / 3, 0.03);
+  EXPECT_NEAR(compare(half, whole, {}).voicing_f1, 2.0 / 3, 0.03);
+}
+
 TEST(Quality, OfNoiseInPlaceOfSpeechIsBadInEveryNumber) {
   const Waveform speech = golden_clip();
   const Waveform hiss{noise(speech.samples.size(), 0.1), 22050};
@@ -77,6 +85,12 @@ TEST(Quality, HearsTheHumOfGroupsOnly) {
   for (int k = 1; k <= 3; ++k) {
     const auto tone = sine(k * kHummed / 8.0, kHummed, hiss.size(), 0.02);
     for (size_t t = 0; t < hiss.size(); ++t) humming[t] += tone[t];
+  }
+  for (int k = 1; k <= 3; ++k) {  // each of them counts
+    auto one = hiss;
+    const auto tone = sine(k * kHummed / 8.0, kHummed, hiss.size(), 0.02);
+    for (size_t t = 0; t < hiss.size(); ++t) one[t] += tone[t];
+    EXPECT_GT(hum_db(one, 8), 2.0) << k;
   }
   const auto elsewhere = sine(kHummed / 8.0 * 1.5, kHummed, hiss.size(), 0.02);
   for (size_t t = 0; t < hiss.size(); ++t) whistling[t] += elsewhere[t];

@@ -273,6 +273,20 @@ TEST(Wav, LongerThanAllowedIsRefused) {
   EXPECT_EQ(refusal(dir / "a.wav", {.max_frames = 999}).code, Exit::bad_data);
 }
 
+TEST(Wav, LongerThanAllowedIsFoundWhereNoHeaderSaysSo) {
+  const TempDir dir;
+  write_audio(dir / "a.flac", {noise(1000), 22050}, Encoding::pcm16, kRefuse);
+  auto streamed = melflow::testing::read_bytes(dir / "a.flac");
+  streamed[21] = static_cast<char>(streamed[21] & 0xf0);  // STREAMINFO: the number of samples, 36 bits, is not known
+  std::fill_n(streamed.begin() + 22, 4, '\0');
+  write_bytes(dir / "streamed.flac", streamed);
+  EXPECT_EQ(read_audio(dir / "streamed.flac", {.max_frames = 1000}).samples.size(), 1000u);
+  EXPECT_EQ(refusal(dir / "streamed.flac", {.max_frames = 999}).code, Exit::bad_data);
+  // Nor where a higher rate makes more of it.
+  EXPECT_EQ(refusal(dir / "a.flac", {.sample_rate = 44100, .max_frames = 2000}).code, Exit::ok);
+  EXPECT_EQ(refusal(dir / "a.flac", {.sample_rate = 44100, .max_frames = 1999}).code, Exit::bad_data);
+}
+
 TEST(Wav, RatesTooFarApartAreRefusedNotFilledIn) {
   const TempDir dir;
   write_bytes(dir / "slow.wav", wav_bytes(1, 1, std::vector<int16_t>(1000, 100)));

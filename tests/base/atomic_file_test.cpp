@@ -1,5 +1,6 @@
 #include "base/atomic_file.h"
 
+#include <grp.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -168,6 +169,35 @@ TEST(AtomicFile, TakesTheLongestNameThatTheFileSystemTakes) {
   EXPECT_TRUE(std::filesystem::exists(path));
 }
 
+/// Where the new file cannot have the group of the one it replaces, another group may not do what that one might.
+TEST(AtomicFile, GivesNoOtherGroupTheRightsOfTheOneItReplaces) {
+  constexpr unsigned kUser = 65534, kGroup = 65533;
+  constexpr int kCannotTry = 99;
+  if (::geteuid() != 0) GTEST_SKIP() << "only root can make a file of a group that is not its own";
+  const TempDir dir;
+  const auto path = dir / "out.bin";
+  std::ofstream(path) << "old";
+  if (::chown(path.c_str(), kUser, kGroup) != 0 || ::chown(dir.path().c_str(), kUser, kUser) != 0)
+    GTEST_SKIP() << "this root may not give files away";
+  ASSERT_EQ(::chmod(path.c_str(), 0664), 0);
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    const bool dropped = ::setgroups(0, nullptr) == 0 && ::setgid(kUser) == 0 && ::setuid(kUser) == 0;
+    if (!dropped || ::access(dir.path().c_str(), W_OK | X_OK) != 0) ::_exit(kCannotTry);
+    ::_exit(static_cast<int>(code_of([&] { write_file(path, bytes_of("new"), AtomicFile::Existing::replace); })));
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == kCannotTry) GTEST_SKIP() << "no other user reaches the folder";
+  ASSERT_EQ(status, 0);
+  EXPECT_EQ(content(path), "new");
+  struct stat replaced {};
+  ASSERT_EQ(::stat(path.c_str(), &replaced), 0);
+  EXPECT_EQ(replaced.st_gid, kUser);
+  EXPECT_EQ(replaced.st_mode & 0777, 0604u);
+}
+
 // A limit on the size of files stands in for a full disk; it holds for a whole process, so a child takes it.
 TEST(AtomicFile, SaysSoAndLeavesNothingWhereTheDiskIsFull) {
   const TempDir dir;
@@ -178,12 +208,13 @@ TEST(AtomicFile, SaysSoAndLeavesNothingWhereTheDiskIsFull) {
     std::signal(SIGXFSZ, SIG_IGN);
     const rlimit limit{1000, 1000};
     ::setrlimit(RLIMIT_FSIZE, &limit);
-    const Exit code = code_of([&] {
-      AtomicFile file(path, AtomicFile::Existing::refuse);
-      file.write(std::vector<std::byte>(5000));
-      file.commit();
-    });
-    ::_exit(static_cast<int>(code));
+    try {
+      write_file(path, std::vector<std::byte>(5000), AtomicFile::Existing::refuse);
+    } catch (const Error& error) {
+      const bool says_what_to_do = std::string(error.what()).find("make room") != std::string::npos;
+      ::_exit(says_what_to_do ? static_cast<int>(error.code()) : 1);
+    }
+    ::_exit(0);
   }
   int status = 0;
   ASSERT_EQ(::waitpid(child, &status, 0), child);

@@ -246,5 +246,83 @@ TEST_F(CorpusTest, ADamagedShardIsRefusedByNameAndTheRestIsUsed) {
   EXPECT_NE(refused_[0].find("cut.tar"), std::string::npos);
 }
 
+TEST_F(CorpusTest, LengthsAreThoseAtTheRecipesRate) {
+  write(other("slow.wav"), tone(0.9, 7, 16000));
+  write(other("short.wav"), tone(0.04, 7, 16000));  // 640 samples, 882 of the recipe's
+  const auto clips = find_clips({other("slow.wav"), other("short.wav")}, {}, 0);
+  ASSERT_EQ(clips.places.size(), 1u);
+  EXPECT_EQ(clips.places[0].samples, std::llround(0.9 * 22050));
+  ASSERT_EQ(clips.refused.size(), 1u);
+  EXPECT_NE(clips.refused[0].find("only 882 samples"), std::string::npos) << clips.refused[0];
+}
+
+TEST_F(CorpusTest, AMelMayHaveTwoFramesMoreThanItsRecordingAndNoThird) {
+  const int64_t needed = static_cast<int64_t>(0.3 * 22050) / 256;
+  for (const int64_t more : {-1, 0, 2, 3}) {
+    const std::array<int64_t, 2> shape{80, needed + more};
+    files::write_npy(data() / "clip0.mel.npy", shape, std::vector<float>(static_cast<size_t>(80 * shape[1]), -2.0f),
+                     AtomicFile::Existing::replace);
+    const bool fits = more >= 0 && more <= 2;
+    EXPECT_EQ(open({data()}, {.hold_out_every = 0, .mels = true})->training_clips(), fits ? 6 : 5) << more;
+  }
+}
+
+TEST_F(CorpusTest, RecordingsOfOtherLengthsAreOtherData) {
+  const auto before = open({data()})->digest();
+  EXPECT_EQ(open({data()})->digest(), before);
+  audio::write_audio(data() / "clip3.wav", tone(0.65, 3), audio::Encoding::pcm16, AtomicFile::Existing::replace);
+  EXPECT_NE(open({data()})->digest(), before);
+}
+
+TEST_F(CorpusTest, CropsReachTheEndOfARecording) {
+  audio::Waveform sound = tone(0.2);
+  sound.samples.resize(9 * 256);  // a frame more than a crop
+  write(other("one.wav"), sound);
+  const auto corpus = open({other("one.wav")}, {.hold_out_every = 0});
+  const auto whole = corpus->at_level(*corpus->sound(*corpus->slot(0)), 0, 9 * 256);
+  CropFeed feed(corpus, {.batch_size = 1, .dequantise = 0, .workers = 0});
+  std::array<int, 2> begun{};
+  for (int64_t batch = 0; batch < 20; ++batch) {
+    const auto crop = feed.take(batch).x;
+    const size_t frame = std::equal(crop.begin(), crop.end(), whole.begin()) ? 0 : 1;
+    ASSERT_TRUE(std::equal(crop.begin(), crop.end(), whole.begin() + static_cast<ptrdiff_t>(256 * frame))) << batch;
+    ++begun[frame];
+  }
+  EXPECT_GT(begun[0], 0);
+  EXPECT_GT(begun[1], 0);
+}
+
+TEST_F(CorpusTest, DequantisationIsAsWideAsAStepOfTheRecordings) {
+  const auto corpus = open({data()}, {.hold_out_every = 0});
+  const auto crop = [&](double dequantise) {
+    CropFeed feed(corpus, {.batch_size = 3, .dequantise = dequantise, .workers = 0});
+    return feed.take(0).x;
+  };
+  const auto plain = crop(0), noisy = crop(2);
+  const double step = corpus->gain() / 32768;
+  double least = 0, most = 0, squares = 0;
+  for (size_t i = 0; i < plain.size(); ++i) {
+    const double noise = (static_cast<double>(noisy[i]) - plain[i]) / step;
+    least = std::min(least, noise);
+    most = std::max(most, noise);
+    squares += noise * noise;
+  }
+  EXPECT_NEAR(least, -1, 0.01);
+  EXPECT_NEAR(most, 1, 0.01);
+  EXPECT_NEAR(squares / static_cast<double>(plain.size()), 1.0 / 3, 0.02);  // uniform
+}
+
+TEST_F(CorpusTest, WhereNothingCanBeUsedWhoWaitsForABatchIsTold) {
+  fs::create_directories(other("silent"));
+  for (int i = 0; i < 30; ++i) {  // more than the window, so that none is looked at first
+    write(other("silent") / ("clip" + std::to_string(i) + ".wav"), {std::vector<float>(22050, 0.0f), 22050});
+  }
+  const auto corpus = open({other("silent")}, {.level = 0, .hold_out_every = 0, .shuffle_mb = 0});
+  for (const int workers : {0, 2}) {
+    CropFeed feed(corpus, {.batch_size = 3, .workers = workers});
+    EXPECT_THROW(feed.take(0), Error) << workers;
+  }
+}
+
 }  // namespace
 }  // namespace melflow::engine

@@ -140,7 +140,9 @@ TEST(Lint, FindsSoundBeyondFullScale) {
 }
 
 TEST(Lint, FindsDcHumGapsAndSilence) {
-  EXPECT_EQ(kinds(measured(changed(tone(2), [](float s, double) { return s + 0.02f; }))), Kinds{"dc"});
+  for (const float offset : {0.02f, -0.02f}) {
+    EXPECT_EQ(kinds(measured(changed(tone(2), [&](float s, double) { return s + offset; }))), Kinds{"dc"}) << offset;
+  }
   for (const double mains : {50.0, 60.0}) {
     const auto hum = changed(
         tone(2), [&](float s, double t) { return s + 0.01f * static_cast<float>(std::sin(2 * M_PI * mains * t)); });
@@ -196,6 +198,23 @@ TEST(Lint, ThePageShowsNamesAsText) {
   EXPECT_NE(page.find("&lt;script&gt;alert(1)&lt;.wav"), std::string::npos);
   EXPECT_NE(page.find("short: 0.20 s"), std::string::npos);
   EXPECT_EQ(page.find("http"), std::string::npos);
+}
+
+TEST(Lint, TheSpreadOfLevelsLeavesOutATwentiethAtEachEnd) {
+  const TempDir folder;
+  for (int i = 0; i < 20; ++i) {
+    const float gain = std::pow(0.8f, static_cast<float>(i));
+    write(folder / (std::to_string(i) + ".wav"), changed(tone(0.5), [&](float s, double) { return gain * s; }));
+  }
+  const auto lint = lint_corpus(
+      {folder.path()}, {}, [] { return false; }, [](size_t, size_t) {});
+  std::vector<double> levels;
+  for (const auto& clip : lint.clips) levels.push_back(clip.rms_db);
+  std::ranges::sort(levels);
+  ASSERT_EQ(levels.size(), 20u);
+  EXPECT_EQ(lint.low_db, levels[1]);
+  EXPECT_EQ(lint.median_db, levels[10]);
+  EXPECT_EQ(lint.high_db, levels[18]);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdlib>
 #include <fstream>
+#include <set>
 
 #include "base/error.h"
 #include "engine/files/npy.h"
@@ -168,6 +169,19 @@ TEST_F(PackTest, TarReadsItToo) {
   EXPECT_EQ(content(out / "clip2.mel.npy"), content(data() / "clip2.npy"));
   EXPECT_EQ(content(out / folder / "long.wav"), content(data() / folder / "long.wav"));
   EXPECT_EQ(find_clips({shard}, {}, 1).places.size(), 7u);
+}
+
+TEST_F(PackTest, NamesThatBecomeOneKeyStayTwo) {
+  write(data() / "speaker.1" / "a_b.flac", tone(0.4, 8));
+  write(data() / "speaker_1.wav", tone(0.3, 9));
+  const auto result = packed("s");
+  EXPECT_EQ(result.recordings, 8);
+  const auto clips = find_clips({result.shards.at(0)}, {}, 1);
+  EXPECT_EQ(clips.refused, std::vector<std::string>{});
+  std::set<std::string> names;
+  for (const auto& place : clips.places) names.insert(place.path);
+  EXPECT_EQ(names.size(), 8u);
+  EXPECT_TRUE(names.contains("speaker_1/a_b.flac") && names.contains("speaker_1/a_b-2.flac"));
 }
 
 }  // namespace

@@ -83,5 +83,18 @@ TEST(SampleOrder, AWindowMixesFarParts) {
   EXPECT_GT(window.clips.back(), 240);
 }
 
+TEST(SampleOrder, ARecordingHasTheNearestNumberOfSegmentsAndOneAtLeast) {
+  const SampleOrder order({40, 149, 150, 260}, {false, true, true, true},
+                          {.seed = 1, .segment_samples = 100, .window_samples = 1'000});
+  std::map<int32_t, int> counts;
+  for (const auto clip : drawn(order, 0, order.epoch_entries())) ++counts[clip];
+  EXPECT_EQ(counts, (std::map<int32_t, int>{{0, 1}, {1, 1}, {2, 2}, {3, 3}}));
+}
+
+TEST(SampleOrder, AnotherEpochMixesOtherRecordings) {
+  const auto order = order_of(6'400);
+  EXPECT_NE(order.window_at(0).clips, order.window_at(order.epoch_entries()).clips);
+}
+
 }  // namespace
 }  // namespace melflow::engine

@@ -122,6 +122,45 @@ TEST(Checkpoint, AChangedNumberOrOneThatIsNoneIsFoundToo) {
   }
 }
 
+TEST(Checkpoint, EveryNumberOfTheStateComesBack) {
+  const TempDir folder;
+  const TrainState state{.step = 9,
+                         .skipped_steps = 2,
+                         .seconds = 3.5,
+                         .best = -0.25,
+                         .best_is_kept = 1,
+                         .since_best = 4,
+                         .since_fall = 5,
+                         .plateau_scale = 0.125,
+                         .bad_in_a_row = 6,
+                         .loss_sum = 7.5,
+                         .losses = 8,
+                         .owes_validation = 1,
+                         .data = 10};
+  SmallRun training, found;
+  training.adam.steps = 7;  // a step that is left out is none of Adam's
+  save_checkpoint(folder.path(), state, *training.model, {}, training.average, training.adam, 1);
+  const auto back = load_checkpoint(folder.path(), *found.model, {}, found.average, found.adam);
+  ASSERT_TRUE(back);
+  EXPECT_EQ(found.adam.steps, 7);
+  const auto numbers = [](const TrainState& s) {
+    return std::vector<double>{static_cast<double>(s.step),
+                               static_cast<double>(s.skipped_steps),
+                               s.seconds,
+                               s.best,
+                               static_cast<double>(s.best_is_kept),
+                               static_cast<double>(s.since_best),
+                               static_cast<double>(s.since_fall),
+                               s.plateau_scale,
+                               static_cast<double>(s.bad_in_a_row),
+                               s.loss_sum,
+                               static_cast<double>(s.losses),
+                               static_cast<double>(s.owes_validation),
+                               static_cast<double>(s.data)};
+  };
+  EXPECT_EQ(numbers(*back), numbers(state));
+}
+
 TEST(Checkpoint, WhereNoneIsWholeTheRunIsNotBegunAnew) {
   const TempDir folder;
   SmallRun training;

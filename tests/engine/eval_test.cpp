@@ -203,5 +203,17 @@ TEST(Pesq, TakesOneScoreAPairFromThePythonThatIsNamed) {
   }
 }
 
+TEST(Pesq, OfEachWayGoesToThatWay) {
+  TempDir folder;
+  Variable python("MELFLOW_PYTHON", fake_python(folder, "echo ready\necho 1.5\necho 2.5\necho 3.5\n").string());
+  fs::copy_file(golden_clip(), folder / "a.wav");
+  const Clips clips{{}, {{.path = folder / "a.wav"}}, {}};
+  const auto result = evaluate(small_voice(), clips, {.griffin_lim_iterations = 2}, never, silent);
+  ASSERT_EQ(result.items.size(), 1u);
+  EXPECT_EQ(result.items[0].voice.pesq, 1.5);
+  EXPECT_EQ(result.items[0].griffin_lim.pesq, 2.5);
+  EXPECT_EQ(result.items[0].refined_noise.pesq, 3.5);
+}
+
 }  // namespace
 }  // namespace melflow::engine

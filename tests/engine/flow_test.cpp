@@ -10,6 +10,7 @@
 #include "engine/flow/flow_score.h"
 #include "engine/flow/flow_trainer.h"
 #include "engine/flow/registry.h"
+#include "engine/tensors.h"
 #include "tests/engine/flow_fixture.h"
 
 namespace melflow::engine {
@@ -131,6 +132,39 @@ TEST_F(FlowEngine, SamplesDoNotDependOnHowTheyAreSplit) {
   EXPECT_GT((all - sample_flow(model, 0, 1500, {.seed = 8})).abs().max().item<double>(), 1);
   EXPECT_NEAR(sample_flow(model, 0, 1500, {.temperature = 0.5, .seed = 7}).std().item<double>(),
               all.std().item<double>() / 2, 0.05);
+}
+
+TEST_F(FlowEngine, StandardErrorsAreThoseOfTheMean) {
+  FlowModel model{.name = "m", .config = resolved_flow_config({{"system", "maf"}, {"channels", 2}}, "test")};
+  torch::manual_seed(1);
+  model.flow = build_flow(model.config, "test");
+  model.flow->eval();
+  FlowDataOptions options;
+  options.path = "two_moons";
+  const auto score = score_flow(model, load_flow_data(options), 3000, 1);
+  const auto nats = vector_tensor(score.log_prob).to(torch::kFloat64);
+  EXPECT_NEAR(score.nats.mean, nats.mean().item<double>(), 1e-6);
+  EXPECT_NEAR(score.nats.standard_error, nats.std().item<double>() / std::sqrt(3000.0), 1e-6);
+}
+
+TEST_F(FlowEngine, ClassesTakeTurnsWhereverSamplesBegin) {
+  FlowModel model{.name = "m",
+                  .config = resolved_flow_config({{"system", "maf"}, {"channels", 2}, {"context", 3}}, "test")};
+  model.flow = build_flow(model.config, "test");
+  EXPECT_TRUE(torch::equal(sample_labels(model, 4, 5, {}), torch::tensor({1, 2, 0, 1, 2}, torch::kInt64)));
+  EXPECT_TRUE(torch::equal(sample_labels(model, 4, 2, {.label = 2}), torch::tensor({2, 2}, torch::kInt64)));
+}
+
+TEST_F(FlowEngine, ColumnsAreCountedAsTheyLieInTheFile) {
+  std::ofstream(file("labelled.csv")) << "0,5,0,1\n1,5,3,0\n0,5,1,1\n";
+  for (const auto& [labels, column] : {std::pair{"first", "column 2"}, {"last", "column 2"}}) {
+    FlowDataOptions options;
+    options.path = file("labelled.csv").string();
+    options.label_column = labels;
+    const auto lines = doubtful_columns(load_flow_data(options));
+    ASSERT_EQ(lines.size(), 1u) << labels;
+    EXPECT_NE(lines[0].find(std::string(column) + ";"), std::string::npos) << lines[0];
+  }
 }
 
 TEST_F(FlowEngine, PicturesOfTheLearnedPlane) {

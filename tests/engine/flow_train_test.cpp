@@ -1,6 +1,7 @@
 // What `flow train` learns, keeps and takes up again.
 
 #include <cmath>
+#include <numeric>
 
 #include "base/error.h"
 #include "engine/flow/flow_pictures.h"
@@ -54,6 +55,45 @@ TEST_F(FlowEngine, StoppedAndResumedEqualsUninterruptedBitForBit) {
       for (const auto& [key, tensor] : a) EXPECT_TRUE(torch::equal(tensor, b.at(key))) << name << " " << key;
     }
   }
+}
+
+/// At a rate at which nothing is learned, a batch's loss says which rows it holds.
+TEST_F(FlowEngine, AnEpochHearsEveryRowOnceAndTheNextInAnotherOrder) {
+  const auto c = config(table(), {"model.system=real_nvp", "model.hidden=8", "steps=12", "batch_size=100", "hold_out=0",
+                                  "learning_rate=1e-30", "log_every=1"});
+  auto t = trainer(c, "r");
+  train(t, 12);
+  std::vector<double> epochs[2];
+  for (const auto& line : logged(file("r"), "loss")) epochs[epochs[0].size() < 6 ? 0 : 1].push_back(line);
+  ASSERT_EQ(epochs[1].size(), 6u);
+  EXPECT_NE(epochs[0], epochs[1]);
+  EXPECT_NE(epochs[0][0], epochs[0][1]);
+  const auto sum = [](const std::vector<double>& values) { return std::accumulate(values.begin(), values.end(), 0.0); };
+  EXPECT_NEAR(sum(epochs[0]), sum(epochs[1]), 1e-4);
+}
+
+TEST_F(FlowEngine, ValidationIsTheMeanOverWhatIsHeldOut) {
+  std::ofstream out(file("equal.csv"));  // so that it is the same whatever is held out
+  for (int i = 0; i < 3000; ++i) out << "0.5,0.25\n";
+  out.close();
+  const auto c = config(file("equal.csv"), {"model.system=real_nvp", "model.hidden=8", "model.preprocess=none",
+                                            "steps=1", "hold_out=0.5"});
+  auto t = trainer(c, "r");
+  ASSERT_EQ(t.held_out_items(), 1500);  // more than are scored at once
+  train(t, 1);
+  const auto score = score_flow(load_flow(file("r") / "flow.safetensors"), load_flow_data(c.data), 0, 0);
+  EXPECT_NEAR(t.validate(), -score.nats.mean, 1e-5);
+}
+
+/// The energy's weight rises over `anneal` of all steps, however many batches a step has.
+TEST_F(FlowEngine, AnnealingGoesBySteps) {
+  const auto c = config("u2", {"model.system=planar", "model.layers=1", "steps=10", "accumulate=2", "batch_size=8192",
+                               "train.anneal=1", "learning_rate=1e-30", "log_every=1", "validation_every=0"});
+  auto t = trainer(c, "r");
+  train(t, 10);
+  const auto losses = logged(file("r"), "loss");
+  ASSERT_EQ(losses.size(), 10u);
+  EXPECT_NEAR((losses[5] - losses[0]) / (losses[9] - losses[0]), 5.0 / 9, 0.1);
 }
 
 TEST_F(FlowEngine, GoesOnAsTheFunctionThatItWas) {
@@ -228,6 +268,18 @@ TEST_F(DigitLikeImages, NumbersThatAreNoPixelsStayAsTheyAre) {
   EXPECT_THROW(config(file("numbers.npy").string(),
                       {"model.system=glow", "model.preprocess=standardise", "data.height=4", "data.width=4"}),
                Error);
+}
+
+TEST_F(DigitLikeImages, WhatLiesBetweenBeginsAndEndsWithTheImagesThemselves) {
+  const auto c = image_config("glow", 5);
+  auto t = trainer(c, "r");
+  train(t, 5);
+  const auto data = load_flow_data(c.data);
+  const auto ends = data.x.narrow(0, 0, 2);
+  const auto way = interpolate(load_flow(file("r") / "flow.safetensors"), ends, data.labels.narrow(0, 0, 2), 5);
+  ASSERT_EQ(way.size(0), 5);
+  EXPECT_TRUE(torch::equal(way[0], ends[0]));
+  EXPECT_TRUE(torch::equal(way[4], ends[1]));
 }
 
 TEST_F(DigitLikeImages, PixelsOutsideTheLevelsAreRefused) {

@@ -17,6 +17,16 @@ using melflow::testing::TempDir;
 
 const double kHalfLog2Pi = 0.5 * std::log(2 * std::numbers::pi);
 
+void be_a_block_flow(ModelVoice& voice) {
+  const nlohmann::json config{{"system", "block_flow"}, {"hidden", 16}, {"encoder_channels", 16}};
+  voice.model = build_vocoder(config, "test");
+  const auto bank = audio::mel_filterbank(voice.mel);
+  voice.model->set_filterbank(torch::tensor(at::ArrayRef<double>(bank), torch::kFloat64).view({80, -1}));
+  torch::NoGradGuard no_grad;
+  for (auto& p : voice.model->parameters()) p.add_(torch::randn_like(p) * 0.03);
+  voice.model->eval();
+}
+
 TEST(Score, IsTheChangeOfVariables) {
   const auto voice = small_voice();
   const auto recording = read_recording(golden_clip(), voice);
@@ -36,6 +46,18 @@ TEST(Score, IsTheChangeOfVariables) {
   EXPECT_NEAR(score.noise_power, mapped.value.square().mean().item<double>(), 1e-5 * score.noise_power);
 }
 
+/// A centred mel has a frame more than the sound, which a model that looks ahead has seen.
+TEST(Score, SeesTheMelToItsEnd) {
+  torch::manual_seed(12);
+  auto voice = small_voice();
+  be_a_block_flow(voice);
+  const auto recording = read_recording(golden_clip(), voice);
+  const auto x = whole_frames(recording.sound, 256), mel = mel_tensor(recording.mel);
+  ASSERT_EQ(mel.size(2), x.size(1) / 256 + 1);
+  torch::NoGradGuard no_grad;
+  EXPECT_TRUE(torch::equal(engine::score(*voice.model, x, mel).z, voice.model->forward(x, mel).value[0]));
+}
+
 TEST(Score, OfFramesAverageToTheWhole) {
   const auto voice = small_voice();
   const auto recording = read_recording(golden_clip(), voice);
@@ -50,15 +72,7 @@ TEST(Score, IsTheSameInTiles) {
   for (const char* system : {"waveglow", "block_flow"}) {
     torch::manual_seed(12);
     auto voice = small_voice();
-    if (std::string(system) == "block_flow") {
-      const nlohmann::json config{{"system", "block_flow"}, {"hidden", 16}, {"encoder_channels", 16}};
-      voice.model = build_vocoder(config, "test");
-      const auto bank = audio::mel_filterbank(voice.mel);
-      voice.model->set_filterbank(torch::tensor(at::ArrayRef<double>(bank), torch::kFloat64).view({80, -1}));
-      torch::NoGradGuard no_grad;
-      for (auto& p : voice.model->parameters()) p.add_(torch::randn_like(p) * 0.03);
-      voice.model->eval();
-    }
+    if (std::string(system) == "block_flow") be_a_block_flow(voice);
     const auto recording = read_recording(golden_clip(), voice);
     const auto x = whole_frames(recording.sound, 256), mel = mel_tensor(recording.mel);
     const auto whole = engine::score(*voice.model, x, mel), tiled = engine::score(*voice.model, x, mel, 40);
@@ -101,6 +115,16 @@ TEST(Score, TakesTheMelFromAFile) {
   audio::Mel shorter{80, 10, std::vector<float>(800, -5.0f), voice.mel};
   files::write_mel(folder / "short.npy", shorter, AtomicFile::Existing::refuse);
   EXPECT_THROW(read_recording(golden_clip(), voice, folder / "short.npy"), Error);
+  const int fills = static_cast<int>(plain.sound.samples.size()) / 256;
+  for (const int more : {0, 2, 3}) {
+    const audio::Mel longer{80, fills + more, std::vector<float>(static_cast<size_t>(80 * (fills + more)), -5.0f), {}};
+    files::write_mel(folder / "longer.npy", longer, AtomicFile::Existing::replace);
+    if (more <= 2) {
+      EXPECT_EQ(read_recording(golden_clip(), voice, folder / "longer.npy").mel.frames, fills + more);
+    } else {
+      EXPECT_THROW(read_recording(golden_clip(), voice, folder / "longer.npy"), Error);
+    }
+  }
 }
 
 }  // namespace

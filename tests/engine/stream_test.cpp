@@ -177,6 +177,23 @@ TEST(BlockStream, IsNoLouderThanItsFilterSees) {
   EXPECT_LT((again - x).abs().max().item<double>(), 1e-3 * limit);
 }
 
+/// What was loud is cut down in the filter's view once the mel says that all is quiet.
+TEST(BlockStream, EqualsTheModelsInverseBehindALoudSound) {
+  const auto model = block_flow();
+  const auto source = stream_source(model);
+  model->to(torch::kFloat64);
+  auto mel = small_mel(16);
+  for (int m = 0; m < 8; ++m) {
+    for (int t = 8; t < 16; ++t) mel.values[static_cast<size_t>(m * 16 + t)] -= 8;
+  }
+  const auto samples = stream(*source, mel, {16});
+  torch::InferenceMode guard;
+  const auto z = noise_tensor(Noise(8), 64, 0, 16 * 4) * 0.8;
+  const auto expected = model->inverse(z.to(torch::kFloat64), mel_tensor(mel).to(torch::kFloat64)).value[0];
+  const auto quiet = expected.slice(0, 10 * 256), error = (vector_tensor(samples).to(torch::kFloat64) - expected).abs();
+  EXPECT_LT((error.slice(0, 10 * 256).max() / quiet.abs().max()).item<double>(), 1e-2);
+}
+
 TEST(BlockStream, OptionsNameEveryTensorOfTheModel) {
   const auto model = block_flow();
   const auto shapes = model->options().tensors();

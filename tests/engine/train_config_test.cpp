@@ -70,6 +70,10 @@ TEST(TrainConfig, NumbersThatNoTrainingCanHaveAreRefusedAsConfigurations) {
   // 2^56 frames of 256 samples are 2^64 samples, which 64 bits take for none.
   EXPECT_EQ(code(nlohmann::json::object(), {"segment_frames=72057594037927936"}), Exit::config);
   EXPECT_EQ(code(nlohmann::json::object(), {"segment_frames=0"}), Exit::config);
+  for (const char* set : {"refine=100000", "draws=100000", "sigma=1e9", "level=1e9", "data_workers=1000"}) {
+    EXPECT_EQ(code(nlohmann::json::object(), {"model.system=block_flow", set}), Exit::config) << set;
+  }
+  EXPECT_EQ(code(nlohmann::json::object(), {"patience=3", "validation_every=0"}), Exit::config);
   const nlohmann::json none = nlohmann::json::object();
   EXPECT_EQ(code({{"waveglow_config", 3}}, {}), Exit::config);
   EXPECT_EQ(code({{"waveglow_config", {{"WN_config", "x"}}}}, {}), Exit::config);

@@ -1,4 +1,6 @@
 #include "base/error.h"
+#include "engine/eval/score.h"
+#include "engine/train/dataset.h"
 #include "tests/engine/train_fixture.h"
 
 namespace melflow::engine {
@@ -36,6 +38,47 @@ TEST_F(TrainTest, AccumulatedBatchesEqualOneLargeBatch) {
         << name;
   }
   EXPECT_NEAR(last_of(run("large"), "loss"), last_of(run("parts"), "loss"), 1e-6);
+}
+
+TEST_F(TrainTest, ValidationIsTheScoreOfWhatIsKeptOut) {
+  const auto config = small_config({"steps=2", "sample_every=0"});
+  Trainer trainer(config, corpus(config), run("r"), false);
+  train(trainer);
+  const auto voice = load_voice(run("r") / "voice.safetensors");
+  const auto all = corpus(config);
+  double sum = 0;
+  for (const auto& clip : all->held_out()) {  // as long as each other
+    const auto batch = whole_clip(*clip, *all);
+    sum += score(*voice.model, batch.x, batch.mel).nats_per_sample;
+  }
+  EXPECT_NEAR(trainer.validate(), sum / static_cast<double>(all->held_out().size()), 1e-4);
+}
+
+/// What a model says before it has heard its past teaches it nothing.
+TEST_F(TrainTest, TheLossIsThatBehindTheWarmUp) {
+  const nlohmann::json model{{"system", "block_flow"}, {"hidden", 8}, {"encoder_channels", 8}, {"layers", 1}};
+  const auto config = parse_train_config({{"model", model}},
+                                         {"steps=1", "batch_size=2", "segment_frames=8", "hold_out_every=0",
+                                          "validation_every=0", "sample_every=0", "log_every=1"},
+                                         "test");
+  Trainer trainer(config, corpus(config), run("r"), false);
+  auto& vocoder = trainer.model();
+  vocoder.train();
+  ASSERT_GT(vocoder.warmup_frames(), 0);
+  const auto data = batch_of(training_feed(corpus(config), config, vocoder.warmup_frames(),
+                                           vocoder.reach().lookahead_frames, /*rank=*/0, /*ranks=*/1)
+                                 ->take(0));
+  torch::Tensor nats;
+  {
+    torch::NoGradGuard no_grad;
+    vocoder.seed_training_noise(data.seeds);
+    nats = nats_by_group(vocoder.forward(data.x, data.mel), vocoder.group_size());
+  }
+  const auto warmup = vocoder.warmup_frames() * vocoder.hop_length() / vocoder.group_size();
+  const double expected = nats.slice(1, warmup).mean().item<double>(), with_it = nats.mean().item<double>();
+  ASSERT_GT(std::abs(expected - with_it), 1e-2);
+  train(trainer);
+  EXPECT_NEAR(last_of(run("r"), "loss"), expected, 1e-3);
 }
 
 TEST_F(TrainTest, NarrowProductsAndFoundInputsTrainTheSameModel) {

@@ -120,6 +120,71 @@ TEST(VoiceFile, TellsHowManyPassesRefineIt) {
   for (const char* wrong : {"-1", "65", "2.5", "[]"}) EXPECT_NE(with(wrong).find("'refine'"), std::string::npos);
 }
 
+TEST(VoiceFile, DrawsAreWrittenAndWhatIsNotTrainedIsNotCounted) {
+  TempDir folder;
+  auto voice = load_voice(melflow::testing::in_tree("data/voices/kathleen.safetensors"));
+  voice.draws = 7;
+  save_voice(folder / "v.safetensors", voice, AtomicFile::Existing::refuse);
+  const VoiceFile file(folder / "v.safetensors");
+  EXPECT_EQ(file.voice().draws, 7);
+  int64_t trained = 0;
+  for (const auto& p : voice.model->parameters()) trained += p.numel();
+  EXPECT_EQ(file.parameters(), trained);
+}
+
+/// A WaveGlow that sees 48 frames, of a hop that is no part of the denoiser's.
+VoiceFile far_seeing_voice(const std::filesystem::path& path) {
+  torch::manual_seed(4);
+  ModelVoice voice = small_voice();
+  voice.mel.hop_length = 200;
+  voice.model_config = resolved_model_config({{"system", "waveglow"},
+                                              {"n_mels", 8},
+                                              {"hop_length", 200},
+                                              {"upsample_kernel", 800},
+                                              {"n_flows", 3},
+                                              {"early_every", 2},
+                                              {"wavenet_layers", 8},
+                                              {"wavenet_channels", 4}},
+                                             "small");
+  voice.model = build_vocoder(voice.model_config, "small");
+  torch::NoGradGuard no_grad;
+  for (auto& p : voice.model->parameters()) p.add_(torch::randn_like(p) * 0.05);
+  voice.model->eval();
+  save_voice(path, voice, AtomicFile::Existing::refuse);
+  return VoiceFile(path);
+}
+
+TEST(Synthesizer, FromAnyStartTheSamplesAreThoseOfTheWhole) {
+  TempDir folder;
+  const auto file = far_seeing_voice(folder / "v.safetensors");
+  const auto mel = small_mel(230);
+  const double frame = 200.0 / 22050;
+  for (const SynthOptions& options :
+       {SynthOptions{.threads = 1}, {.denoise = 0.5f, .threads = 1}, {.threads = 1, .latency = 12.5 * frame}}) {
+    const Synthesizer synthesizer(file, options);
+    const auto whole = synthesizer(mel, Noise(3)).samples;
+    ASSERT_EQ(whole.size(), 230u * 200u);
+    for (const int64_t start : {1, 199, 20'000, 30'123, 45'999}) {
+      std::vector<float> samples;
+      synthesizer.run(
+          mel, Noise(3),
+          [&](std::span<const float> piece) { samples.insert(samples.end(), piece.begin(), piece.end()); }, start);
+      ASSERT_EQ(samples.size(), whole.size() - static_cast<size_t>(start));
+      EXPECT_TRUE(std::equal(samples.begin(), samples.end(), whole.begin() + start))
+          << start << ", denoise " << options.denoise << ", latency " << options.latency;
+    }
+  }
+}
+
+TEST(Synthesizer, TheDenoisersTimeIsPartOfTheLatency) {
+  TempDir folder;
+  const auto file = far_seeing_voice(folder / "v.safetensors");
+  const double frame = 200.0 / 22050, denoiser = 1024.0 / 22050;
+  EXPECT_NO_THROW(Synthesizer(file, {.denoise = 0.5f, .threads = 1, .latency = denoiser + 1.1 * frame}));
+  EXPECT_THROW(Synthesizer(file, {.denoise = 0.5f, .threads = 1, .latency = denoiser + 0.9 * frame}), Error);
+  EXPECT_NO_THROW(Synthesizer(file, {.threads = 1, .latency = 1.1 * frame}));
+}
+
 TEST(Synthesizer, TheSameSeedGivesTheSameSamplesAndAnotherSeedOthers) {
   auto synthesizer = synthesizer_of(small_voice(), {.sigma = 0.5});
   const auto mel = small_mel(5);

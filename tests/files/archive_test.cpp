@@ -97,6 +97,19 @@ TEST(Tar, ListsFilesWithoutACopy) {
   EXPECT_TRUE(looks_like_tar(bytes_of(archive)));
 }
 
+/// POSIX cuts a long name in two, for which tar --format=ustar and Python's tarfile have a place each.
+TEST(Tar, JoinsANameThatIsCutInTwo) {
+  const std::string folder(120, 'd');
+  std::string archive = tar({{"name.wav", "sound"}});
+  archive.replace(345, folder.size(), folder);
+  size_t sum = 0;
+  for (size_t i = 0; i < 512; ++i) sum += i >= 148 && i < 156 ? ' ' : static_cast<unsigned char>(archive[i]);
+  std::snprintf(archive.data() + 148, 8, "%06zo", sum);
+  const auto members = parse_tar(bytes_of(archive), "x.tar");
+  ASSERT_EQ(members.size(), 1u);
+  EXPECT_EQ(members.begin()->first, folder + "/name.wav");
+}
+
 TEST(Tar, RefusesDamage) {
   const std::string archive = tar(kFiles);
   const auto refused = [](const std::string& text, const std::string& why) {

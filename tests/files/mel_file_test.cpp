@@ -11,6 +11,7 @@
 #include "engine/files/npy.h"
 #include "engine/files/safetensors.h"
 #include "tests/files/bytes.h"
+#include "tests/files/checkpoints.h"
 #include "tests/support/shared.h"
 
 namespace melflow::files {
@@ -242,6 +243,16 @@ TEST(MelFile, TheRecipeMustFitTheArray) {
   const std::string data(16, '\0');
   expect_bad(safetensors("mel", Dtype::f32, data, recipe_as_json({})), "80 mels, its array has 2");
   expect_bad(safetensors("mel", Dtype::f32, data, "{"), "not JSON");
+}
+
+TEST(MelFile, DamageInANumPyArchiveIsFoundByItsChecksum) {
+  for (const bool deflated : {false, true}) {
+    auto archive = testing::zip({{"mel.npy", npy({2, 3}, -1.5f), deflated}});
+    EXPECT_EQ(parse_mel(bytes_of(archive), "in.mel").values, std::vector<float>(6, -1.5f));
+    const auto sum = archive.find("PK\1\2") + 16;  // of the member, in the directory
+    archive[sum] = static_cast<char>(archive[sum] ^ 1);
+    expect_bad(archive, "checksum");
+  }
 }
 
 TEST(MelFile, NoDamageCrashesIt) {

@@ -100,6 +100,23 @@ TEST_P(FlowFamily, SamplesComeWithTheirOwnDensity) {
   EXPECT_LT((flow.log_prob(drawn.x) - drawn.log_prob).abs().max().item<double>(), 2e-3);
 }
 
+/// Halves, squares and orders take turns: no number goes through all layers by itself.
+TEST_P(FlowFamily, EveryNumberFollowsFromAnotherToo) {
+  std::vector<FlowShape> shapes{{.channels = 2}, {.channels = 3}};
+  if (GetParam().images) shapes.push_back({.channels = 1, .height = 4, .width = 4});
+  for (const auto& shape : shapes) {
+    auto flow = ready(shape);
+    flow->to(torch::kFloat64);
+    const auto x = torch::randn(shape.sizes(1), torch::kFloat64).set_requires_grad(true);
+    const auto z = flow->forward(x, {}).value.flatten();
+    for (int64_t i = 0; i < z.size(0); ++i) {
+      auto row = torch::autograd::grad({z[i]}, {x}, {}, /*retain_graph=*/true)[0].flatten().clone();
+      row[i] = 0;
+      EXPECT_GT(row.abs().max().item<double>(), 1e-6) << "number " << i << " of " << z.size(0);
+    }
+  }
+}
+
 TEST_P(FlowFamily, OneItemDoesNotDependOnAnother) {
   const FlowShape shape{.channels = 4};
   auto flow = ready(shape);
@@ -194,6 +211,28 @@ TEST_F(FlowParts, RadialInverseIsExact) {
     const auto x = torch::randn({16, 4}, torch::kFloat64) * 3;
     EXPECT_LT((flow.inverse(flow.forward(x).value).value - x).abs().max().item<double>(), 1e-11);
   }
+}
+
+/// The first dimension has nothing before it, but its context.
+TEST_F(FlowParts, MaskedAutoregressiveHearsTheContextInEveryDimension) {
+  MaskedAutoregressive flow({.dimensions = 3, .hidden = 16, .context = 2}, Scale::tanh);
+  shake(flow, 0.5);
+  const auto c = torch::randn({1, 2}).set_requires_grad(true);
+  const auto z = flow.forward(torch::randn({1, 3}), c).value[0];
+  for (int64_t i = 0; i < 3; ++i) {
+    const auto of_context = torch::autograd::grad({z[i]}, {c}, {}, /*retain_graph=*/true)[0];
+    EXPECT_GT(of_context.abs().max().item<double>(), 1e-6) << i;
+  }
+}
+
+/// Of one scale the squares alone: white ones follow from black ones, then black ones from white ones.
+TEST_F(FlowParts, CheckerboardsTakeTurns) {
+  const FlowShape shape{.channels = 1, .height = 4, .width = 4};
+  const auto flow = make_real_nvp(shape, {.levels = 1, .hidden = 8});
+  shake(*flow, 0.5);
+  torch::NoGradGuard no_grad;
+  const auto x = torch::randn({1, 1, 4, 4});
+  EXPECT_TRUE(((flow->forward(x, {}).value - x).abs() > 1e-4).all().item<bool>());
 }
 
 TEST_F(FlowParts, MaskedAutoregressiveSeesOnlyWhatIsBefore) {

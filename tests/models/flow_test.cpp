@@ -152,6 +152,18 @@ TEST_F(FlowTest, BatchNormNormalisesInTrainingAndRemembers) {
   expect_bijection(flow, torch::randn({2, 2, 3}));
 }
 
+TEST_F(FlowTest, BatchNormTakesWhatItRemembersForASingleRow) {
+  BatchNorm flow(3);
+  flow.train();
+  for (int i = 0; i < 50; ++i) flow.forward(torch::randn({64, 3}) * 2 + 1);
+  const auto row = torch::randn({1, 3});
+  const auto z = flow.forward(row);
+  flow.eval();
+  const auto expected = flow.forward(row);
+  EXPECT_TRUE(torch::equal(z.value, expected.value));
+  EXPECT_TRUE(torch::equal(z.log_det, expected.log_det));
+}
+
 TEST_F(FlowTest, EveryOtherPartIsABijection) {
   Permutation permutation(5);
   expect_bijection(permutation, torch::randn({2, 5}));

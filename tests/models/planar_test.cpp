@@ -93,6 +93,20 @@ TEST_F(PlanarTest, KeepsInvertibleWhateverItsParameters) {
   EXPECT_GT(y[2].item<float>(), y[1].item<float>());
 }
 
+/// The direction that is not searched for: by the same weights, the one's forward is the other's inverse.
+TEST_F(PlanarTest, ClosedSaysWhichDirectionIsAFormula) {
+  torch::NoGradGuard no_grad;
+  const FlowShape shape{.channels = 3};
+  const auto x = torch::randn({5, 3});
+  torch::manual_seed(4);
+  const auto density = make_planar(shape, {.layers = 2, .closed = Closed::density});
+  torch::manual_seed(4);
+  const auto sampling = make_planar(shape, {.layers = 2, .closed = Closed::sampling});
+  const auto by_formula = density->forward(x), drawn = sampling->inverse(x);
+  EXPECT_TRUE(torch::equal(by_formula.value, drawn.value));
+  EXPECT_TRUE(torch::equal(by_formula.log_det, drawn.log_det));
+}
+
 TEST_F(PlanarTest, InverseCarriesGradients) {
   Planar flow(2);
   flow.to(torch::kFloat64);

@@ -51,6 +51,20 @@ TEST_F(Bench, StreamMeasuresTheStartAndEveryChunk) {
     expect_ordered(all[i]["subject"]["chunk_ms"]);
     expect_ordered(all[i]["subject"]["seconds"]);
     expect_ordered(all[i]["rival"]["seconds"]);
+    const double in_real_time = 1 / all[i]["subject"]["seconds"]["median"].get<double>();  // of a second of sound
+    EXPECT_NEAR(all[i]["subject"]["streams_in_real_time"].get<double>(), in_real_time, 1 + 0.05 * in_real_time);
+  }
+}
+
+TEST_F(Bench, GrowthSaysWhatASecondOfSoundCosts) {
+  const auto all = lines({"growth", "--voice", "kathleen", "--seconds", "0.5", "--threads", "1"});
+  ASSERT_EQ(all.size(), 5u);  // 1, 2, 4, 8 and 16 streams
+  for (const auto& line : all) {
+    if (line.contains("not_reported")) continue;
+    EXPECT_EQ(line["error"]["value"], 0.0);
+    const double sound = line["case"]["streams"].get<double>() * line["case"]["seconds_of_sound"].get<double>();
+    const double cost = line["subject"]["seconds"]["median"].get<double>() / sound;
+    EXPECT_NEAR(line["subject"]["computing_for_a_second_of_sound"].get<double>(), cost, 0.05 * cost);
   }
 }
 

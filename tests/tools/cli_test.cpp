@@ -163,6 +163,14 @@ TEST_F(Cli, InspectAndVoicesTellWhatIsThere) {
   EXPECT_EQ(run({"doctor"}).code, 0);
 }
 
+TEST_F(Cli, InspectCountsWhatIsNoNumberAndLeavesItOutOfTheRange) {
+  const std::vector<float> values{1.5f, NAN, -2, INFINITY};
+  files::write_npy(path("a.npy"), std::vector<int64_t>{4}, values, AtomicFile::Existing::refuse);
+  const auto facts = json::parse(run({"inspect", path("a.npy"), "--json"}).out);
+  EXPECT_EQ(facts["not_finite"], 2);
+  EXPECT_EQ(facts["range"], (json{-2.0, 1.5}));
+}
+
 TEST_F(Cli, PlayWithoutADeviceSaysSo) {
   if (run({"devices"}).out.find("out ") != std::string::npos) GTEST_SKIP() << "there is a sound device here";
   const auto result = run({"play", short_mel()});

@@ -64,6 +64,9 @@ TEST_F(FlowCli, ImagesOfTwoClassesAndWhatLiesBetween) {
   ASSERT_EQ(trained.code, 0) << trained.err;
   ASSERT_EQ(run({"sample", "--flow", flow(), "-n", "3", "-o", path("x.npy"), "--labels-output", path("l.npy")}).code,
             0);
+  // A number is decimal, whatever it begins with.
+  ASSERT_EQ(run({"sample", "--flow", flow(), "-n", "+010", "-o", path("ten.npy")}).code, 0);
+  EXPECT_EQ(files::read_npy(path("ten.npy")).shape[0], 10);
   std::ofstream(path("precious.npy")) << "kept";
   EXPECT_EQ(run({"sample", "--flow", flow(), "-n", "3", "-o", path("nowhere/x.npy"), "--labels-output",
                  path("precious.npy"), "--force"})
@@ -79,6 +82,14 @@ TEST_F(FlowCli, ImagesOfTwoClassesAndWhatLiesBetween) {
   with_labels.insert(with_labels.end(), {"--label-column", "first"});
   EXPECT_EQ(run(with_labels).code, 0);
   EXPECT_EQ(text_of(path("way.png")).substr(1, 3), "PNG");
+  for (const size_t end : {8u, 9u}) {
+    auto beyond = with_labels;
+    beyond[end] = "100000";
+    beyond[11] = path("beyond.png");
+    const auto told = run(beyond);
+    EXPECT_EQ(told.code, 64) << told.err;
+    EXPECT_NE(told.err.find("no such item"), std::string::npos) << told.err;
+  }
   std::ofstream unlabelled(path("unlabelled.csv"));
   for (int i = 0; i < 4; ++i) unlabelled << "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,0\n";
   unlabelled.close();

@@ -87,6 +87,9 @@ TEST_F(Foreign, ConvertOverwritesNothingAndKeepsTheRecipeThatItIsTold) {
   const auto other = run({"convert", smallest("nemo"), "-o", path("h.safetensors"), "--set", "hop_length=4", "--json"});
   ASSERT_EQ(other.code, 0) << other.err;
   EXPECT_EQ(json::parse(other.out)["model"]["hop_length"], 4);
+  EXPECT_EQ(json::parse(other.out)["card"]["name"], "h");
+  const auto named = run({"convert", smallest("nemo"), "-o", path("i.safetensors"), "--name", "Iris", "--json"});
+  EXPECT_EQ(json::parse(named.out)["card"]["name"], "Iris");
   EXPECT_NE(json::parse(other.out)["card"]["mel_recipe_origin"].get<std::string>().find("but hop_length=4"),
             std::string::npos);
   EXPECT_EQ(run({"convert", smallest("nemo"), "-o", path("v.txt")}).code, 64);

@@ -70,6 +70,27 @@ TEST_F(Outputs, LoudSoundIsClippedWithAWord) {
   EXPECT_EQ(kept.err.find("full scale"), std::string::npos) << kept.err;
 }
 
+/// A copy is as long as its recording, whose number of bytes may be odd; RIFF's chunks are even.
+TEST_F(Outputs, AnOddNumberOfBytesIsPaddedInWav) {
+  audio::Waveform odd = audio::read_audio(clip_);
+  odd.samples.resize(8001);
+  audio::write_audio(path("odd.wav"), odd, audio::Encoding::pcm16, AtomicFile::Existing::refuse);
+  ASSERT_EQ(run({"synth", path("odd.wav"), "-o", path("copy.wav"), "--encoding", "pcm24"}).code, 0);
+  EXPECT_EQ(std::filesystem::file_size(path("copy.wav")), 44u + 3 * 8001 + 1);
+  EXPECT_EQ(audio::audio_info(path("copy.wav")).frames, 8001);
+}
+
+TEST_F(Outputs, PcmOnStdinIsConvertedToTheRecipesRate) {
+  const audio::Waveform sound = audio::read_audio(clip_, {.sample_rate = 44100});
+  audio::write_audio(path("fast.wav"), sound, audio::Encoding::float32, AtomicFile::Existing::refuse);
+  ASSERT_EQ(run({"mel", path("fast.wav"), "-o", path("file.npy")}).code, 0);
+  ASSERT_EQ(run({"mel", "-", "-o", path("piped.npy"), "--rate", "44100", "--format", "float32"},
+                text_of(path("fast.wav")).substr(44))
+                .code,
+            0);
+  EXPECT_EQ(text_of(path("piped.npy")), text_of(path("file.npy")));
+}
+
 TEST_F(Outputs, StdinAndStdoutAreFilesToo) {
   const auto mel = short_mel();
   ASSERT_EQ(run({"synth", mel, "-o", path("a.wav")}).code, 0);

@@ -5,12 +5,16 @@
 #include <algorithm>
 #include <filesystem>
 
+#include <nlohmann/json.hpp>
+
+#include "engine/files/npy.h"
 #include "tests/tools/cli_fixture.h"
 
 namespace melflow {
 namespace {
 
 using melflow::testing::text_of;
+using nlohmann::json;
 
 using Refusals = melflow::testing::CliFixture;
 
@@ -125,6 +129,16 @@ TEST_F(Refusals, OutputThatIsLostIsAnError) {
   EXPECT_EQ(program_.wait(child).code, 0);
 }
 
+TEST_F(Refusals, ADiskThatIsFullIsFullForAllInputs) {
+  std::filesystem::copy_file(short_mel(), path("other.npy"));
+  const auto full = std::string("ulimit -f 8; ") + MELFLOW_PROGRAM + " synth " + path("short.npy") + " " +
+                    path("other.npy") + " -d " + path("out");
+  EXPECT_EQ(WEXITSTATUS(std::system(("bash -c '" + full + "' 2>" + path("err")).c_str())), 74);
+  const auto told = text_of(path("err"));
+  EXPECT_NE(told.find("short.wav"), std::string::npos) << told;
+  EXPECT_EQ(told.find("other.wav"), std::string::npos) << told;
+}
+
 TEST_F(Refusals, WhatIsPrintedToAClosedStreamGetsIntoNoFile) {
   const auto command =
       std::string(MELFLOW_PROGRAM) + " data check " + clip_ + " --html " + path("p.html") + " >&- 2>" + path("err");
@@ -145,6 +159,12 @@ TEST_F(Refusals, NoInputIsLostToAnOutputAndNoOutputToAnother) {
   EXPECT_EQ(text_of(path("same.wav")), text_of(clip_));
   EXPECT_EQ(run({"synth", mel, "-o", path("z.npy"), "--dump-z", path("z.npy")}).code, 64);
   EXPECT_FALSE(std::filesystem::exists(path("z.npy")));
+  // Nor where the mel arrives in pieces.
+  ASSERT_EQ(run({"synth", mel, "-o", path("a.wav"), "--dump-z", path("z.npy")}).code, 0);
+  const auto noise = text_of(path("z.npy"));
+  EXPECT_EQ(run({"synth", "-", "--stream", "--z", path("z.npy"), "-o", path("z.npy"), "--force"}, text_of(mel)).code,
+            64);
+  EXPECT_EQ(text_of(path("z.npy")), noise);
 }
 
 TEST_F(Refusals, NumbersThatAreNoneAndOutOfReachAreRefused) {
