@@ -30,11 +30,10 @@ int for_each_item(const std::vector<std::string>& inputs, std::ostream* lines,
       item = {{"input", input}, {"error", e.what()}, {"exit_code", static_cast<int>(e.code())}};
       code = e.code();
       ++failed;
-      // A pipe or a disk that is gone is gone for the others too.
-      if (e.code() == Exit::io_error) break;
     }
     if (lines != nullptr) *lines << json_text(item) << std::endl;
-    if (stop_requested()) break;
+    // A pipe or a disk that is gone is gone for the others too.
+    if (stop_requested() || code == Exit::io_error) break;
   }
   if (stop_requested()) return signal_exit_code();
   if (failed == 0) return 0;
