@@ -4,7 +4,38 @@
 
 #include <algorithm>
 
+#include "cpu/words.h"
+
 namespace melflow::models {
+namespace {
+
+/// to [k, width] = a part's columns from `first` on, all of which it has.
+void take_columns(const MatrixPart& part, int64_t first, int64_t width, float* to) {
+  const float* const from = part.values + first * part.n_apart;
+  int64_t k = 0;
+  if (part.n_apart == 1) {
+    for (; k < part.k; ++k) std::copy_n(from + k * part.k_apart, width, to + k * width);
+  } else if (part.k_apart == 1 && width == 16) {
+    k = part.k / 16 * 16;
+    cpu::transpose_words(reinterpret_cast<const std::byte*>(from), part.n_apart, static_cast<int>(k),
+                         reinterpret_cast<std::byte*>(to), width);
+  }
+  for (; k < part.k; ++k) {
+    for (int64_t c = 0; c < width; ++c) to[k * width + c] = from[c * part.n_apart + k * part.k_apart];
+  }
+}
+
+/// to [k, width] = the columns named, zeros for -1.
+void take_columns(const MatrixPart& part, std::span<const int64_t> columns, float* to) {
+  const auto width = std::ssize(columns);
+  for (int64_t c = 0; c < width; ++c) {
+    const auto n = columns[static_cast<size_t>(c)];
+    const float* const from = part.values + std::max<int64_t>(n, 0) * part.n_apart;
+    for (int64_t k = 0; k < part.k; ++k) to[k * width + c] = n < 0 ? 0 : from[k * part.k_apart];
+  }
+}
+
+}  // namespace
 
 cpu::PanelMatrix pack_matrix(cpu::Precision precision, std::span<const MatrixPart> parts, int64_t columns,
                              const float* bias, ColumnOrder order) {
@@ -21,14 +52,17 @@ cpu::PanelMatrix pack_matrix(cpu::Precision precision, std::span<const MatrixPar
   at::parallel_for(0, out.panels(), 1, [&](int64_t begin, int64_t end) {
     std::vector<float> values(static_cast<size_t>(out.depth() * width));
     for (int64_t p = begin; p < end; ++p) {
-      for (int64_t c = 0; c < width; ++c) {
-        const auto n = columns_of[static_cast<size_t>(p * width + c)];
-        if (bias != nullptr && n >= 0) out.bias(static_cast<int>(p * width + c)) = bias[n];
-        float* to = values.data() + c;
-        for (const auto& part : parts) {
-          const float* from = part.values + std::max<int64_t>(n, 0) * part.n_apart;
-          for (int64_t k = 0; k < part.k; ++k, to += width) *to = n < 0 ? 0 : from[k * part.k_apart];
-        }
+      const auto columns_here =
+          std::span(columns_of).subspan(static_cast<size_t>(p * width), static_cast<size_t>(width));
+      const bool in_order = !gates && (p + 1) * width <= columns;
+      float* to = values.data();
+      for (const auto& part : parts) {
+        in_order ? take_columns(part, p * width, width, to) : take_columns(part, columns_here, to);
+        to += part.k * width;
+      }
+      for (int64_t c = 0; bias != nullptr && c < width; ++c) {
+        const auto n = columns_here[static_cast<size_t>(c)];
+        if (n >= 0) out.bias(static_cast<int>(p * width + c)) = bias[n];
       }
       out.pack_panel(static_cast<int>(p), values.data());
     }
