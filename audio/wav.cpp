@@ -150,42 +150,33 @@ int64_t missing_frames(const OpenAudio& audio, int64_t read) {
                               static_cast<double>(audio.data.held));
 }
 
-/// Gives `take(frame, i)` the i-th frame's channels, in turn; returns how many there were. Memory does not go by what
-/// the header says.
-template <class Take>
-int64_t for_each_frame(const std::string& path, OpenAudio& audio, int64_t most, const Take& take) {
+/// All frames, channels averaged, or one of them. Grows with what the file delivers, whatever its header says.
+std::vector<float> read_mono(const std::string& path, OpenAudio& audio, int64_t most, int only) {
   constexpr int64_t kBlockSamples = 1 << 16;
   const auto channels = static_cast<size_t>(audio.info.channels);
   std::vector<float> block(std::max(static_cast<size_t>(kBlockSamples), channels));
   const auto block_frames = static_cast<sf_count_t>(block.size() / channels);
-  int64_t held = 0;
+  std::vector<float> samples;
   for (;;) {
     const sf_count_t frames = sf_readf_float(audio.file.get(), block.data(), block_frames);
     if (frames <= 0 || frames > block_frames) break;
-    if (held + frames > most) fail_long(path, most);
+    if (static_cast<int64_t>(samples.size()) + frames > most) fail_long(path, most);
     for (size_t i = 0; i < static_cast<size_t>(frames); ++i) {
-      take(std::span<const float>(block).subspan(i * channels, channels), held++);
+      double sum = 0.0;
+      for (size_t channel = 0; channel < channels; ++channel) sum += block[i * channels + channel];
+      const auto mean = static_cast<float>(sum / static_cast<double>(channels));
+      const auto sample = only > 0 ? block[i * channels + static_cast<size_t>(only - 1)] : mean;
+      if (!std::isfinite(sample)) {
+        fail_bad(path, "sample " + std::to_string(samples.size()) + " is not a finite number; repair or re-export it");
+      }
+      samples.push_back(sample);
     }
   }
+  const auto held = static_cast<int64_t>(samples.size());
   if (const auto missing = missing_frames(audio, held); missing > 0 && held > 0) {
     fail_bad(path, "is cut short: it holds " + std::to_string(held) + " of " + std::to_string(held + missing) +
                        " samples; fetch it again, or re-export what there is");
   }
-  return held;
-}
-
-/// All frames, channels averaged.
-std::vector<float> read_mono(const std::string& path, OpenAudio& audio, int64_t most) {
-  std::vector<float> samples;
-  for_each_frame(path, audio, most, [&](std::span<const float> frame, int64_t i) {
-    double sum = 0.0;
-    for (const float sample : frame) sum += sample;
-    const auto mean = static_cast<float>(sum / static_cast<double>(frame.size()));
-    if (!std::isfinite(mean)) {
-      fail_bad(path, "sample " + std::to_string(i) + " is not a finite number; repair or re-export it");
-    }
-    samples.push_back(mean);
-  });
   return samples;
 }
 
@@ -218,13 +209,16 @@ AudioInfo info_of(const OpenAudio& audio, const std::string& path) {
 
 Waveform read_whole(OpenAudio audio, const std::string& path, const ReadOptions& options) {
   if (options.assume_rate == 0) require_rate(audio, path);
+  if (options.channel < 0 || options.channel > audio.info.channels)
+    fail_bad(path,
+             "has " + std::to_string(audio.info.channels) + " channels, no channel " + std::to_string(options.channel));
   // A stream of unknown length carries the largest number there is.
   const bool length_known = audio.info.frames != SF_COUNT_MAX;
   if (length_known && audio.info.frames > options.max_frames) fail_long(path, options.max_frames);
   Waveform waveform;
   waveform.sample_rate = options.assume_rate > 0 ? options.assume_rate : audio.info.samplerate;
   try {
-    waveform.samples = read_mono(path, audio, options.max_frames);
+    waveform.samples = read_mono(path, audio, options.max_frames, options.channel);
     if (waveform.samples.empty()) fail_empty(audio, path);
     if (options.sample_rate > 0 && options.sample_rate != waveform.sample_rate) {
       waveform.samples =
@@ -254,16 +248,6 @@ Waveform read_audio(const std::filesystem::path& path, const ReadOptions& option
 Waveform read_audio(std::span<const std::byte> bytes, const std::string& name, const ReadOptions& options) {
   BytesFile memory{bytes};
   return read_whole(open_audio(memory, name), name, options);
-}
-
-std::vector<std::vector<float>> read_channels(std::span<const std::byte> bytes, const std::string& name) {
-  BytesFile memory{bytes};
-  OpenAudio audio = open_audio(memory, name);
-  std::vector<std::vector<float>> channels(static_cast<size_t>(audio.info.channels));
-  for_each_frame(name, audio, ReadOptions{}.max_frames, [&](std::span<const float> frame, int64_t) {
-    for (size_t c = 0; c < channels.size(); ++c) channels[c].push_back(frame[c]);
-  });
-  return channels;
 }
 
 void write_audio(const std::filesystem::path& path, const Waveform& waveform, Encoding encoding,

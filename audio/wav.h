@@ -15,6 +15,7 @@ namespace melflow::audio {
 
 struct ReadOptions {
   int sample_rate = 0;  ///< resample to this rate, Hz; 0 keeps the file's own
+  int channel = 0;      ///< the first is 1; 0: the mean of all
   int assume_rate = 0;  ///< relabel the samples with this rate before anything else; 0 believes the file
   int64_t max_frames = int64_t{24} * 3600 * 192000;  ///< longer files are refused before they are read
 };
@@ -29,18 +30,15 @@ struct AudioInfo {
 /// Reads the header only.
 AudioInfo audio_info(const std::filesystem::path& path);
 
-/// Reads anything libsndfile reads; channels are averaged into one. Integer formats are scaled by their full scale
-/// (int16 / 32768), float formats are taken as they are. Memory stays bounded by what the file really holds, never by
-/// what its header claims. Throws Error{no_input} for a missing file, Error{bad_data} for one that is not audio,
-/// holds no sample, or holds NaN or infinity.
+/// Reads anything libsndfile reads; channels are averaged into one, unless one is asked for. Integer formats are scaled
+/// by their full scale (int16 / 32768), float formats are taken as they are. Memory stays bounded by what the file
+/// really holds, never by what its header claims. Throws Error{no_input} for a missing file, Error{bad_data} for one
+/// that is not audio, holds no sample, or holds NaN or infinity.
 Waveform read_audio(const std::filesystem::path& path, const ReadOptions& options = {});
 
 /// The same of a file in memory: a member of an archive. `name` is for messages.
 AudioInfo audio_info(std::span<const std::byte> bytes, const std::string& name);
 Waveform read_audio(std::span<const std::byte> bytes, const std::string& name, const ReadOptions& options = {});
-
-/// Each channel by itself, [channels][frames], of what read_audio reads.
-std::vector<std::vector<float>> read_channels(std::span<const std::byte> bytes, const std::string& name);
 
 /// Writes WAV, FLAC or raw PCM, by the extension (.wav, .flac, .raw, .pcm). Error{usage} for another extension or FLAC
 /// with float32. A Waveform goes under its name only when whole.

@@ -1,5 +1,9 @@
 #pragma once
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 namespace melflow::cpu {
 
 // The levels of the x86-64 ABI, by what our kernels need of them: clang's builtin does not know the levels' names.
@@ -17,10 +21,19 @@ inline bool has_v4() {
          __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 
+/// AMD's CPUs whose units are as wide as AVX-512's registers: Zen 5 (family 26) and later. On Zen 4, whose are half as
+/// wide, AVX2 has the same peak.
+inline bool has_v4_of_amd_in_full() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  if (!has_v4() || !__builtin_cpu_is("amd") || __get_cpuid(1, &eax, &ebx, &ecx, &edx) == 0) return false;
+  return ((eax >> 8) & 0xf) + ((eax >> 20) & 0xff) >= 26;
+}
+
 #else
 
 inline bool has_v3() { return false; }
 inline bool has_v4() { return false; }
+inline bool has_v4_of_amd_in_full() { return false; }
 
 #endif
 

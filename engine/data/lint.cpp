@@ -143,9 +143,11 @@ ClipLint lint_clip(const Clips& clips, const ClipPlace& place, const LintOptions
     clip.sample_rate = info.sample_rate;
     clip.channels = info.channels;
     measure(audio::read_audio(bytes, clip.name), options, clip);
-    constexpr int kMostChannels = 8;  // more are no recording of a voice, and memory goes by their number
-    if (info.channels > 1 && info.channels <= kMostChannels)
-      measure_channels(audio::read_channels(bytes, clip.name), clip);
+    constexpr int kMostChannels = 8;  // each is decoded by itself, and more are no recording of a voice
+    if (info.channels > 1 && info.channels <= kMostChannels) {
+      const auto channel = [&](int c) { return audio::read_audio(bytes, clip.name, {.channel = c + 1}).samples; };
+      measure_channels(info.channels, channel, clip);
+    }
   } catch (const Error& e) {
     clip.findings = {{"broken", e.what()}};
   }
@@ -227,11 +229,11 @@ void measure(const audio::Waveform& sound, const LintOptions& options, ClipLint&
   if (clip.longest_gap > options.gap_seconds) found("gap", text("%.1f s", clip.longest_gap));
 }
 
-void measure_channels(const std::vector<std::vector<float>>& channels, ClipLint& clip) {
+void measure_channels(int channels, const std::function<std::vector<float>(int)>& channel, ClipLint& clip) {
   double powers = 0;
   const int64_t in_mean = clip.clipped;
-  for (size_t c = 0; c < channels.size(); ++c) {
-    const auto& x = channels[c];
+  for (int c = 0; c < channels; ++c) {
+    const auto x = channel(c);
     double squares = 0;
     float peak = 0;
     for (const float s : x) {
@@ -247,7 +249,7 @@ void measure_channels(const std::vector<std::vector<float>>& channels, ClipLint&
                                             " of channel " + std::to_string(c + 1)});
   }
   // Channels that have nothing to do with one another, silent ones among them, have a mean of this level.
-  const double n = static_cast<double>(channels.size()), apart_db = decibels(std::sqrt(powers) / n);
+  const double n = channels, apart_db = decibels(std::sqrt(powers) / n);
   constexpr double kCancel = 9;
   if (powers / n > kSilentPower && clip.rms_db < apart_db - kCancel)
     clip.findings.push_back(

@@ -79,8 +79,8 @@ struct CorpusLint {
 void measure(const audio::Waveform& sound, const LintOptions& options, ClipLint& clip);
 
 /// What the mean of several channels, which `measure` has seen, hides: tops of one that are cut off, and channels that
-/// cancel.
-void measure_channels(const std::vector<std::vector<float>>& channels, ClipLint& clip);
+/// cancel. `channel(c)` gives the samples of one, 0 ≤ c < channels.
+void measure_channels(int channels, const std::function<std::vector<float>(int)>& channel, ClipLint& clip);
 
 /// Reads every recording, whole. Calls `report` with how many are done, from any thread, one at a time; stops early
 /// where `stop` says so. Throws as list_clips does.

@@ -250,7 +250,7 @@ std::shared_ptr<const CorrelatedWords> words_of(Precision precision, const Corre
 
 void correlate(Precision precision, const float* a, int64_t m, int64_t items, int64_t rows,
                std::span<const Correlated> with) {
-  if (items == 0 || rows == 0) return;
+  if (items == 0 || rows == 0 || m == 0) return;
   Correlation(precision, a, m, items, rows, with).run();
 }
 

@@ -87,21 +87,13 @@ struct RowLinear : Function<RowLinear> {
   }
 };
 
-/// MKL computes in AVX2 at most.
-bool mkl_is_slower() {
-#if defined(__x86_64__)
-  static const bool slower = cpu::has_v4() && !__builtin_cpu_is("intel");
-  return slower;
-#else
-  return false;
-#endif
-}
-
-/// Large enough that packing pays, and no column of a panel is for nothing.
+/// Packing goes by the weights, and rows repay it; a narrow side wastes columns of panels. Measured on Zen 5, training
+/// (docs/BENCHMARKS.md).
 bool pays(const Tensor& x, const Tensor& weight) {
-  constexpr int64_t kRows = 32, kSide = 16, kProducts = int64_t{1} << 17;
+  constexpr int64_t kRows = 64, kWeightsOfARow = 8192, kShortSide = 20, kLongSide = 48, kProducts = int64_t{1} << 17;
   const auto out = weight.size(0), in = weight.size(1), rows = x.numel() / std::max<int64_t>(in, 1);
-  return rows >= kRows && in >= kSide && out >= kSide && rows * in >= kProducts / out;
+  return rows >= kRows && std::min(in, out) >= kShortSide && std::max(in, out) >= kLongSide &&
+         in <= rows * kWeightsOfARow / out && rows >= kProducts / (in * out);
 }
 
 bool is_for_rows(const Tensor& t) { return !t.defined() || (t.is_cpu() && t.scalar_type() == torch::kFloat32); }
@@ -123,7 +115,8 @@ Tensor row_linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
 
 Tensor apply_linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   const bool rows = is_for_rows(x) && is_for_rows(weight) && is_for_rows(bias);
-  if (rows && mkl_is_slower() && !AutocastState::of(at::kCPU).on && pays(x, weight)) return row_linear(x, weight, bias);
+  static const bool mkl_is_slower = cpu::has_v4_of_amd_in_full();
+  if (rows && mkl_is_slower && !AutocastState::of(at::kCPU).on && pays(x, weight)) return row_linear(x, weight, bias);
   return torch::linear(x, weight, bias);
 }
 

@@ -1,6 +1,8 @@
 // Linear layers by our own products against LibTorch's in double precision.
 #include "models/nets/row_linear.h"
 
+#include <array>
+
 #include <gtest/gtest.h>
 
 #include "models/autocast.h"
@@ -48,18 +50,21 @@ TEST(RowLinear, TakesAnyShapeAndNoBias) {
   EXPECT_EQ(none.sizes(), torch::IntArrayRef({0, 4, 7}));
   for (const auto& gradient : torch::autograd::grad({none.sum()}, {of[1], of[2]}))
     EXPECT_EQ(gradient.count_nonzero().item<int>(), 0);
+  const auto nothing = torch::zeros({0, 10}).requires_grad_();
+  EXPECT_EQ(torch::autograd::grad({row_linear(of[0], nothing).sum()}, {nothing})[0].numel(), 0);
   EXPECT_THROW(row_linear(of[0], of[1].t()), c10::Error);
   EXPECT_THROW(row_linear(of[0], of[1], torch::zeros({8})), c10::Error);
 }
 
 TEST(RowLinear, ARowHasTheSameDigitsAmongAnyOthersAndOnAnyThreads) {
-  const auto of = random_layer(500, 40, 50);
+  const auto of = random_layer(1000, 40, 200);
+  const auto gradient = torch::randn({1000, 200});
   const auto threads = at::get_num_threads();
   std::vector<variable_list> results;
   for (const int n : {1, 2}) {
     at::set_num_threads(n);
     const auto y = row_linear(of[0], of[1], of[2]);
-    results.push_back(torch::autograd::grad({y}, of, {torch::ones_like(y)}));
+    results.push_back(torch::autograd::grad({y}, of, {gradient}));
     results.back().push_back(y);
   }
   at::set_num_threads(threads);
@@ -75,6 +80,16 @@ TEST(RowLinear, HasGradientsOfGradients) {
   };
   EXPECT_LT(relative_error(penalty(row_linear(of[0], of[1], of[2])), penalty(torch::linear(of[0], of[1], of[2]))),
             1e-6);
+}
+
+/// Whichever takes a shape, at what separates them.
+TEST(RowLinear, ALayerIsTheSameByEither) {
+  for (const auto& [rows, in, out] : std::vector<std::array<int64_t, 3>>{
+           {63, 128, 64}, {64, 128, 64}, {64, 19, 300}, {64, 20, 300}, {90, 47, 47}, {90, 47, 48}, {64, 900, 700}}) {
+    const auto of = random_layer(rows, in, out);
+    const auto exact = torch::linear(of[0].to(torch::kFloat64), of[1].to(torch::kFloat64), of[2].to(torch::kFloat64));
+    EXPECT_LT(relative_error(apply_linear(of[0], of[1], of[2]), exact), 1e-6) << rows << " " << in << " " << out;
+  }
 }
 
 TEST(RowLinear, OtherTypesAreLibTorchs) {
