@@ -83,11 +83,12 @@ int out_of_threads() {
 
 /// What was printed goes out now, or is told to be lost; to a reader that has had enough, nothing is.
 void flush_stdout() {
-  const bool written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
-  const int why = errno;
+  const int why = std::fflush(stdout) == 0 ? 0 : errno;
+  const bool written = why == 0 && std::ferror(stdout) == 0;  // of what was lost before nobody knows why
   pollfd reader{STDOUT_FILENO, POLLOUT, 0};
   if (written || why == EPIPE || (::poll(&reader, 1, 0) > 0 && (reader.revents & (POLLERR | POLLHUP)) != 0)) return;
-  throw Error(Exit::io_error, std::string("stdout: cannot be written (") + std::strerror(why) + ")");
+  throw Error(Exit::io_error, std::string("stdout: cannot be written") +
+                                  (why == 0 ? "" : std::string(" (") + std::strerror(why) + ")"));
 }
 
 /// A stream that was closed from the start leaves its descriptor to the first file that is opened, which then gets what
