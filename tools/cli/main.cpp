@@ -83,8 +83,8 @@ int out_of_threads() {
 
 /// What was printed goes out now, or is told to be lost; to a reader that has had enough, nothing is.
 void flush_stdout() {
-  const int why = std::fflush(stdout) == 0 ? 0 : errno;
-  const bool written = why == 0 && std::ferror(stdout) == 0;  // of what was lost before nobody knows why
+  const bool written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
+  const int why = errno == ENOTTY ? 0 : errno;  // what was lost before may have left its reason, isatty() another
   pollfd reader{STDOUT_FILENO, POLLOUT, 0};
   if (written || why == EPIPE || (::poll(&reader, 1, 0) > 0 && (reader.revents & (POLLERR | POLLHUP)) != 0)) return;
   throw Error(Exit::io_error, std::string("stdout: cannot be written") +
