@@ -150,6 +150,12 @@ int64_t missing_frames(const OpenAudio& audio, int64_t read) {
                               static_cast<double>(audio.data.held));
 }
 
+float mean_of(std::span<const float> frame) {
+  double sum = 0.0;
+  for (const float sample : frame) sum += sample;
+  return static_cast<float>(sum / static_cast<double>(frame.size()));
+}
+
 /// All frames, channels averaged, or one of them. Grows with what the file delivers, whatever its header says.
 std::vector<float> read_mono(const std::string& path, OpenAudio& audio, int64_t most, int only) {
   constexpr int64_t kBlockSamples = 1 << 16;
@@ -162,10 +168,8 @@ std::vector<float> read_mono(const std::string& path, OpenAudio& audio, int64_t 
     if (frames <= 0 || frames > block_frames) break;
     if (static_cast<int64_t>(samples.size()) + frames > most) fail_long(path, most);
     for (size_t i = 0; i < static_cast<size_t>(frames); ++i) {
-      double sum = 0.0;
-      for (size_t channel = 0; channel < channels; ++channel) sum += block[i * channels + channel];
-      const auto mean = static_cast<float>(sum / static_cast<double>(channels));
-      const auto sample = only > 0 ? block[i * channels + static_cast<size_t>(only - 1)] : mean;
+      const auto frame = std::span<const float>(block).subspan(i * channels, channels);
+      const auto sample = only > 0 ? frame[static_cast<size_t>(only - 1)] : mean_of(frame);
       if (!std::isfinite(sample)) {
         fail_bad(path, "sample " + std::to_string(samples.size()) + " is not a finite number; repair or re-export it");
       }

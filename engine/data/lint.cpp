@@ -25,6 +25,27 @@ std::string text(const char* format, double value) {
   return out;
 }
 
+struct Level {
+  double mean = 0, power = 0;
+  float peak = 0;
+};
+
+Level level_of(const std::vector<float>& x) {
+  double sum = 0, squares = 0;
+  Level level;
+  for (const float s : x) {
+    sum += s;
+    squares += static_cast<double>(s) * s;
+    level.peak = std::max(level.peak, std::abs(s));
+  }
+  const double n = std::max(static_cast<double>(x.size()), 1.0);
+  level.mean = sum / n;
+  level.power = squares / n;
+  return level;
+}
+
+std::string tops(int64_t count, double peak_db) { return std::to_string(count) + text(" samples at %.1f dB", peak_db); }
+
 /// The step of integers: the largest power of two, of 8 to 16 bits, of which all samples are multiples; 0 of floats.
 float quantum_of(const std::vector<float>& x) {
   for (int bits = 7; bits <= 15; ++bits) {
@@ -195,18 +216,12 @@ int64_t CorpusLint::with_findings() const {
 
 void measure(const audio::Waveform& sound, const LintOptions& options, ClipLint& clip) {
   const auto& x = sound.samples;
-  double sum = 0, squares = 0;
-  float peak = 0;
-  for (const float s : x) {
-    sum += s;
-    squares += static_cast<double>(s) * s;
-    peak = std::max(peak, std::abs(s));
-  }
-  const double n = std::max(static_cast<double>(x.size()), 1.0), power = squares / n, rms = std::sqrt(power);
+  const auto [mean, power, peak] = level_of(x);
+  const double rms = std::sqrt(power);
   clip.seconds = sound.seconds();
   clip.peak_db = decibels(peak);
   clip.rms_db = decibels(rms);
-  clip.dc = sum / n;
+  clip.dc = mean;
   const auto found = [&](const char* kind, std::string detail) { clip.findings.push_back({kind, std::move(detail)}); };
   if (power < kSilentPower) {
     found("silent", text("%.1f dB", clip.rms_db));
@@ -218,8 +233,7 @@ void measure(const audio::Waveform& sound, const LintOptions& options, ClipLint&
   clip.longest_gap = longest_gap(sound);
   clip.digest = digest_of(x);
   if (clip.seconds < options.short_seconds) found("short", text("%.2f s", clip.seconds));
-  if (clip.clipped > kNaturalTop)
-    found("clipped", std::to_string(clip.clipped) + text(" samples at %.1f dB", clip.peak_db));
+  if (clip.clipped > kNaturalTop) found("clipped", tops(clip.clipped, clip.peak_db));
   constexpr float kOver = 1.06f;  // 0.5 dB: decoders of lossy files and resampling overshoot by tenths
   if (peak > kOver) found("over", text("%+.1f dB over full scale, which integers and players clip", clip.peak_db));
   if (std::abs(clip.dc) > options.dc * rms) found("dc", text("%+.4f of full scale", clip.dc));
@@ -231,22 +245,21 @@ void measure(const audio::Waveform& sound, const LintOptions& options, ClipLint&
 
 void measure_channels(int channels, const std::function<std::vector<float>(int)>& channel, ClipLint& clip) {
   double powers = 0;
-  const int64_t in_mean = clip.clipped;
+  int64_t most = kNaturalTop;
+  std::string worst;
   for (int c = 0; c < channels; ++c) {
     const auto x = channel(c);
-    double squares = 0;
-    float peak = 0;
-    for (const float s : x) {
-      squares += static_cast<double>(s) * s;
-      peak = std::max(peak, std::abs(s));
-    }
-    powers += squares / static_cast<double>(x.size());
-    const auto clipped = clipped_samples(x, peak);
-    if (in_mean > kNaturalTop || clipped <= std::max(clip.clipped, kNaturalTop)) continue;
-    std::erase_if(clip.findings, [](const Finding& f) { return std::string_view(f.kind) == "clipped"; });
-    clip.clipped = clipped;
-    clip.findings.push_back({"clipped", std::to_string(clipped) + text(" samples at %.1f dB", decibels(peak)) +
-                                            " of channel " + std::to_string(c + 1)});
+    const auto level = level_of(x);
+    powers += level.power;
+    if (clip.clipped > kNaturalTop) continue;  // the mean shows it
+    const auto clipped = clipped_samples(x, level.peak);
+    if (clipped <= most) continue;
+    most = clipped;
+    worst = tops(clipped, decibels(level.peak)) + " of channel " + std::to_string(c + 1);
+  }
+  if (!worst.empty()) {
+    clip.clipped = most;
+    clip.findings.push_back({"clipped", worst});
   }
   // Channels that have nothing to do with one another, silent ones among them, have a mean of this level.
   const double n = channels, apart_db = decibels(std::sqrt(powers) / n);

@@ -10,9 +10,8 @@ namespace {
 
 using cpu::Precision;
 
-constexpr int64_t kDepth = 512;      // rows of a that are turned at a time
-constexpr int64_t kShare = 128;      // columns of a, at most, that a thread takes at a time
-constexpr int64_t kTogether = 4096;  // rows, or one item: what is packed before the threads meet again
+constexpr int64_t kDepth = 512;  // rows of a that are turned at a time
+constexpr int64_t kShare = 128;  // columns of a, at most, that a thread takes at a time
 
 constexpr int64_t rounded_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
@@ -153,7 +152,7 @@ class Correlation {
   Correlation(Precision precision, const float* a, int64_t m, int64_t items, int64_t rows,
               std::span<const Correlated> with)
       : precision_(precision), a_(a), m_(m), items_(items), rows_(rows) {
-    together_ = std::clamp<int64_t>(kTogether / rows, 1, items);
+    together_ = std::clamp<int64_t>(kPackedTogether / rows, 1, items);
     for (const auto& one : with) {
       std::shared_ptr<CorrelatedWords> own;
       if (!one.words) to_pack_.push_back(own = std::make_shared<CorrelatedWords>(precision, one, together_, rows));

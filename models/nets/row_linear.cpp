@@ -7,7 +7,6 @@
 
 #include "cpu/levels.h"
 #include "models/autocast.h"
-#include "models/nets/row_loops.h"
 #include "models/nets/row_products.h"
 
 namespace melflow::models {
@@ -75,7 +74,6 @@ struct RowLinear : Function<RowLinear> {
 
   /// Σ of_y[t, i]·x[t, j], [out, in].
   static Tensor weight_gradient(const Tensor& of_y, const Tensor& x) {
-    constexpr int64_t kPackedTogether = 4096;
     const auto rows = x.size(0), out = of_y.size(1), in = x.size(1);
     auto sum = at::zeros({out, in}, x.options());
     for (int64_t t = 0; t < rows; t += kPackedTogether) {

@@ -62,6 +62,9 @@ struct Correlated {
 std::shared_ptr<const CorrelatedWords> words_of(cpu::Precision precision, const Correlated& of, int64_t items,
                                                 int64_t rows);
 
+/// Rows that correlate() packs before it goes on; an item of more is packed as a whole.
+inline constexpr int64_t kPackedTogether = 4096;
+
 /// Gradients of weights: of_weight[o, i, j] += Σ a[t, i]·b[t + offset o, j] over the rows t of each item, with a
 /// [items, rows, m] and b [items, rows, n], zero outside its item. On LibTorch's threads; sums are in an order that
 /// does not depend on their number.

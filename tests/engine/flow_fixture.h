@@ -30,16 +30,6 @@ class FlowEngine : public ::testing::Test {
   static void train(FlowTrainer& t, int64_t until) {
     t.run([&] { return t.state().step >= until; }, [](const Progress&) {});
   }
-  /// The points of a run's curve.
-  static std::vector<double> logged(const std::filesystem::path& run, const std::string& tag) {
-    std::vector<double> out;
-    std::ifstream in(run / "metrics.jsonl");
-    for (std::string line; std::getline(in, line);) {
-      const auto json = nlohmann::json::parse(line);
-      if (json.contains(tag)) out.push_back(json[tag]);
-    }
-    return out;
-  }
   /// A small table: two columns that hang together, on other scales.
   std::string table() const {
     auto random = generator(5);

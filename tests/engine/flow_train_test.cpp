@@ -64,7 +64,7 @@ TEST_F(FlowEngine, AnEpochHearsEveryRowOnceAndTheNextInAnotherOrder) {
   auto t = trainer(c, "r");
   train(t, 12);
   std::vector<double> epochs[2];
-  for (const auto& line : logged(file("r"), "loss")) epochs[epochs[0].size() < 6 ? 0 : 1].push_back(line);
+  for (const auto& line : testing::curve(file("r"), "loss")) epochs[epochs[0].size() < 6 ? 0 : 1].push_back(line);
   ASSERT_EQ(epochs[1].size(), 6u);
   EXPECT_NE(epochs[0], epochs[1]);
   EXPECT_NE(epochs[0][0], epochs[0][1]);
@@ -91,7 +91,7 @@ TEST_F(FlowEngine, AnnealingGoesBySteps) {
                                "train.anneal=1", "learning_rate=1e-30", "log_every=1", "validation_every=0"});
   auto t = trainer(c, "r");
   train(t, 10);
-  const auto losses = logged(file("r"), "loss");
+  const auto losses = testing::curve(file("r"), "loss");
   ASSERT_EQ(losses.size(), 10u);
   EXPECT_NEAR((losses[5] - losses[0]) / (losses[9] - losses[0]), 5.0 / 9, 0.1);
 }

@@ -48,15 +48,7 @@ class ToldTraining : public ::testing::Test {
     loop.run([] { return false; }, [](const Progress&) {});
     return loop.state();
   }
-  std::vector<double> logged(const std::string& tag) const {
-    std::vector<double> out;
-    std::ifstream file(folder_ / "run/metrics.jsonl");
-    for (std::string line; std::getline(file, line);) {
-      const auto json = nlohmann::json::parse(line);
-      if (json.contains(tag)) out.push_back(json[tag]);
-    }
-    return out;
-  }
+  std::vector<double> logged(const std::string& tag) const { return testing::curve(folder_ / "run", tag); }
   LoopOptions options;
   ToldObjective objective;
 

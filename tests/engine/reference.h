@@ -3,6 +3,7 @@
 #include <fstream>
 #include <map>
 #include <string>
+#include <vector>
 
 #include <torch/torch.h>
 #include <nlohmann/json.hpp>
@@ -27,6 +28,17 @@ inline std::map<std::string, torch::Tensor> tensors_of(const std::filesystem::pa
 }
 
 inline nlohmann::json json_of(const std::filesystem::path& path) { return nlohmann::json::parse(std::ifstream(path)); }
+
+/// The points of a run's curve, in order.
+inline std::vector<double> curve(const std::filesystem::path& run, const std::string& tag) {
+  std::vector<double> out;
+  std::ifstream file(run / "metrics.jsonl");
+  for (std::string line; std::getline(file, line);) {
+    const auto json = nlohmann::json::parse(line);
+    if (json.contains(tag)) out.push_back(json[tag]);
+  }
+  return out;
+}
 
 /// Largest difference over the largest magnitude of the expected values.
 inline double relative_error(const torch::Tensor& actual, const torch::Tensor& expected) {

@@ -84,12 +84,8 @@ inline std::vector<std::string> curves(const std::filesystem::path& run) {
 
 /// The last value of a curve.
 inline double last_of(const std::filesystem::path& run, const std::string& tag) {
-  double value = std::numeric_limits<double>::quiet_NaN();
-  for (const auto& line : curves(run)) {
-    const auto json = nlohmann::json::parse(line);
-    if (json.contains(tag)) value = json[tag];
-  }
-  return value;
+  const auto points = testing::curve(run, tag);
+  return points.empty() ? std::numeric_limits<double>::quiet_NaN() : points.back();
 }
 
 }  // namespace melflow::engine
