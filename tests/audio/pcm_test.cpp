@@ -7,6 +7,7 @@
 #include "audio/wav.h"
 #include "base/error.h"
 #include "tests/audio/signals.h"
+#include "tests/support/refusal.h"
 
 namespace melflow::audio {
 namespace {
@@ -74,13 +75,7 @@ TEST(Pcm, EncodingsAreKnownByName) {
   EXPECT_EQ(encoding_from_name("pcm16"), Encoding::pcm16);
   EXPECT_EQ(encoding_from_name("pcm24"), Encoding::pcm24);
   EXPECT_EQ(encoding_from_name("float32"), Encoding::float32);
-  try {
-    encoding_from_name("float");
-    FAIL();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), Exit::usage);
-    EXPECT_NE(std::string(error.what()).find("did you mean 'float32'"), std::string::npos) << error.what();
-  }
+  testing::expect_refused([] { encoding_from_name("float"); }, Exit::usage, "did you mean 'float32'");
 }
 
 TEST(WavHeader, HasTheCanonicalBytes) {

@@ -20,11 +20,13 @@
 #include "base/error.h"
 #include "tests/audio/alsa_config.h"
 #include "tests/audio/signals.h"
+#include "tests/support/refusal.h"
 
 namespace melflow::audio {
 namespace {
 
 using melflow::testing::AlsaConfig;
+using melflow::testing::expect_refused;
 using melflow::testing::noise;
 
 std::vector<float> floats_in(const std::filesystem::path& path) {
@@ -126,13 +128,7 @@ TEST_F(ClockedPlayer, ADeviceThatGoesAwayIsOneErrorThatSaysSo) {
   Player player({.device = device(), .prebuffer_seconds = 0.0, .buffer_seconds = 0.1});
   player.push(std::vector<float>(1000, 0.1f));
   ::close(reader);
-  try {
-    player.push(std::vector<float>(220500, 0.1f));
-    FAIL() << "went on playing";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), Exit::unavailable);
-    EXPECT_NE(std::string(error.what()).find("stopped taking sound"), std::string::npos) << error.what();
-  }
+  expect_refused([&] { player.push(std::vector<float>(220500, 0.1f)); }, Exit::unavailable, "stopped taking sound");
 }
 
 TEST_F(ClockedPlayer, PauseLosesNothingAndIsNoGap) {
@@ -204,24 +200,13 @@ TEST_F(ClockedPlayer, AJumpLeavesNothingInTheConverter) {
 
 TEST_F(ClockedPlayer, NeverWritesOverAFile) {
   std::ofstream(file()) << "precious";
-  try {
-    Player player({.device = device()});
-    FAIL() << "opened it";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), Exit::cannot_create);
-  }
+  expect_refused([&] { Player player({.device = device()}); }, Exit::cannot_create, file().string());
   EXPECT_EQ(std::filesystem::file_size(file()), 8u);
 }
 
 TEST(Player, AWrongClockSaysWhatARightOneIs) {
   for (const char* name : {"clock:", "clock@:x", "clock@fast:/tmp/x", "clock@48000", "clock@1:/tmp/x"}) {
-    try {
-      Player player({.device = name});
-      FAIL() << "opened " << name;
-    } catch (const Error& error) {
-      EXPECT_EQ(error.code(), Exit::usage) << name;
-      EXPECT_NE(std::string(error.what()).find("clock@48000:FILE"), std::string::npos);
-    }
+    expect_refused([&] { Player player({.device = name}); }, Exit::usage, name, "clock@48000:FILE");
   }
 }
 
@@ -284,24 +269,12 @@ TEST(Player, KeepsStandardErrorQuietAndWorking) {
 }
 
 TEST(Player, RefusesADeviceThatDoesNotExist) {
-  try {
-    Player player({.device = "no such device, surely"});
-    FAIL() << "opened it";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), Exit::unavailable);
-    EXPECT_NE(std::string(error.what()).find("no sound device"), std::string::npos) << error.what();
-  }
+  expect_refused([] { Player player({.device = "no such device, surely"}); }, Exit::unavailable, "no sound device");
 }
 
 TEST(Player, SaysWhatToDoWithoutADevice) {
   if (!list_devices().empty()) GTEST_SKIP() << "this machine has a sound device";
-  try {
-    Player player({});
-    FAIL() << "opened one";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), Exit::unavailable);
-    EXPECT_NE(std::string(error.what()).find("melflow synth"), std::string::npos) << error.what();
-  }
+  expect_refused([] { Player player({}); }, Exit::unavailable, "melflow synth");
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "tests/audio/reference_files.h"
 #include "tests/audio/signals.h"
+#include "tests/support/refusal.h"
 #include "tests/support/shared.h"
 
 namespace melflow::audio {
@@ -16,6 +17,8 @@ namespace {
 
 using melflow::testing::in_tree;
 using melflow::testing::noise;
+using melflow::testing::Refusal;
+using melflow::testing::refusal_of;
 using melflow::testing::TempDir;
 
 constexpr auto kRefuse = AtomicFile::Existing::refuse;
@@ -35,18 +38,8 @@ std::vector<char> wav_bytes(int sample_rate, int channels, const std::vector<int
   return bytes;
 }
 
-struct Refusal {
-  Exit code = Exit::ok;
-  std::string message;
-};
-
 Refusal refusal(const std::filesystem::path& path, const ReadOptions& options = {}) {
-  try {
-    read_audio(path, options);
-  } catch (const Error& error) {
-    return {error.code(), error.what()};
-  }
-  return {};
+  return refusal_of([&] { read_audio(path, options); });
 }
 
 TEST(Wav, ReadsTheGoldenClip) {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "tests/support/refusal.h"
 #include "tests/support/shared.h"
 
 namespace melflow {
@@ -32,15 +33,7 @@ size_t files_in(const TempDir& dir) {
   return static_cast<size_t>(std::distance(std::filesystem::directory_iterator(dir.path()), {}));
 }
 
-/// The exit code of the Error that the action throws; Exit::ok where it throws none.
-Exit code_of(const auto& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.code();
-  }
-  return Exit::ok;
-}
+Exit code_of(const auto& call) { return testing::refusal_of(call).code; }
 
 TEST(AtomicFile, AppearsUnderItsNameOnlyWhenWhole) {
   const TempDir dir;
@@ -139,12 +132,8 @@ TEST(AtomicFile, NamesTheFileAndWhatToDo) {
   const TempDir dir;
   const auto path = dir / "out.bin";
   std::ofstream(path) << "old";
-  try {
-    AtomicFile(path, AtomicFile::Existing::refuse);
-    FAIL();
-  } catch (const Error& error) {
-    EXPECT_EQ(std::string(error.what()), path.string() + ": exists already; give --force to replace it");
-  }
+  const auto refusal = testing::refusal_of([&] { AtomicFile(path, AtomicFile::Existing::refuse); });
+  EXPECT_EQ(refusal.message, path.string() + ": exists already; give --force to replace it");
 }
 
 TEST(AtomicFile, RefusesFoldersDevicesAndMissingFolders) {

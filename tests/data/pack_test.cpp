@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "engine/files/npy.h"
 #include "tests/data/recordings.h"
+#include "tests/support/refusal.h"
 
 namespace melflow::engine {
 namespace {
@@ -94,14 +95,11 @@ TEST_F(PackTest, NothingTakesThePlaceOfNothing) {
       << "\xff\xff\xff\xff";
   for (const auto existing : {AtomicFile::Existing::replace, AtomicFile::Existing::refuse}) {
     const auto prefix = folder_ / (existing == AtomicFile::Existing::replace ? "s" : "new");
-    try {
+    const auto pack_it = [&] {
       pack(
           {folder_ / "bad"}, prefix, {.existing = existing}, [] { return false; }, [](size_t, size_t) {});
-      ADD_FAILURE() << "packed nothing";
-    } catch (const Error& e) {
-      EXPECT_EQ(e.code(), Exit::no_input);
-      EXPECT_NE(std::string(e.what()).find("nan.wav"), std::string::npos) << e.what();
-    }
+    };
+    expect_refused(pack_it, Exit::no_input, "nan.wav");
   }
   EXPECT_EQ(content(earlier.shards[0]), before);
 }

@@ -8,11 +8,13 @@
 #include "tests/devices/played_sums.h"
 #include "tests/devices/small_training.h"
 #include "tests/support/free_port.h"
+#include "tests/support/refusal.h"
 
 namespace melflow::engine {
 namespace {
 
 namespace fs = std::filesystem;
+using melflow::testing::expect_refused;
 using melflow::testing::expect_same_weights;
 using melflow::testing::free_port;
 using melflow::testing::kPlaces;
@@ -85,13 +87,8 @@ class ProcessesElsewhere : public ::testing::TestWithParam<Place> {
         if (processes.rank() == 1 && ++asked == 3) ::_exit(0);
         return false;
       };
-      try {
-        trainer.run(stop, [](const Progress&) {});
-        ADD_FAILURE() << "it went on alone";
-      } catch (const Error& e) {
-        EXPECT_EQ(e.code(), Exit::io_error);
-        EXPECT_NE(std::string(e.what()).find("another process of this training has gone"), std::string::npos);
-      }
+      expect_refused([&] { trainer.run(stop, [](const Progress&) {}); }, Exit::io_error,
+                     "another process of this training has gone");
       return;
     }
     processes.leave();

@@ -12,6 +12,7 @@
 #include "engine/flow/registry.h"
 #include "engine/tensors.h"
 #include "tests/engine/flow_fixture.h"
+#include "tests/support/refusal.h"
 
 namespace melflow::engine {
 namespace {
@@ -74,14 +75,9 @@ TEST_F(FlowEngine, AFileThatIsNoFlowIsRefused) {
     files::write_safetensors(file("bad.safetensors"),
                              {{"a", {files::Dtype::f32, {1}, std::as_bytes(std::span(&one, 1))}}}, metadata,
                              AtomicFile::Existing::replace);
-    try {
-      load_flow(file("bad.safetensors"));
-    } catch (const Error& e) {
-      EXPECT_EQ(e.code(), Exit::bad_data) << e.what();
-      return std::string(e.what());
-    }
-    ADD_FAILURE();
-    return std::string();
+    const auto refusal = testing::refusal_of([&] { load_flow(file("bad.safetensors")); });
+    EXPECT_EQ(refusal.code, Exit::bad_data) << refusal.message;
+    return refusal.message;
   };
   refused({});
   refused({{"melflow_flow_version", "9"}});
@@ -98,27 +94,14 @@ TEST_F(FlowEngine, AFileThatIsNoFlowIsRefused) {
 }
 
 TEST_F(FlowEngine, UnknownKeysAndNamesAreErrorsWithTheNearest) {
-  const auto message = [](const nlohmann::json& c) -> std::string {
-    try {
-      build_flow(c, "c");
-    } catch (const Error& e) {
-      return e.what();
-    }
-    return "";
-  };
+  const auto message = [](const nlohmann::json& c) { return testing::refusal_of([&] { build_flow(c, "c"); }).message; };
   EXPECT_NE(message({{"system", "maff"}}).find("'maf'"), std::string::npos);
   EXPECT_NE(message({{"system", "maf"}, {"layer", 3}}).find("'layers'"), std::string::npos);
   EXPECT_NE(message({{"system", "maf"}, {"scale", "tan"}}).find("\"tanh\""), std::string::npos);
   EXPECT_NE(message({{"system", "glow"}, {"channels", 1}}).find("two dimensions"), std::string::npos);
   FlowDataOptions misspelt;
   misspelt.path = "two_moon";
-  try {
-    load_flow_data(misspelt);
-    FAIL();
-  } catch (const Error& e) {
-    EXPECT_EQ(e.code(), Exit::no_input);
-    EXPECT_NE(std::string(e.what()).find("'two_moons'"), std::string::npos);
-  }
+  testing::expect_refused([&] { load_flow_data(misspelt); }, Exit::no_input, "'two_moons'");
 }
 
 TEST_F(FlowEngine, SamplesDoNotDependOnHowTheyAreSplit) {

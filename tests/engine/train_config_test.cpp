@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "engine/train/config.h"
+#include "tests/support/refusal.h"
 
 namespace melflow::engine {
 namespace {
@@ -37,13 +38,8 @@ TEST(TrainConfig, NvidiasConfigIsUnderstood) {
 }
 
 TEST(TrainConfig, UnknownKeysAreErrorsWithTheNearestName) {
-  const auto message = [](const nlohmann::json& json, const std::vector<std::string>& sets) -> std::string {
-    try {
-      parse_train_config(json, sets, "c.json");
-      return "";
-    } catch (const Error& e) {
-      return e.what();
-    }
+  const auto message = [](const nlohmann::json& json, const std::vector<std::string>& sets) {
+    return testing::refusal_of([&] { parse_train_config(json, sets, "c.json"); }).message;
   };
   EXPECT_NE(message({{"train", {{"batchsize", 3}}}}, {}).find("'batch_size'"), std::string::npos);
   EXPECT_NE(message({{"trian", nlohmann::json::object()}}, {}).find("'train'"), std::string::npos);
@@ -60,12 +56,7 @@ TEST(TrainConfig, UnknownKeysAreErrorsWithTheNearestName) {
 
 TEST(TrainConfig, NumbersThatNoTrainingCanHaveAreRefusedAsConfigurations) {
   const auto code = [](const nlohmann::json& json, const std::vector<std::string>& sets) {
-    try {
-      parse_train_config(json, sets, "c.json");
-      return Exit::ok;
-    } catch (const Error& e) {
-      return e.code();
-    }
+    return testing::refusal_of([&] { parse_train_config(json, sets, "c.json"); }).code;
   };
   // 2^56 frames of 256 samples are 2^64 samples, which 64 bits take for none.
   EXPECT_EQ(code(nlohmann::json::object(), {"segment_frames=72057594037927936"}), Exit::config);

@@ -9,6 +9,7 @@
 #include "engine/model_config.h"
 #include "engine/tensors.h"
 #include "tests/engine/small_voice.h"
+#include "tests/support/refusal.h"
 #include "tests/support/shared.h"
 
 namespace melflow::engine {
@@ -19,15 +20,7 @@ using melflow::testing::small_voice;
 using melflow::testing::TempDir;
 
 /// What goes wrong, as text; empty where nothing does.
-template <typename Work>
-std::string failure(Work&& work) {
-  try {
-    work();
-    return "";
-  } catch (const Error& e) {
-    return e.what();
-  }
-}
+std::string failure(const auto& work) { return testing::refusal_of(work).message; }
 
 /// The small voice with its metadata or tensors changed before it is written.
 std::string loading_changed(const std::function<void(std::map<std::string, std::string>&, TensorTable&)>& change) {

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "tests/support/refusal.h"
 
 namespace melflow::testing {
 
@@ -41,20 +42,6 @@ inline std::string contents(const std::filesystem::path& path) {
 }
 inline void put(const std::filesystem::path& path, const std::string& text) {
   std::ofstream(path, std::ios::binary) << text;
-}
-
-/// The call throws Error with that code, and its message names the file and says what is wrong.
-inline void expect_refused(const std::function<void()>& call, Exit code, const std::string& name,
-                           const std::string& what) {
-  try {
-    call();
-    FAIL() << "accepted, although: " << what;
-  } catch (const Error& error) {
-    const std::string message = error.what();
-    EXPECT_EQ(static_cast<int>(error.code()), static_cast<int>(code)) << message;
-    EXPECT_NE(message.find(name), std::string::npos) << message;
-    EXPECT_NE(message.find(what), std::string::npos) << message;
-  }
 }
 
 /// Damages `valid` in every simple way (each byte inverted, set to 0 and to 0xff, each length cut off) and in `random`

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "tests/files/bytes.h"
+#include "tests/support/refusal.h"
 #include "tests/support/shared.h"
 
 namespace melflow::files {
@@ -217,13 +218,11 @@ TEST(Safetensors, TooManyTensorsAreRefused) {
 }
 
 TEST(Safetensors, AMessageShowsNoControlCharactersOfTheFile) {
-  try {
-    parse(file_of(R"({"a\u001b[2J)" + std::string(500, 'x') + R"(":7})"));
-    FAIL();
-  } catch (const Error& error) {
-    EXPECT_EQ(std::string(error.what()).find('\x1b'), std::string::npos);
-    EXPECT_LT(std::string(error.what()).size(), 300u);
-  }
+  const auto file = file_of(R"({"a\u001b[2J)" + std::string(500, 'x') + R"(":7})");
+  const auto refusal = testing::refusal_of([&] { parse(file); });
+  EXPECT_EQ(refusal.code, Exit::bad_data);
+  EXPECT_EQ(refusal.message.find('\x1b'), std::string::npos);
+  EXPECT_LT(refusal.message.size(), 300u);
 }
 
 TEST(Safetensors, OnlyRegularFilesAreOpened) {

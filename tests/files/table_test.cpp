@@ -10,6 +10,7 @@
 #include "engine/files/file_kind.h"
 #include "engine/files/idx.h"
 #include "engine/files/inflate.h"
+#include "tests/support/refusal.h"
 
 namespace melflow::files {
 namespace {
@@ -33,16 +34,10 @@ std::vector<std::byte> gzip(const std::string& text) {
   return csv_bytes(out);
 }
 
-template <typename Action>
-std::string refusal(Action&& action) {
-  try {
-    action();
-  } catch (const Error& e) {
-    EXPECT_EQ(e.code(), Exit::bad_data);
-    return e.what();
-  }
-  ADD_FAILURE() << "was not refused";
-  return "";
+std::string refusal(const auto& call) {
+  const auto [code, message] = testing::refusal_of(call);
+  EXPECT_EQ(code, Exit::bad_data) << message;
+  return message;
 }
 
 std::string csv_refusal(const std::string& text) {

@@ -7,6 +7,7 @@
 #include "audio/refine.h"
 #include "audio/wav.h"
 #include "base/error.h"
+#include "tests/support/refusal.h"
 #include "tests/synth/random_voice.h"
 
 namespace melflow::engine {
@@ -221,14 +222,8 @@ TEST(Refining, WantsFramesOfAPowerOfTwo) {
   RandomVoice voice(melflow::testing::tiny_block_flow());
   voice.voice.mel.n_fft = voice.voice.mel.win_length = 192;  // three hops
   EXPECT_NO_THROW(voice.synthesizer({.threads = 1}));
-  try {
-    voice.synthesizer({.refine = 1, .threads = 1});
-    FAIL() << "refined";
-  } catch (const Error& e) {
-    EXPECT_EQ(e.code(), Exit::usage);
-    EXPECT_NE(std::string(e.what()).find("random: "), std::string::npos) << e.what();
-    EXPECT_NE(std::string(e.what()).find("--refine 0"), std::string::npos) << e.what();
-  }
+  testing::expect_refused([&] { voice.synthesizer({.refine = 1, .threads = 1}); }, Exit::usage,
+                          "random: ", "--refine 0");
 }
 
 /// Time for refining with less delay, then for none of it, then a guessed mel.
