@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <string_view>
 
 namespace melflow::audio {
@@ -50,7 +51,8 @@ bool begins_chunk(const Layout& layout, uint64_t at, uint64_t size, const ReadAt
 
 SoundBytes in_chunks(const Layout& layout, uint64_t size, const ReadAt& read) {
   constexpr int kMostChunks = 1024;
-  uint64_t at = layout.start, of_rf64 = 0;
+  uint64_t at = layout.start;
+  std::optional<uint64_t> of_rf64;
   for (int i = 0; i < kMostChunks; ++i) {
     std::array<char, 24> head{};
     const auto whole = std::span<char>(head).first(layout.name + layout.length);
@@ -64,9 +66,10 @@ SoundBytes in_chunks(const Layout& layout, uint64_t size, const ReadAt& read) {
     }
     if (layout.counts_head) length -= std::min<uint64_t>(length, whole.size());
     if (name == layout.data) {
+      const bool in_ds64 = of_rf64 && length == 0xFFFFFFFF;
+      if (in_ds64) length = *of_rf64;
       if (length == 0 && !begins_chunk(layout, begin, size, read)) return {0, 0, size - std::min(begin, size)};
-      if (of_rf64 > 0 && length == 0xFFFFFFFF) return promised(size, begin, of_rf64, kEndless64);
-      return promised(size, begin, length, layout.length == 4 ? kEndless32 : kEndless64);
+      return promised(size, begin, length, layout.length == 4 && !in_ds64 ? kEndless32 : kEndless64);
     }
     if (length > size) return {};
     at = (begin + length + layout.align - 1) / layout.align * layout.align;

@@ -4,12 +4,11 @@
 #include <sys/stat.h>
 
 #include <cmath>
-#include <fstream>
 
 #include "base/error.h"
 #include "tests/audio/reference_files.h"
 #include "tests/audio/signals.h"
-#include "tests/support/refusal.h"
+#include "tests/audio/wav_bytes.h"
 #include "tests/support/shared.h"
 
 namespace melflow::audio {
@@ -18,29 +17,12 @@ namespace {
 using melflow::testing::in_tree;
 using melflow::testing::noise;
 using melflow::testing::Refusal;
-using melflow::testing::refusal_of;
+using melflow::testing::refusal;
 using melflow::testing::TempDir;
+using melflow::testing::wav_bytes;
+using melflow::testing::write_bytes;
 
 constexpr auto kRefuse = AtomicFile::Existing::refuse;
-
-void write_bytes(const std::filesystem::path& path, const std::vector<char>& bytes) {
-  std::ofstream(path, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-}
-
-/// A WAV of interleaved 16-bit samples with a header by its book.
-std::vector<char> wav_bytes(int sample_rate, int channels, const std::vector<int16_t>& samples) {
-  const auto header = wav_header(sample_rate, Encoding::pcm16, static_cast<int64_t>(samples.size()));
-  std::vector<char> bytes(header.size() + samples.size() * 2);
-  std::memcpy(bytes.data(), header.data(), header.size());
-  bytes[22] = static_cast<char>(channels);
-  bytes[32] = static_cast<char>(2 * channels);
-  if (!samples.empty()) std::memcpy(bytes.data() + header.size(), samples.data(), samples.size() * 2);
-  return bytes;
-}
-
-Refusal refusal(const std::filesystem::path& path, const ReadOptions& options = {}) {
-  return refusal_of([&] { read_audio(path, options); });
-}
 
 TEST(Wav, ReadsTheGoldenClip) {
   const auto path = in_tree("data/golden/LJ001-0002.wav");
@@ -186,54 +168,6 @@ TEST(Wav, NamesTheFirstSampleThatIsNoNumber) {
     EXPECT_EQ(refused.code, Exit::bad_data);
     EXPECT_NE(refused.message.find("sample 1234 "), std::string::npos) << refused.message;
   }
-}
-
-TEST(Wav, SaysOfAFileThatIsCutShortHowMuchIsThere) {
-  const TempDir dir;
-  auto bytes = wav_bytes(22050, 1, std::vector<int16_t>(1000, 100));
-  bytes.resize(44 + 2 * 300);
-  write_bytes(dir / "short.wav", bytes);
-  const auto cut = refusal(dir / "short.wav");
-  EXPECT_EQ(cut.code, Exit::bad_data);
-  EXPECT_NE(cut.message.find("300 of 1000 samples"), std::string::npos) << cut.message;
-  // What lies before the sound, were it longer than what is gone, is no part of it.
-  auto with_junk = wav_bytes(22050, 1, std::vector<int16_t>(1000, 100));
-  std::vector<char> junk(8 + 4000, 0);
-  std::memcpy(junk.data(), "JUNK\xa0\x0f\0\0", 8);
-  with_junk.insert(with_junk.begin() + 36, junk.begin(), junk.end());
-  write_bytes(dir / "junk.wav", with_junk);
-  EXPECT_EQ(read_audio(dir / "junk.wav").samples.size(), 1000u);
-  with_junk.resize(with_junk.size() - 2 * 900);
-  write_bytes(dir / "junk.wav", with_junk);
-  EXPECT_NE(refusal(dir / "junk.wav").message.find("100 of 1000 samples"), std::string::npos);
-  // A recorder that was interrupted has filled in nothing.
-  auto interrupted = wav_bytes(22050, 1, std::vector<int16_t>(1000, 100));
-  for (const size_t at : {40u, 4u}) {  // of the sound, then of the file, too
-    std::fill_n(interrupted.begin() + at, 4, '\0');
-    write_bytes(dir / "interrupted.wav", interrupted);
-    EXPECT_NE(refusal(dir / "interrupted.wav").message.find("2000 bytes follow"), std::string::npos);
-  }
-  // A header that counts itself promises nothing.
-  auto itself = wav_bytes(22050, 1, std::vector<int16_t>(1000, 100));
-  itself[40] = static_cast<char>(static_cast<unsigned char>(itself[40]) + 44);
-  write_bytes(dir / "itself.wav", itself);
-  EXPECT_EQ(read_audio(dir / "itself.wav").samples.size(), 1000u);
-  // Who writes into a pipe knows no length, and puts the largest.
-  for (size_t i = 40; i < 44; ++i) bytes[i] = static_cast<char>(0xff);
-  write_bytes(dir / "endless.wav", bytes);
-  EXPECT_EQ(read_audio(dir / "endless.wav").samples.size(), 300u);
-
-  Waveform noise{{}, 22050};
-  for (uint32_t i = 0, x = 1; i < 20000; ++i, x = x * 1664525 + 1013904223) {
-    noise.samples.push_back(static_cast<float>(x >> 16) / 65536.0f - 0.5f);
-  }
-  write_audio(dir / "whole.flac", noise, Encoding::pcm16, AtomicFile::Existing::refuse);
-  auto flac = melflow::testing::read_bytes(dir / "whole.flac");
-  flac.resize(flac.size() / 2);
-  write_bytes(dir / "cut.flac", flac);
-  EXPECT_EQ(refusal(dir / "whole.flac").code, Exit::ok);
-  EXPECT_EQ(refusal(dir / "cut.flac").code, Exit::bad_data);
-  EXPECT_NE(refusal(dir / "cut.flac").message.find("of 20000 samples"), std::string::npos);
 }
 
 /// Every way to cut the golden clip's head short, and every byte of its header set to something else.
