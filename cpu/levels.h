@@ -21,6 +21,9 @@ inline bool has_v4() {
          __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 
+/// And VPDPBUSD, which multiplies bytes by fours: Intel's since Ice Lake, AMD's since Zen 4.
+inline bool has_v4_vnni() { return has_v4() && __builtin_cpu_supports("avx512vnni"); }
+
 /// AMD's CPUs whose units are as wide as AVX-512's registers: Zen 5 (family 26) and later. On Zen 4, whose are half as
 /// wide, AVX2 has the same peak.
 inline bool has_v4_of_amd_in_full() {
@@ -33,12 +36,15 @@ inline bool has_v4_of_amd_in_full() {
 
 inline bool has_v3() { return false; }
 inline bool has_v4() { return false; }
+inline bool has_v4_vnni() { return false; }
 inline bool has_v4_of_amd_in_full() { return false; }
 
 #endif
 
 /// For who has several versions of a kernel, and for tests, which want each that the machine can run.
-enum class Level { any, v3, v4 };
-inline Level best_level() { return has_v4() ? Level::v4 : has_v3() ? Level::v3 : Level::any; }
+enum class Level { any, v3, v4, v4_vnni };
+inline Level best_level() {
+  return has_v4_vnni() ? Level::v4_vnni : has_v4() ? Level::v4 : has_v3() ? Level::v3 : Level::any;
+}
 
 }  // namespace melflow::cpu

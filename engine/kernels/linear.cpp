@@ -9,6 +9,7 @@
 #include "cpu/clones.h"
 #include "cpu/levels.h"
 #include "engine/files/float_formats.h"
+#include "engine/kernels/fixed_point.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -23,6 +24,7 @@ namespace {
 /// Outputs computed together: as many sums as AVX-512 has registers to spare beside two for a weight, and enough of
 /// them that no sum waits for the one before.
 constexpr int kPanel = 128;
+static_assert(kPanel == FixedPoint::kOutputs);
 
 template <typename Weight>
 using Multiply = void (*)(const Weight* panel, const float* x, int inputs, float* sums);
@@ -104,7 +106,7 @@ MELFLOW_V4 void multiply_v4(const Weight* panel, const float* x, int inputs, flo
 
 template <typename Weight>
 Multiply<Weight> multiply_of(cpu::Level level) {
-  return level == cpu::Level::v4   ? multiply_v4<Weight>
+  return level >= cpu::Level::v4   ? multiply_v4<Weight>
          : level == cpu::Level::v3 ? multiply_v3<Weight>
                                    : multiply_anywhere<Weight>;
 }
@@ -210,29 +212,69 @@ PackedLinear::PackedLinear(std::span<const float> weight, std::span<const float>
   if (!byte_panels_.empty()) {
     steps_ = std::move(steps);
     for (size_t o = 0; o < bias_.size(); ++o) bias_[o] /= steps_[o];
+    if (level == cpu::Level::v4_vnni && inputs <= FixedPoint::kMost) interleave_bytes();
   } else {
     half_panels_ = exact_halves(panels_);
   }
   if (!byte_panels_.empty() || !half_panels_.empty()) panels_ = {};
 }
 
+/// Four inputs of an output side by side.
+void PackedLinear::interleave_bytes() {
+  constexpr int kFour = FixedPoint::kFour;
+  const size_t inputs = static_cast<size_t>(inputs_), fours = (inputs + kFour - 1) / kFour;
+  std::vector<int8_t> fours_of(steps_.size() * fours * kFour, 0);
+  of_ones_.assign(steps_.size(), 0);
+  const int8_t* from = byte_panels_.data();
+  for (size_t first = 0; first < steps_.size(); first += kPanel) {
+    int8_t* const panel = fours_of.data() + first * fours * kFour;
+    for (size_t i = 0; i < inputs; ++i, from += kPanel) {
+      int8_t* const to = panel + i / kFour * kPanel * kFour + i % kFour;
+      for (size_t o = 0; o < kPanel; ++o) {
+        to[o * kFour] = from[o];
+        of_ones_[first + o] += from[o];
+      }
+    }
+  }
+  byte_panels_ = std::move(fours_of);
+}
+
 void PackedLinear::operator()(std::span<const float> x, std::span<float> y) const {
+  if (!of_ones_.empty()) return multiply_in_fixed_point(x, y);
   if (!byte_panels_.empty()) return multiply(byte_panels_.data(), x, y);
   if (!half_panels_.empty()) return multiply(half_panels_.data(), x, y);
   multiply(panels_.data(), x, y);
 }
 
-template <typename Weight>
-void PackedLinear::multiply(const Weight* panels, std::span<const float> x, std::span<float> y) const {
-  const auto multiply_panel = multiply_of<Weight>(level_);
+/// Calls add(first output of a panel, sums), sums beginning with the bias.
+template <typename AddPanel>
+void PackedLinear::each_panel(std::span<float> y, AddPanel&& add) const {
   float sums[kPanel];
   for (int first = 0; first < outputs_; first += kPanel) {
     std::copy_n(bias_.begin() + first, kPanel, sums);
-    multiply_panel(panels + static_cast<long>(first) * inputs_, x.data(), inputs_, sums);
+    add(first, sums);
     const float* steps = steps_.data() + first;
     for (int o = 0; o < kPanel; ++o) sums[o] *= steps[o];
     std::copy_n(sums, std::min(kPanel, outputs_ - first), y.begin() + first);
   }
+}
+
+template <typename Weight>
+void PackedLinear::multiply(const Weight* panels, std::span<const float> x, std::span<float> y) const {
+  const auto multiply_panel = multiply_of<Weight>(level_);
+  each_panel(y, [&](int first, float* sums) {
+    multiply_panel(panels + static_cast<ptrdiff_t>(first) * inputs_, x.data(), inputs_, sums);
+  });
+}
+
+void PackedLinear::multiply_in_fixed_point(std::span<const float> x, std::span<float> y) const {
+  FixedPoint fixed;
+  to_fixed_point(x, fixed);
+  const int fours = (inputs_ + FixedPoint::kFour - 1) / FixedPoint::kFour;
+  each_panel(y, [&](int first, float* sums) {
+    const auto* panel = byte_panels_.data() + static_cast<ptrdiff_t>(first) * fours * FixedPoint::kFour;
+    multiply_fixed_point(panel, of_ones_.data() + first, fixed, fours, sums);
+  });
 }
 
 }  // namespace melflow::engine

@@ -11,7 +11,8 @@ namespace melflow::engine {
 /// y = W x + b for one vector at a time, where the weights, not the arithmetic, are what has to be moved: packed once
 /// into panels of outputs that are read from end to end. Where every weight is a whole number of 8 bits times a power
 /// of two for its output (`melflow convert --int8`) they are such bytes, where every weight is a half (a voice stored
-/// so) they are halves, and neither changes a digit. The oracle is torch::nn::Linear.
+/// so) they are halves, and neither changes a digit; where the machine has AVX-512 VNNI, bytes are multiplied as such
+/// (`fixed_point.h`), which is nearer to the exact sums than float32 is. The oracle is torch::nn::Linear.
 class PackedLinear {
  public:
   PackedLinear() = default;
@@ -29,13 +30,18 @@ class PackedLinear {
   cpu::Level level_ = cpu::Level::any;
   template <typename Weight>
   void multiply(const Weight* panels, std::span<const float> x, std::span<float> y) const;
+  void multiply_in_fixed_point(std::span<const float> x, std::span<float> y) const;
+  template <typename AddPanel>
+  void each_panel(std::span<float> y, AddPanel&& add) const;
+  void interleave_bytes();
 
-  // [panels, inputs, kPanel], one of the three.
+  // [panels, inputs, kPanel], one of the three; bytes [panels, fours of inputs, kPanel, 4] where of_ones_ is there.
   std::vector<float> panels_;
   std::vector<uint16_t> half_panels_;
   std::vector<int8_t> byte_panels_;
-  std::vector<float> bias_;   // [panels·kPanel], in steps
-  std::vector<float> steps_;  // [panels·kPanel]: what a weight of 1 is; 1 but for bytes
+  std::vector<int32_t> of_ones_;  // [panels·kPanel]: the sum of an output's bytes
+  std::vector<float> bias_;       // [panels·kPanel], in steps
+  std::vector<float> steps_;      // [panels·kPanel]: what a weight of 1 is; 1 but for bytes
 };
 
 }  // namespace melflow::engine

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace melflow::engine {
+
+/// A vector as whole numbers of 24 bits in steps of a power of two, 2^-22 of the one that its largest magnitude
+/// reaches: no farther from it than a sum of its numbers in float32 is. Its bytes lie apart, as VPDPBUSD (AVX-512 VNNI)
+/// takes them: that instruction multiplies four unsigned bytes by four signed ones in each lane, so that weights in
+/// bytes are multiplied as they lie in memory, three times, instead of being widened to float32, and sums are exact.
+struct FixedPoint {
+  static constexpr int kMost = 4096;  ///< numbers; sums of as many products fit into 32 bits
+  static constexpr int kFour = 4, kOutputs = 128;
+  /// Low, middle and high byte of each number + 2^23.
+  alignas(64) uint8_t bytes[3][kMost];
+  float step;  ///< NaN where a number is not finite
+};
+
+/// x of at most kMost numbers. Needs AVX-512.
+void to_fixed_point(std::span<const float> x, FixedPoint& out);
+
+/// Weights of kOutputs outputs [fours, kOutputs, 4], zeros behind the last: sums[o] += Σ_i weights[i / 4, o, i %
+/// 4]·x[i]. of_ones[o] is the sum of the weights of o. Needs AVX-512 VNNI.
+void multiply_fixed_point(const int8_t* weights, const int32_t* of_ones, const FixedPoint& x, int fours, float* sums);
+
+}  // namespace melflow::engine
