@@ -30,11 +30,11 @@ class WaveGlowSource : public StreamSource {
   std::shared_ptr<ThreadTeam> team_;
 };
 
-/// Block follows block: one thread has all there is to do.
+/// Block follows block: a stream is one thread's work.
 class BlockSource : public StreamSource {
  public:
   BlockSource(const models::BlockFlowOptions& options, const Tensors& tensors, const PackOptions& pack)
-      : weights_(std::make_shared<BlockWeights>(options, tensors)) {
+      : weights_(std::make_shared<BlockWeights>(options, tensors)), threads_(pack.threads) {
     if (pack.precision == cpu::Precision::fp32) return;
     throw Error(Exit::usage, std::string("--precision ") + name_of(pack.precision) +
                                  " is for voices of the WaveGlow kind, on the CPU; leave it out for this one");
@@ -45,9 +45,11 @@ class BlockSource : public StreamSource {
   std::unique_ptr<Stream> open_hasty(const Noise& noise, double sigma, int64_t frames) const override {
     return std::make_unique<HastyBlockStream>(weights_, noise, sigma, weights_->options.first_sample_frames() - frames);
   }
+  int streams_at_once() const override { return threads_; }
 
  private:
   std::shared_ptr<const BlockWeights> weights_;
+  int threads_;
 };
 
 std::shared_ptr<const StreamSource> source_of(const models::WaveGlowOptions& o, const Tensors& tensors,

@@ -33,6 +33,8 @@ class StreamSource {
   /// How many frames who has them all should add at once: a model's weights are read once for all of them, and
   /// WaveGlow's are hundreds of megabytes.
   virtual int frames_at_once() const { return 24; }
+  /// How many streams it takes to give every thread something to do: one, where a stream's layers are shared by all.
+  virtual int streams_at_once() const { return 1; }
   /// One that speaks `frames` frames after the mel though the model sees further (hasty_stream.h,
   /// hasty_block_stream.h); null where there is no such way.
   virtual std::unique_ptr<Stream> open_hasty(const Noise& /*noise*/, double /*sigma*/, int64_t /*frames*/) const {
@@ -41,7 +43,7 @@ class StreamSource {
 };
 
 struct PackOptions {
-  int threads = 0;  ///< of the team that all streams work with; 0: default_threads()
+  int threads = 0;  ///< for all streams together; 0: default_threads()
   cpu::Precision precision = cpu::Precision::fp32;
 };
 

@@ -64,6 +64,8 @@ class Synthesizer {
   int64_t refining_passes() const { return refining_.passes; }
   /// Hops by which they delay the sound; 0 without them.
   int64_t refining_delay() const { return refining_.passes > 0 ? refining_.delay : 0; }
+  /// How many sounds to make at a time, each in a thread of its own, where there are several.
+  int streams_at_once() const { return source_->streams_at_once(); }
 
  private:
   int64_t frame_to_begin_at(int64_t start) const;

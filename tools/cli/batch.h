@@ -13,11 +13,12 @@ namespace melflow::tools {
 /// On one line; names of files need not be UTF-8, JSON must be.
 std::string json_text(const nlohmann::json& value);
 
-/// Works through the inputs of a verb. `work` answers the item's JSON; what it throws is one line on stderr, and the
-/// others go on. Prints one JSON object an item to `json`, where there is one. The exit code: that of the failure where
-/// there was one input, 1 where some of several failed.
+/// Works through the inputs of a verb, `at_once` of them at a time, each in a thread of its own. `work` answers the
+/// item's JSON; what it throws is one line on stderr, and the others go on. Prints one JSON object an item to `json`,
+/// where there is one. Lines come in the order of the inputs, whichever are done first. The exit code: that of the
+/// failure where there was one input, 1 where some of several failed.
 int for_each_item(const std::vector<std::string>& inputs, std::ostream* json,
-                  const std::function<nlohmann::json(const std::string&)>& work);
+                  const std::function<nlohmann::json(const std::string&)>& work, int at_once = 1);
 
 /// Where JSON goes that is asked for: stdout, or stderr where `output` is "-" and there already. None where it is not.
 std::ostream* json_stream(bool asked, const std::string& output = "");

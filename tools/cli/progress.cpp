@@ -22,7 +22,7 @@ void tell_going_on(int64_t step, bool data_changed, const std::string& more) {
                data_changed ? ", on other data than before" : "", more.c_str());
 }
 
-ProgressLine::ProgressLine() : on_terminal_(isatty(STDERR_FILENO) == 1) {}
+ProgressLine::ProgressLine(bool alone) : on_terminal_(alone && isatty(STDERR_FILENO) == 1) {}
 
 ProgressLine::~ProgressLine() {
   if (shown_) std::fputs("\n", stderr);

@@ -13,10 +13,10 @@ void require_learned(int64_t steps, int64_t left_out, const std::string& run);
 void tell_going_on(int64_t step, bool data_changed, const std::string& more = "");
 
 /// One line on stderr that is written over as work goes on; silent where stderr is no terminal, so that logs stay
-/// readable.
+/// readable, and where it is not `alone`: several would write over each other.
 class ProgressLine {
  public:
-  ProgressLine();
+  explicit ProgressLine(bool alone = true);
   ~ProgressLine();
   ProgressLine(const ProgressLine&) = delete;
   ProgressLine& operator=(const ProgressLine&) = delete;

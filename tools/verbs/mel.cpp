@@ -10,6 +10,7 @@
 #include "engine/files/mel_file.h"
 #include "engine/files/npy.h"
 #include "engine/files/picture.h"
+#include "engine/kernels/thread_team.h"
 #include "engine/voice.h"
 #include "tools/cli/batch.h"
 #include "tools/cli/inputs.h"
@@ -26,7 +27,7 @@ struct MelArguments {
   Destination out;
   std::string recipe = "waveglow", format = "npy";
   RawFormat raw;
-  int assume_rate = 0;
+  int assume_rate = 0, threads = 0;
   bool as_json = false;
 };
 
@@ -48,6 +49,7 @@ MelArguments mel_arguments(CLI::App& app, std::vector<std::string> arguments) {
       ->check(CLI::Range(1, 10'000'000));
   app.add_option("--rate", a.raw.rate, "of raw PCM on stdin, Hz")->check(CLI::Range(100, 10'000'000));
   app.add_option("--format", a.raw.format, "of raw PCM on stdin: pcm16, pcm24, float32");
+  add_threads(app, a.threads);
   app.add_flag("--force", a.out.force, "replace outputs that exist");
   app.add_flag("--json", a.as_json, "one JSON object an item on stdout; on stderr with -o -");
   parse(app, std::move(arguments));
@@ -136,9 +138,12 @@ int run_mel(CLI::App& app, std::vector<std::string> arguments) {
   const auto a = mel_arguments(app, std::move(arguments));
   const auto recipe = recipe_of(a);
   tell_empty_bands(recipe);
-  audio::MelExtractor extractor(recipe);
-  return for_each_item(a.inputs, json_stream(a.as_json, a.out.file),
-                       [&](const std::string& input) { return make_mel(a, extractor, recipe, input); });
+  const auto make_one = [&](const std::string& input) {
+    thread_local audio::MelExtractor extractor(recipe);
+    return make_mel(a, extractor, recipe, input);
+  };
+  return for_each_item(a.inputs, json_stream(a.as_json, a.out.file), make_one,
+                       a.threads > 0 ? a.threads : engine::default_threads());
 }
 
 }  // namespace melflow::tools

@@ -112,7 +112,7 @@ void require_lossless(const SynthArguments& a, const VoiceOptions& v, const std:
 }
 
 nlohmann::json synthesize(const SynthArguments& a, const VoiceOptions& v, const engine::Synthesizer& synthesizer,
-                          const std::string& input) {
+                          const std::string& input, bool alone) {
   const auto spoken = read_spoken(input, synthesizer.voice(), a.raw_input);
   const auto& recipe = synthesizer.voice().mel;
   const auto noise = noise_of(a, v).noting();
@@ -124,7 +124,7 @@ nlohmann::json synthesize(const SynthArguments& a, const VoiceOptions& v, const 
   require_lossless(a, v, path, input);
   SoundOutput out(path, output_options(a, recipe, samples));
   auto dump = open_output(a.dump_z, a.out.force);
-  ProgressLine line;
+  ProgressLine line(alone);
   const auto begin = Clock::now();
   const double seconds = static_cast<double>(samples) / recipe.sample_rate;
   double done = 0;
@@ -288,9 +288,13 @@ int run_synth(CLI::App& app, std::vector<std::string> arguments) {
       return synthesize_stream(a, v, synthesizer, input, *frames);
     });
   }
-  return for_each_item(inputs, json_stream(a.json, a.out.file), [&](const std::string& input) {
-    return a.verify ? verify(a, v, synthesizer, input) : synthesize(a, v, synthesizer, input);
-  });
+  const auto lines = json_stream(a.json, a.out.file);
+  if (a.verify)
+    return for_each_item(inputs, lines, [&](const auto& input) { return verify(a, v, synthesizer, input); });
+  const int at_once = synthesizer.streams_at_once();
+  const bool alone = at_once == 1 || inputs.size() == 1;
+  const auto speak_one = [&](const auto& input) { return synthesize(a, v, synthesizer, input, alone); };
+  return for_each_item(inputs, lines, speak_one, at_once);
 }
 
 }  // namespace melflow::tools
