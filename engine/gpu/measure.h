@@ -28,9 +28,10 @@ inline constexpr const char* kProbe = "16 utterances through the whole model, ag
 bool check(const std::shared_ptr<Device>& device, bool all, const Report& report);
 
 /// What the paper's model (random weights) costs on the device: one utterance of 10 s, batches of them, chunks of 32
-/// frames. samples_per_s and tflops are the device's own time without copies; share_of_peak is of the data sheet's
-/// dense bfloat16 peak, where we know the device. snr_db of the first four frames of the same model and tile, against
-/// the plain inverse in double.
+/// frames. samples_per_s and tflops are the device's own time without copies; tflops counts the published network's
+/// operations, tflops_done what is left when matrices are folded, share_of_peak that of the data sheet's dense bfloat16
+/// peak, where we know the device. snr_db: of four frames in each slot, in passes of the same length, so by the kernels
+/// that are timed, against the plain inverse in double; the worst slot's.
 void bench(const std::shared_ptr<Device>& device, const Report& report);
 
 /// For others to measure themselves by: the model, `seconds` of input and what the device makes of it, as raw float32

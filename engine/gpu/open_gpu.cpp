@@ -1,5 +1,6 @@
 #include "engine/gpu/open_gpu.h"
 
+#include <cstdio>
 #include <cstdlib>
 #include <optional>
 #include <string>
@@ -31,7 +32,9 @@ std::shared_ptr<Device> open_gpu() {
     try {
       auto device = open_cuda_device(TensorCores::warpgroups);
       if (speaks_right(device)) return device;
-    } catch (const Error&) {  // told below, where it is the GPU's own trouble
+      std::fputs("wgmma is not right on this GPU: mma is taken instead, which is slower\n", stderr);
+    } catch (const Error& e) {
+      std::fprintf(stderr, "wgmma fails on this GPU (%s): mma is taken instead, which is slower\n", e.what());
     }
   }
   return open_cuda_device(TensorCores::warps);

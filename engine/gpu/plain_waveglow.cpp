@@ -27,6 +27,16 @@ double PlainWaveGlow::Sizes::flops_per_group() const {
   return sum;
 }
 
+double PlainWaveGlow::Sizes::folded_flops_per_group() const {
+  double sum = 2.0 * upsample_taps() * n_mels * context_channels() / groups_per_frame();
+  for (int f = 0; f < n_flows; ++f) {
+    const double c = channels, moved = flow_channels(f) - flow_channels(f) / 2, kept = flow_channels(f) / 2;
+    sum += 2.0 * (c * kept + flow_channels(f) * flow_channels(f));
+    sum += 2.0 * layers * (2 * c * c * kernel + 2 * c * context_channels() + c * c + 2 * moved * c) - 2.0 * c * c;
+  }
+  return sum;
+}
+
 PlainWaveGlow PlainWaveGlow::zeros(const Sizes& s) {
   PlainWaveGlow out;
   out.sizes = s;

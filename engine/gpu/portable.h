@@ -38,6 +38,16 @@ MELFLOW_DEVICE uint32_t bits_of(float x) { return __float_as_uint(x); }
 MELFLOW_DEVICE float float_of(uint32_t bits) { return __uint_as_float(bits); }
 MELFLOW_DEVICE float fast_exp(float x) { return __expf(x); }
 MELFLOW_DEVICE float fast_quotient(float x, float y) { return __fdividef(x, y); }
+MELFLOW_DEVICE float larger(float x, float y) {
+  float out;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(out) : "f"(x), "f"(y));
+  return out;
+}
+MELFLOW_DEVICE float smaller(float x, float y) {
+  float out;
+  asm("min.NaN.f32 %0, %1, %2;" : "=f"(out) : "f"(x), "f"(y));
+  return out;
+}
 /// Two numbers, rounded to the nearest bfloat16 (even at ties), the first in the lower half.
 MELFLOW_DEVICE uint32_t pack_bf16(float low, float high) {
   uint32_t out;
@@ -49,6 +59,8 @@ inline uint32_t bits_of(float x) { return __builtin_bit_cast(uint32_t, x); }
 inline float float_of(uint32_t bits) { return __builtin_bit_cast(float, bits); }
 inline float fast_exp(float x) { return std::exp(x); }
 inline float fast_quotient(float x, float y) { return x / y; }
+inline float larger(float x, float y) { return x < y ? y : x; }
+inline float smaller(float x, float y) { return y < x ? y : x; }
 inline uint16_t rounded_bf16(float x) {
   const uint32_t bits = bits_of(x);
   if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<uint16_t>((bits >> 16) | 0x40u);  // NaN stays NaN
@@ -63,9 +75,10 @@ MELFLOW_DEVICE float low_bf16(uint32_t pair) { return float_of(pair << 16); }
 MELFLOW_DEVICE float high_bf16(uint32_t pair) { return float_of(pair & 0xffff0000u); }
 
 /// tanh(a)·sigmoid(b) with one division: (1 - e⁻²ᵃ) / ((1 + e⁻²ᵃ)(1 + e⁻ᵇ)). Beyond the limits both are at their ends
-/// in float32, and nothing overflows.
+/// in float32, and nothing overflows. A NaN stays one (larger() and smaller() keep it, fmaxf() does not): who speaks
+/// refuses it.
 MELFLOW_DEVICE float gated(float a, float b) {
-  const float u = fast_exp(-2.0f * fminf(fmaxf(a, -9.0f), 9.0f)), v = fast_exp(-fmaxf(b, -60.0f));
+  const float u = fast_exp(-2.0f * smaller(larger(a, -9.0f), 9.0f)), v = fast_exp(-larger(b, -60.0f));
   return fast_quotient(1.0f - u, (1.0f + u) * (1.0f + v));
 }
 

@@ -29,7 +29,7 @@ std::vector<std::vector<float>> speak(std::shared_ptr<const DeviceWaveGlow> mode
     session.end(static_cast<int>(i), all[i].frames);
   }
   const auto part = [](std::vector<float>& to, const std::vector<float>& from, size_t first, size_t count) {
-    // Beyond the end nothing is looked at: if noise were, it would be heard. (A gate makes a number of a mel's NaN.)
+    // Beyond the end nothing is looked at: if it were, it would be heard.
     for (size_t k = first; k < first + count; ++k) to.push_back(k < from.size() ? from[k] : NAN);
   };
   bool more = true;

@@ -7,6 +7,8 @@
 #include <torch/csrc/cuda/nccl.h>
 #include <chrono>
 #include <cstdlib>
+#include <fstream>
+#include <string>
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
 
 #include "base/error.h"
@@ -14,14 +16,17 @@
 namespace melflow::engine {
 namespace {
 
-/// "host 0000:1b:00.0": the current GPU, by its place in the machine, whatever CUDA_VISIBLE_DEVICES calls it.
+/// "host 0000:1b:00.0 (boot …)": the current GPU, by its place in the machine, whatever CUDA_VISIBLE_DEVICES calls it.
+/// Machines of a cluster may share both names; no two have been booted as one.
 std::string current_gpu() {
   int device = 0;
   char address[32] = {}, host[256] = {};
   C10_CUDA_CHECK(cudaGetDevice(&device));
   C10_CUDA_CHECK(cudaDeviceGetPCIBusId(address, sizeof address, device));
   ::gethostname(host, sizeof host - 1);
-  return std::string(host) + " " + address;
+  std::string boot;
+  std::ifstream("/proc/sys/kernel/random/boot_id") >> boot;
+  return std::string(host) + " " + address + (boot.empty() ? "" : " (boot " + boot + ")");
 }
 
 /// NCCL would say "Duplicate GPU detected", and not what to do.

@@ -103,6 +103,8 @@ struct Processes::Impl {
         if (what.find(memory) != std::string::npos) throw;
       }
       abort();
+      // Of LibTorch, but not of c10d: a fault of the device or of the model, which going on would meet again.
+      if (dynamic_cast<const c10::Error*>(&e) != nullptr && dynamic_cast<const c10::DistError*>(&e) == nullptr) throw;
       throw Error(Exit::io_error, "process " + std::to_string(place.rank) + " of " + std::to_string(place.size) +
                                       ": another process of this training has gone or cannot be reached (" +
                                       what.substr(0, what.find('\n')).substr(0, 160) +
@@ -126,7 +128,8 @@ struct Processes::Impl {
     done.record(c10::impl::getDeviceGuardImpl(device.type())->getStream(device));
     const auto late = Clock::now() + kDevice;
     while (!done.query()) {
-      TORCH_CHECK(Clock::now() < late, "the sums of a step take more than ", kDevice.count(), " minutes");
+      if (Clock::now() > late)
+        throw std::runtime_error("the sums of a step take more than " + std::to_string(kDevice.count()) + " minutes");
       ::usleep(100);
     }
   }

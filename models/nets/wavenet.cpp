@@ -74,7 +74,14 @@ torch::Tensor WaveNet::plain_forward(const torch::Tensor& x, const torch::Tensor
                 " groups are no multiple of ", cond.size(2), " context frames");
     cond = cond.repeat_interleave(x.size(2) / cond.size(2), 2);
   }
-  auto h = start_->forward(x);
+  // Under autocast sums stay as wide as weights are, and so do what begins and ends them: as in rows_forward().
+  const auto widely = [&](auto& layer, const torch::Tensor& value) {
+    const auto state = AutocastState::of(value.device().type());
+    if (!state.on) return layer->forward(value);
+    const Autocast off(value.device().type(), {.on = false, .type = state.type});
+    return layer->forward(value);
+  };
+  auto h = widely(start_, x);
   torch::Tensor skip;
   for (size_t i = 0; i < in_.size(); ++i) {
     const auto u = in_[i]->forward(h) + cond.narrow(1, static_cast<int64_t>(i) * 2 * c, 2 * c);
@@ -83,9 +90,9 @@ torch::Tensor WaveNet::plain_forward(const torch::Tensor& x, const torch::Tensor
     const bool last = i + 1 == in_.size();
     const auto s = last ? r : r.narrow(1, c, c);
     if (!last) h = h + r.narrow(1, 0, c);
-    skip = skip.defined() ? skip + s : s;
+    skip = skip.defined() ? skip + s : s.to(h.scalar_type());
   }
-  return end_->forward(skip);
+  return widely(end_, skip);
 }
 
 }  // namespace melflow::models

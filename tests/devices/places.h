@@ -27,6 +27,7 @@ inline std::optional<torch::Device> open(Place place, std::string& why, int loca
   try {
     return engine::open_device("cuda", local_rank);
   } catch (const Error& error) {
+    if (error.code() != Exit::unavailable) throw;  // there is one, and it is not well
     why = error.what();
     return std::nullopt;
   }

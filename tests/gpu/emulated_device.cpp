@@ -21,11 +21,20 @@ class EmulatedDevice : public Device {
   int multiprocessors() const override { return as_.multiprocessors; }
   int shared_bytes() const override { return as_.shared_bytes; }
   TensorCores tensor_cores() const override { return as_.tensor_cores; }
-  void* allocate(size_t bytes) override { return memory_.allocate(bytes); }
+  void* allocate(size_t bytes) override {
+    not_while_recording("allocates");
+    return memory_.allocate(bytes);
+  }
   void release(void* memory) noexcept override { memory_.release(memory); }
-  void upload(void* to, const void* from, size_t bytes) override { std::memcpy(to, from, bytes); }
-  void download(void* to, const void* from, size_t bytes) override { std::memcpy(to, from, bytes); }
-  void wait() override {}
+  void upload(void* to, const void* from, size_t bytes) override {
+    not_while_recording("uploads");
+    std::memcpy(to, from, bytes);
+  }
+  void download(void* to, const void* from, size_t bytes) override {
+    not_while_recording("downloads");
+    std::memcpy(to, from, bytes);
+  }
+  void wait() override { not_while_recording("waits"); }
 
   void launch(const EnterArgs& args) override { run<EnterKernel>(args, grid_of(args)); }
   void launch(const CoupleArgs& args) override { run<CoupleKernel>(args, grid_of(args)); }
@@ -51,13 +60,20 @@ class EmulatedDevice : public Device {
     std::vector<std::function<void()>> all;
   };
   std::unique_ptr<Recording> record(const std::function<void()>& launches) override {
+    not_while_recording("records");
     auto out = std::make_unique<Launches>();
     recording_ = out.get();
-    launches();
+    try {
+      launches();
+    } catch (...) {
+      recording_ = nullptr;
+      throw;
+    }
     recording_ = nullptr;
     return out;
   }
   void replay(Recording& recording) override {
+    not_while_recording("replays");
     for (const auto& launch : static_cast<Launches&>(recording).all) launch();
   }
   double seconds(const std::function<void()>& work) override {
@@ -66,8 +82,15 @@ class EmulatedDevice : public Device {
   }
 
  private:
+  /// A GPU refuses it: a recording holds nothing but launches.
+  void not_while_recording(const char* what) const {
+    if (recording_ != nullptr) fault("a recording ", what);
+  }
+
   template <class Kernel>
   void run(const typename Kernel::Args& args, Grid grid) {
+    constexpr int kMostRows = 65535;  // CUDA's, of a grid's second dimension
+    if (grid.x < 1 || grid.y < 1 || grid.y > kMostRows) fault("a grid of ", grid.x, " x ", grid.y);
     const auto launch = [this, args, grid] {
       const int blocks = grid.x * grid.y;
       for (int i = 0; i < blocks; ++i) {

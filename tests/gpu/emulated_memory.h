@@ -32,7 +32,7 @@ class EmulatedMemory {
   void* allocate(size_t bytes) {
     auto memory = std::make_unique<std::byte[]>(bytes + kAlign);
     auto* begin = memory.get() + (kAlign - reinterpret_cast<uintptr_t>(memory.get()) % kAlign);
-    std::memset(begin, 0, bytes);
+    std::memset(begin, 0xff, bytes);  // NaN: what is read before it was written is heard
     blocks_[begin] = {bytes, std::move(memory)};
     return begin;
   }

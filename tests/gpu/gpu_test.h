@@ -34,6 +34,7 @@ inline std::shared_ptr<Device> open(const Place& place, std::string& why) {
   try {
     return open_cuda_device(place.tensor_cores);
   } catch (const Error& error) {
+    if (error.code() != Exit::unavailable) throw;  // there is one, and it is not well
     why = error.what();
     return nullptr;
   }

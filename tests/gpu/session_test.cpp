@@ -98,6 +98,25 @@ TEST_P(Sessions, HearWhatBfloat16LosesOfAMel) {
   EXPECT_GT(snr_db(out, plain.inverse(u.mel, u.z, 1)), 40);
 }
 
+/// Where the plain inverse has no number, there is none here either, so that whoever speaks can refuse it: a gate that
+/// takes a NaN for its limit would make sound of it.
+TEST_P(Sessions, WhatIsNoNumberStaysNone) {
+  OPEN_OR_SKIP(device, GetParam());
+  for (const bool in_start : {false, true}) {
+    auto plain = PlainWaveGlow::random(small(), 11);
+    (in_start ? plain.flows.back().start_weight : plain.flows.front().layers[1].in_weight)[0] = NAN;
+    const auto u = utterance(plain.sizes, 9, 5);
+    const auto out = speak(std::make_shared<DeviceWaveGlow>(device, plain), {u}, {u.frames})[0];
+    const auto expected = plain.inverse(u.mel, u.z, 1);
+    size_t none = 0;
+    for (size_t i = 0; i < expected.size(); ++i) {
+      EXPECT_TRUE(std::isfinite(expected[i]) || !std::isfinite(out[i])) << i;
+      none += !std::isfinite(expected[i]);
+    }
+    EXPECT_GT(none, 0u);
+  }
+}
+
 TEST_P(Sessions, TheCutAndTheNeighboursAndTheTileChangeNotABit) {
   OPEN_OR_SKIP(device, GetParam());
   const auto sizes = small();
@@ -217,6 +236,8 @@ TEST(PlainWaveGlow, CountsTheArithmeticOfThePaper) {
   const PlainWaveGlow::Sizes published;
   // 81.0 M multiplications for 8 samples, of which the upsampler, that is not counted there, takes 0.2 M.
   EXPECT_NEAR(published.flops_per_group() / 2, 81.2e6, 0.2e6);
+  // A layer of 256 channels: 512 x (3·256 + 640) of the gate, 256 x (256 + 8) behind it, but for the last 256 x 8.
+  EXPECT_NEAR(published.folded_flops_per_group() / 2, 12 * (8 * 788'480.0 - 65'536), 0.2e6);
 }
 
 }  // namespace
