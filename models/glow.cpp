@@ -86,7 +86,7 @@ double weight_count(const FlowShape& shape, const GlowOptions& o) {
 std::shared_ptr<Bijection> make_glow(const FlowShape& shape, const GlowOptions& o) {
   TORCH_CHECK(o.levels > 0 && o.steps > 0, "glow: levels and steps must be positive");
   if (!shape.image()) {
-    TORCH_CHECK(shape.channels >= 2, "glow: needs two dimensions at least; maf, iaf, planar and radial take one");
+    TORCH_CHECK(shape.channels >= 2, "glow: needs two dimensions at least; maf takes one");
     Parts parts;
     append_steps(parts, shape, o);
     return std::make_shared<Chain>(parts);

@@ -26,7 +26,7 @@ Mlp::Options row_net(const FlowShape& shape, const RealNvpOptions& o) {
 std::shared_ptr<Bijection> rows(const FlowShape& shape, const RealNvpOptions& o) {
   const auto d = shape.channels;
   TORCH_CHECK(d >= 2 && o.layers > 0, "real_nvp: needs two dimensions and a layer at least, not ", d, " and ", o.layers,
-              "; maf, iaf, planar and radial take one dimension");
+              "; maf takes one dimension");
   Parts parts;
   for (int64_t i = 0; i < o.layers; ++i) {
     if (i > 0) append_between(parts, d, o.mixing, o.norm);

@@ -51,9 +51,8 @@ void fit_model(json& model, const FlowData& data, bool conditional, const std::s
   }
   const char* front = shape.image() ? "logit" : data.x.defined() ? "standardise" : "none";
   set_default(model, "preprocess", front);
-  const auto system = model.value("system", json("glow"));
-  const bool one_sided = system == "planar" || system == "radial";
-  if (one_sided) set_default(model, "closed", data.energy != nullptr ? "sampling" : "density");
+  const auto defaults = resolved_flow_config({{"system", model.value("system", json("glow"))}}, name);
+  if (defaults.contains("closed")) set_default(model, "closed", data.energy != nullptr ? "sampling" : "density");
 }
 
 /// A class that nothing is of would never be learned, and be drawn from all the same.

@@ -77,9 +77,12 @@ System system_of(const std::string& name, std::shared_ptr<Bijection> (*make)(con
 /// A new flow is one line here.
 const std::vector<System>& systems() {
   static const std::vector<System> all{
-      system_of("planar", models::make_planar),     system_of("radial", models::make_radial),
-      system_of("real_nvp", models::make_real_nvp), system_of("glow", models::make_glow),
-      system_of("maf", models::make_maf),           system_of("iaf", models::make_iaf),
+      system_of("planar", models::make_planar),      //
+      system_of("radial", models::make_radial),      //
+      system_of("real_nvp", models::make_real_nvp),  //
+      system_of("glow", models::make_glow),          //
+      system_of("maf", models::make_maf),            //
+      system_of("iaf", models::make_iaf),            //
   };
   return all;
 }

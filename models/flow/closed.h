@@ -8,7 +8,7 @@
 
 namespace melflow::models {
 
-/// Which direction of a planar or radial flow is the closed form that training needs.
+/// Which direction of a flow that has a closed form of one alone is that one: the one that training needs.
 enum class Closed {
   density,   ///< data → noise: maximum likelihood
   sampling,  ///< noise → data: reverse KL

@@ -16,8 +16,8 @@ namespace melflow::engine {
 
 inline std::filesystem::path golden_clip() { return melflow::testing::in_tree("data/golden/LJ001-0002.wav"); }
 
-/// A small voice with random weights, the same every time.
-inline ModelVoice small_voice(double level = 0.0) {
+/// A WaveGlow with few random weights, of the published recipe, the same every time.
+inline ModelVoice random_waveglow_voice(double level = 0.0) {
   torch::manual_seed(11);
   ModelVoice voice;
   voice.name = "small";

@@ -84,12 +84,12 @@ TEST(Recordings, AreCountedThroughAllFoldersAndShards) {
   EXPECT_EQ(names_of(chosen), kept_out_of(data, training));
   ASSERT_EQ(chosen.clips.places.size(), 4u);
   EXPECT_EQ(chosen.clips.name(chosen.clips.places[2]), (folder / "second" / "b.tar").string() + ": 'y.wav'");
-  const auto read = read_recording(chosen.clips, chosen.clips.places[2], small_voice());
-  EXPECT_EQ(read.sound.samples, read_recording(folder / "first" / "a.wav", small_voice()).sound.samples);
+  const auto read = read_recording(chosen.clips, chosen.clips.places[2], random_waveglow_voice());
+  EXPECT_EQ(read.sound.samples, read_recording(folder / "first" / "a.wav", random_waveglow_voice()).sound.samples);
 }
 
 TEST(Evaluator, FindsNoDifferenceBetweenARecordingAndItself) {
-  const auto voice = small_voice();
+  const auto voice = random_waveglow_voice();
   const auto sound = read_recording(golden_clip(), voice).sound;
   const auto same = measure(sound, sound, voice.mel, 8);
   EXPECT_EQ(same.log_stft, 0.0);
@@ -106,8 +106,8 @@ TEST(Evaluator, MeasuresAVoiceBesideGriffinLimAndGoesOnAfterABadFile) {
   fs::copy_file(golden_clip(), folder / "b.wav");
   const Clips clips{{}, {{.path = folder / "a.wav"}, {.path = folder / "b.wav"}}, {}};
   size_t reports = 0;
-  const auto result = evaluate(small_voice(0.08), clips, {.griffin_lim_iterations = 5, .keep_sounds = 1}, never,
-                               [&](size_t, size_t) { ++reports; });
+  const auto result = evaluate(random_waveglow_voice(0.08), clips, {.griffin_lim_iterations = 5, .keep_sounds = 1},
+                               never, [&](size_t, size_t) { ++reports; });
   EXPECT_EQ(reports, 3u);
   ASSERT_EQ(result.failures.size(), 1u);
   EXPECT_EQ(result.failures[0].code, Exit::bad_data);
@@ -154,8 +154,8 @@ TEST(HtmlReport, NeedsNothingButItself) {
   const auto odd_name = folder / "<b>&\".wav";
   fs::copy_file(golden_clip(), odd_name);
   const Clips clips{{}, {{.path = odd_name}}, {}};
-  const auto page =
-      html_report(evaluate(small_voice(), clips, {.griffin_lim_iterations = 2, .keep_sounds = 1}, never, silent));
+  const auto page = html_report(
+      evaluate(random_waveglow_voice(), clips, {.griffin_lim_iterations = 2, .keep_sounds = 1}, never, silent));
   for (const char* elsewhere : {"http:", "https:", "href=", "url(", "@import", "srcset="}) {
     EXPECT_EQ(page.find(elsewhere), std::string::npos) << elsewhere;
   }
@@ -208,7 +208,7 @@ TEST(Pesq, OfEachWayGoesToThatWay) {
   Variable python("MELFLOW_PYTHON", fake_python(folder, "echo ready\necho 1.5\necho 2.5\necho 3.5\n").string());
   fs::copy_file(golden_clip(), folder / "a.wav");
   const Clips clips{{}, {{.path = folder / "a.wav"}}, {}};
-  const auto result = evaluate(small_voice(), clips, {.griffin_lim_iterations = 2}, never, silent);
+  const auto result = evaluate(random_waveglow_voice(), clips, {.griffin_lim_iterations = 2}, never, silent);
   ASSERT_EQ(result.items.size(), 1u);
   EXPECT_EQ(result.items[0].voice.pesq, 1.5);
   EXPECT_EQ(result.items[0].griffin_lim.pesq, 2.5);

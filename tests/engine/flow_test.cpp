@@ -104,6 +104,25 @@ TEST_F(FlowEngine, UnknownKeysAndNamesAreErrorsWithTheNearest) {
   testing::expect_refused([&] { load_flow_data(misspelt); }, Exit::no_input, "'two_moons'");
 }
 
+TEST_F(FlowEngine, AnOptionThatIsZeroIsRefusedAsAConfigurationOrMakesAFlow) {
+  for (const auto& system : flow_systems()) {
+    const auto whole = resolved_flow_config({{"system", system}, {"channels", 4}}, "c");
+    int tried = 0;
+    for (const auto& [key, value] : whole.items()) {
+      if (!value.is_number_integer()) continue;
+      auto config = whole;
+      config[key] = 0;
+      ++tried;
+      const auto refusal = testing::refusal_of([&] {
+        const auto flow = build_flow(config, "c");
+        EXPECT_TRUE(flow->log_prob(torch::randn({3, 4})).isfinite().all().item<bool>()) << system << "." << key;
+      });
+      EXPECT_TRUE(refusal.code == Exit::ok || refusal.code == Exit::config) << system << "." << key << refusal.message;
+    }
+    EXPECT_GT(tried, 4) << system;
+  }
+}
+
 TEST_F(FlowEngine, SamplesDoNotDependOnHowTheyAreSplit) {
   FlowModel model{.name = "m", .config = resolved_flow_config({{"system", "maf"}, {"channels", 3}}, "test")};
   torch::manual_seed(1);

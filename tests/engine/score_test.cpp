@@ -28,7 +28,7 @@ void be_a_block_flow(ModelVoice& voice) {
 }
 
 TEST(Score, IsTheChangeOfVariables) {
-  const auto voice = small_voice();
+  const auto voice = random_waveglow_voice();
   const auto recording = read_recording(golden_clip(), voice);
   const auto x = whole_frames(recording.sound, 256);
   const auto mel = mel_tensor(recording.mel);
@@ -49,7 +49,7 @@ TEST(Score, IsTheChangeOfVariables) {
 /// A centred mel has a frame more than the sound, which a model that looks ahead has seen.
 TEST(Score, SeesTheMelToItsEnd) {
   torch::manual_seed(12);
-  auto voice = small_voice();
+  auto voice = random_waveglow_voice();
   be_a_block_flow(voice);
   const auto recording = read_recording(golden_clip(), voice);
   const auto x = whole_frames(recording.sound, 256), mel = mel_tensor(recording.mel);
@@ -59,7 +59,7 @@ TEST(Score, SeesTheMelToItsEnd) {
 }
 
 TEST(Score, OfFramesAverageToTheWhole) {
-  const auto voice = small_voice();
+  const auto voice = random_waveglow_voice();
   const auto recording = read_recording(golden_clip(), voice);
   const auto score = engine::score(*voice.model, whole_frames(recording.sound, 256), mel_tensor(recording.mel));
   ASSERT_EQ(score.per_frame.size(), recording.sound.samples.size() / 256);
@@ -71,7 +71,7 @@ TEST(Score, OfFramesAverageToTheWhole) {
 TEST(Score, IsTheSameInTiles) {
   for (const char* system : {"waveglow", "block_flow"}) {
     torch::manual_seed(12);
-    auto voice = small_voice();
+    auto voice = random_waveglow_voice();
     if (std::string(system) == "block_flow") be_a_block_flow(voice);
     const auto recording = read_recording(golden_clip(), voice);
     const auto x = whole_frames(recording.sound, 256), mel = mel_tensor(recording.mel);
@@ -86,7 +86,7 @@ TEST(Score, IsTheSameInTiles) {
 }
 
 TEST(Score, BringsARecordingToTheLevelOfTheVoice) {
-  const auto voice = small_voice(0.1);
+  const auto voice = random_waveglow_voice(0.1);
   const auto recording = read_recording(golden_clip(), voice);
   double sum = 0;
   for (const float s : recording.sound.samples) sum += static_cast<double>(s) * s;
@@ -99,7 +99,7 @@ TEST(Score, BringsARecordingToTheLevelOfTheVoice) {
 }
 
 TEST(Score, TakesTheMelFromAFile) {
-  const auto voice = small_voice(0.1);
+  const auto voice = random_waveglow_voice(0.1);
   TempDir folder;
   auto plain = read_recording(golden_clip(), voice, Loudness::own);
   plain.mel.recipe = voice.mel;

@@ -134,11 +134,15 @@ TEST_P(FlowFamily, StaysFiniteAtExtremeParametersAndData) {
     const FlowShape shape{.channels = 3};
     auto flow = ready(shape);
     torch::NoGradGuard no_grad;
+    int extremes = 0;
     for (auto& p : flow->named_parameters()) {
       // What a network puts out is bounded; plain matrices and gains at e^100 have no business being finite.
       const bool bounded = p.key().find("net") != std::string::npos || p.key().ends_with("parameters");
-      if (bounded) p.value().copy_(torch::randn_like(p.value()).sign() * extreme);
+      if (!bounded) continue;
+      p.value().copy_(torch::randn_like(p.value()).sign() * extreme);
+      ++extremes;
     }
+    ASSERT_GT(extremes, 0) << "a flow's own numbers are called `parameters`, its networks `…net…`";
     const auto z = flow->forward(torch::cat({torch::randn({20, 3}), torch::randn({20, 3}) * 100}));
     EXPECT_TRUE(z.value.isfinite().all().item<bool>());
     EXPECT_TRUE(z.log_det.isfinite().all().item<bool>());

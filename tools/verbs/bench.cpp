@@ -107,16 +107,17 @@ void require_voice(const std::vector<std::string>& subjects, const VoiceOptions&
 }  // namespace
 
 int run_bench(CLI::App& app, std::vector<std::string> arguments) {
-  std::vector<std::string> subjects, names;
+  std::vector<std::string> subjects, others, names;
   for (const auto& subject : all_subjects()) {
     names.emplace_back(subject.name);
-    if (subject.by_default) subjects.emplace_back(subject.name);
+    (subject.by_default ? subjects : others).emplace_back(subject.name);
   }
   BenchArguments a;
   auto& v = a.voice;
   auto& train = a.train;
   bool as_json = false;
-  app.add_option("subjects", subjects, CLI::detail::join(names, ", ") + "; default: all but growth and gpu")
+  app.add_option("subjects", subjects,
+                 CLI::detail::join(names, ", ") + "; default: all but " + CLI::detail::join(others, " and "))
       ->check(CLI::IsMember(names));
   v.add_to(app);
   app.add_option("--seconds", a.seconds, "of sound to synthesise; growth: at most")->check(within(0.5, 3600.0));
