@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <exception>
 
 #include "engine/parallel.h"
 
@@ -52,6 +53,24 @@ void ThreadTeam::run(const std::function<void(const Member&)>& work) {
   job_.notify_all();
   work(Member(0, size(), this));
   meet();
+}
+
+void ThreadTeam::both(const std::function<void()>& here, const std::function<void()>& there) {
+  std::exception_ptr failures[2];
+  const auto attempt = [](const std::function<void()>& work, std::exception_ptr& failure) {
+    try {
+      work();
+    } catch (...) {
+      failure = std::current_exception();
+    }
+  };
+  run([&](const Member& member) {
+    if (member.index() == 0) attempt(here, failures[0]);
+    if (member.index() == member.size() - 1) attempt(there, failures[1]);
+  });
+  for (const auto& failure : failures) {
+    if (failure) std::rethrow_exception(failure);
+  }
 }
 
 void ThreadTeam::help(int index) {

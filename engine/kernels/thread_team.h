@@ -58,6 +58,10 @@ class ThreadTeam {
   /// the team, the caller works alone rather than wait: several streams then share the machine.
   void run(const std::function<void(const Member&)>& work);
 
+  /// Does two things, the second in another thread where there is one to spare. Returns when both are done, and throws
+  /// what one of them threw.
+  void both(const std::function<void()>& here, const std::function<void()>& there);
+
  private:
   void help(int index);
   void meet();

@@ -39,7 +39,7 @@ class GpuSource : public StreamSource {
   std::unique_ptr<Stream> open(Noise noise, double sigma) const override {
     return std::make_unique<GpuStream>(model_, std::move(noise), sigma);
   }
-  int frames_at_once() const override { return GpuStream::kLongest; }
+  int frames_at_once(int64_t /*given*/) const override { return GpuStream::kLongest; }
 
  private:
   std::shared_ptr<const gpu::DeviceWaveGlow> model_;

@@ -35,6 +35,7 @@ class BlockSource : public StreamSource {
  public:
   BlockSource(const models::BlockFlowOptions& options, const Tensors& tensors, const PackOptions& pack)
       : weights_(std::make_shared<BlockWeights>(options, tensors)), threads_(pack.threads) {
+    if (threads_ > 1) spare_ = std::make_shared<ThreadTeam>(2);
     if (pack.precision == cpu::Precision::fp32) return;
     throw Error(Exit::usage, std::string("--precision ") + name_of(pack.precision) +
                                  " is for voices of the WaveGlow kind, on the CPU; leave it out for this one");
@@ -45,11 +46,15 @@ class BlockSource : public StreamSource {
   std::unique_ptr<Stream> open_hasty(const Noise& noise, double sigma, int64_t frames) const override {
     return std::make_unique<HastyBlockStream>(weights_, noise, sigma, weights_->options.first_sample_frames() - frames);
   }
+  /// Few at first, so that sound begins at once; where there are threads beside, many, since they work by pieces.
+  int frames_at_once(int64_t given) const override { return given > 0 && threads_ > 1 ? 192 : 24; }
   int streams_at_once() const override { return threads_; }
+  std::shared_ptr<ThreadTeam> spare_thread() const override { return spare_; }
 
  private:
   std::shared_ptr<const BlockWeights> weights_;
   int threads_;
+  std::shared_ptr<ThreadTeam> spare_;
 };
 
 std::shared_ptr<const StreamSource> source_of(const models::WaveGlowOptions& o, const Tensors& tensors,

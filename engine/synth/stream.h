@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cpu/tile_kernels.h"
+#include "engine/kernels/thread_team.h"
 #include "engine/model_options.h"
 #include "engine/noise.h"
 
@@ -30,11 +31,13 @@ class StreamSource {
  public:
   virtual ~StreamSource() = default;
   virtual std::unique_ptr<Stream> open(Noise noise, double sigma) const = 0;
-  /// How many frames who has them all should add at once: a model's weights are read once for all of them, and
-  /// WaveGlow's are hundreds of megabytes.
-  virtual int frames_at_once() const { return 24; }
+  /// How many frames who has them all should add at once, `given` so far: a model's weights are read once for all of
+  /// them, and WaveGlow's are hundreds of megabytes.
+  virtual int frames_at_once(int64_t /*given*/) const { return 24; }
   /// How many streams it takes to give every thread something to do: one, where a stream's layers are shared by all.
   virtual int streams_at_once() const { return 1; }
+  /// A thread for what is done to the sound while the next is made; null where streams leave none.
+  virtual std::shared_ptr<ThreadTeam> spare_thread() const { return nullptr; }
   /// One that speaks `frames` frames after the mel though the model sees further (hasty_stream.h,
   /// hasty_block_stream.h); null where there is no such way.
   virtual std::unique_ptr<Stream> open_hasty(const Noise& /*noise*/, double /*sigma*/, int64_t /*frames*/) const {

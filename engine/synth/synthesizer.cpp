@@ -41,9 +41,10 @@ class DenoisedStream : public Stream {
 /// A stream whose samples are brought nearer to the mel before they come out.
 class RefinedStream : public Stream {
  public:
-  RefinedStream(std::unique_ptr<Stream> inner, audio::Refiner refiner)
-      : inner_(std::move(inner)), refiner_(std::move(refiner)) {}
+  RefinedStream(std::unique_ptr<Stream> inner, audio::Refiner refiner, size_t bands, std::shared_ptr<ThreadTeam> spare)
+      : inner_(std::move(inner)), refiner_(std::move(refiner)), piece_(kPiece * bands), spare_(std::move(spare)) {}
   void add(std::span<const float> frames, std::vector<float>& out) override {
+    if (spare_ && frames.size() > piece_) return add_in_pieces(frames, out);
     inner_->add(frames, raw_);
     refiner_.push(frames, raw_, out);
     raw_.clear();
@@ -56,9 +57,27 @@ class RefinedStream : public Stream {
   std::optional<double> snr_db() const override { return inner_->snr_db(); }
 
  private:
+  static constexpr size_t kPiece = 24;  // frames
+
+  /// A piece is refined while the next is made.
+  void add_in_pieces(std::span<const float> frames, std::vector<float>& out) {
+    std::span<const float> before;
+    for (size_t at = 0; at < frames.size(); at += piece_) {
+      const auto piece = frames.subspan(at, std::min(piece_, frames.size() - at));
+      spare_->both([&] { inner_->add(piece, next_raw_); }, [&] { refiner_.push(before, raw_, out); });
+      raw_.swap(next_raw_);
+      next_raw_.clear();
+      before = piece;
+    }
+    refiner_.push(before, raw_, out);
+    raw_.clear();
+  }
+
   std::unique_ptr<Stream> inner_;
   audio::Refiner refiner_;
-  std::vector<float> raw_;
+  size_t piece_;  // numbers
+  std::shared_ptr<ThreadTeam> spare_;
+  std::vector<float> raw_, next_raw_;
 };
 
 }  // namespace
@@ -109,7 +128,8 @@ std::unique_ptr<Stream> Synthesizer::open_stream(const Noise& noise) const {
   auto stream = hurry_ ? source_->open_hasty(candidates, sigma_, *hurry_) : source_->open(candidates, sigma_);
   if (denoise_ > 0) stream = std::make_unique<DenoisedStream>(std::move(stream), Denoiser(denoiser_bias_, denoise_));
   if (refining_.passes == 0) return stream;
-  return std::make_unique<RefinedStream>(std::move(stream), audio::Refiner(voice_.mel, refining_));
+  return std::make_unique<RefinedStream>(std::move(stream), audio::Refiner(voice_.mel, refining_),
+                                         static_cast<size_t>(voice_.mel.n_mels), source_->spare_thread());
 }
 
 /// Far enough before sample `start` for everything behind it to be as from the beginning.
@@ -136,9 +156,10 @@ std::optional<double> Synthesizer::run(const files::MelFrames& mel, const Noise&
     if (piece.size() > before) sink(std::span(piece).subspan(before));
     piece.clear();
   };
-  for (int t = first; t < mel.frames(); t += source_->frames_at_once()) {
+  for (int t = first, count = 0; t < mel.frames(); t += count) {
+    count = std::min(source_->frames_at_once(t - first), mel.frames() - t);
     frames.clear();
-    mel.append(t, std::min(source_->frames_at_once(), mel.frames() - t), frames);
+    mel.append(t, count, frames);
     stream->add(frames, piece);
     give();
   }

@@ -1,6 +1,8 @@
 #include "engine/kernels/thread_team.h"
 
+#include <array>
 #include <atomic>
+#include <stdexcept>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -49,6 +51,28 @@ TEST(ThreadTeam, WhoFindsItBusyWorksAlone) {
     std::thread([&] { team.run([&](const ThreadTeam::Member& other) { size = other.size(); }); }).join();
   });
   EXPECT_EQ(size, 1);
+}
+
+TEST(ThreadTeam, BothAreDoneAndWhatOneThrowsIsThrown) {
+  for (const int threads : {1, 2, 3}) {
+    ThreadTeam team(threads);
+    for (const int throwing : {-1, 0, 1}) {
+      std::array<std::atomic<int>, 2> done{};
+      const auto work = [&](int which) {
+        return [&, which] {
+          ++done[static_cast<size_t>(which)];
+          if (which == throwing) throw std::runtime_error("it");
+        };
+      };
+      if (throwing < 0) {
+        team.both(work(0), work(1));
+      } else {
+        EXPECT_THROW(team.both(work(0), work(1)), std::runtime_error);
+      }
+      EXPECT_EQ(done[0], 1);
+      EXPECT_EQ(done[1], 1);
+    }
+  }
 }
 
 }  // namespace

@@ -218,6 +218,15 @@ TEST(HastyStream, AVoiceThatFeedsOnItsPastHurriesToo) {
   EXPECT_TRUE(std::isinf(*hurried->snr_db()));
 }
 
+TEST(Refining, InASpareThreadChangesNotABit) {
+  RandomVoice voice(melflow::testing::tiny_block_flow());
+  const auto mel = random_mel(voice.voice.mel.n_mels, 130);  // some pieces, the last not whole
+  const auto alone = voice.synthesizer({.refine = 2, .threads = 1})(mel, Noise(5)).samples;
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_EQ(voice.synthesizer({.refine = 2, .threads = 2})(mel, Noise(5)).samples, alone);
+  }
+}
+
 TEST(Refining, WantsFramesOfAPowerOfTwo) {
   RandomVoice voice(melflow::testing::tiny_block_flow());
   voice.voice.mel.n_fft = voice.voice.mel.win_length = 192;  // three hops
