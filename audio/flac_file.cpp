@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "audio/sndfile_open.h"
 #include "base/error.h"
 
 namespace melflow::audio {
@@ -72,9 +73,10 @@ FlacFile::FlacFile(AtomicFile& file, int sample_rate, Encoding encoding)
   info.samplerate = sample_rate;
   info.channels = 1;
   info.format = SF_FORMAT_FLAC | (encoding == Encoding::pcm16 ? SF_FORMAT_PCM_16 : SF_FORMAT_PCM_24);
-  impl_->encoder = sf_open_virtual(&io, SFM_WRITE, &info, impl_.get());
+  std::string why;
+  impl_->encoder = open_sndfile([&] { return sf_open_virtual(&io, SFM_WRITE, &info, impl_.get()); }, why);
   if (impl_->encoder == nullptr) {
-    throw Error(Exit::cannot_create, name + ": cannot be written as FLAC: " + sf_strerror(nullptr));
+    throw Error(Exit::cannot_create, name + ": cannot be written as FLAC: " + why);
   }
 }
 

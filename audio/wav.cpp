@@ -16,6 +16,7 @@
 
 #include "audio/flac_file.h"
 #include "audio/resample.h"
+#include "audio/sndfile_open.h"
 #include "audio/sound_bytes.h"
 #include "base/error.h"
 #include "base/file_ending.h"
@@ -76,10 +77,9 @@ struct BytesFile {
 };
 
 /// Throws for what cannot be a recording.
-OpenAudio checked(OpenAudio audio, const std::string& path) {
+OpenAudio checked(OpenAudio audio, const std::string& path, const std::string& why) {
   constexpr int kMostChannels = 1024;
   if (!audio.file) {
-    const std::string why = sf_strerror(nullptr);
     const bool impossible = why.find("SF_INFO") != std::string::npos;  // libsndfile's word for such a rate
     fail_bad(path, impossible ? "claims a sample rate of 0 Hz or beyond 2^31, or no channel; write its header anew"
                               : "is not audio that can be read: " + why + " Give WAV, FLAC, AIFF, Ogg or MP3.");
@@ -108,8 +108,9 @@ OpenAudio open_audio(const std::filesystem::path& path) {
     });
   }
   // libsndfile closes the descriptor, also where it fails.
-  audio.file.reset(sf_open_fd(descriptor, SFM_READ, &audio.info, SF_TRUE));
-  return checked(std::move(audio), path.string());
+  std::string why;
+  audio.file.reset(open_sndfile([&] { return sf_open_fd(descriptor, SFM_READ, &audio.info, SF_TRUE); }, why));
+  return checked(std::move(audio), path.string(), why);
 }
 
 /// `memory` must outlive the result.
@@ -122,8 +123,9 @@ OpenAudio open_audio(BytesFile& memory, const std::string& name) {
     std::memcpy(bytes.data(), memory.bytes.data() + at, bytes.size());
     return true;
   });
-  audio.file.reset(sf_open_virtual(&io, SFM_READ, &audio.info, &memory));
-  return checked(std::move(audio), name);
+  std::string why;
+  audio.file.reset(open_sndfile([&] { return sf_open_virtual(&io, SFM_READ, &audio.info, &memory); }, why));
+  return checked(std::move(audio), name, why);
 }
 
 std::string format_name(SNDFILE* file, int format) {
@@ -231,7 +233,7 @@ Waveform read_whole(OpenAudio audio, const std::string& path, const ReadOptions&
       if (waveform.samples.empty()) fail_bad(path, "holds no samples at that rate; give a longer recording");
     }
   } catch (const std::bad_alloc&) {
-    fail_bad(path, "is too long for the memory of this machine; cut it into pieces");
+    throw Error(Exit::unavailable, path + ": is too long for the memory of this machine; cut it into pieces");
   }
   return waveform;
 }

@@ -21,7 +21,7 @@ inline bool has_v4() {
          __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 
-/// And VPDPBUSD, which multiplies bytes by fours: Intel's since Ice Lake, AMD's since Zen 4.
+/// And VPDPBUSD, which multiplies bytes by fours: Intel's servers since Cascade Lake, AMD's CPUs since Zen 4.
 inline bool has_v4_vnni() { return has_v4() && __builtin_cpu_supports("avx512vnni"); }
 
 /// AMD's CPUs whose units are as wide as AVX-512's registers: Zen 5 (family 26) and later. On Zen 4, whose are half as

@@ -8,9 +8,11 @@
 namespace melflow::engine {
 
 /// A vector as whole numbers of 24 bits in steps of a power of two, 2^-22 of the one that its largest magnitude
-/// reaches: no farther from it than a sum of its numbers in float32 is. Its bytes lie apart, as VPDPBUSD (AVX-512 VNNI)
-/// takes them: that instruction multiplies four unsigned bytes by four signed ones in each lane, so that weights in
-/// bytes are multiplied as they lie in memory, three times, instead of being widened to float32, and sums are exact.
+/// reaches. A sum with weights w is within half a step times Σ|w| of the exact one: of numbers that are of a size, as
+/// activations and a saturated past are, nearer than a sum in float32; of numbers far below the largest little is left,
+/// so a matrix of such inputs (a spectrum's powers) must not be in bytes. Its bytes lie apart, as VPDPBUSD (AVX-512
+/// VNNI) takes them: that instruction multiplies four unsigned bytes by four signed ones in each lane, so that weights
+/// in bytes are multiplied as they lie in memory, three times, instead of being widened to float32, and sums are exact.
 struct FixedPoint {
   static constexpr int kMost = 4096;  ///< numbers; sums of as many products fit into 32 bits
   static constexpr int kFour = 4, kOutputs = 128;

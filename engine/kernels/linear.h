@@ -12,7 +12,8 @@ namespace melflow::engine {
 /// into panels of outputs that are read from end to end. Where every weight is a whole number of 8 bits times a power
 /// of two for its output (`melflow convert --int8`) they are such bytes, where every weight is a half (a voice stored
 /// so) they are halves, and neither changes a digit; where the machine has AVX-512 VNNI, bytes are multiplied as such
-/// (`fixed_point.h`), which is nearer to the exact sums than float32 is. The oracle is torch::nn::Linear.
+/// (`fixed_point.h`), which of inputs of a size is nearer to the exact sums than float32. The oracle is
+/// torch::nn::Linear.
 class PackedLinear {
  public:
   PackedLinear() = default;

@@ -108,7 +108,7 @@ TEST_P(PackedLinearAt, SumsBytesAsItSumsHalves) {
     halves->weight[outputs].fill_(1.0f + 0x1p-10f);
     halves->bias.narrow(0, 0, outputs).copy_(linear->bias);
     const auto sums = product(linear, x);
-    if (GetParam() != cpu::Level::v4_vnni) {  // whose bytes are multiplied as such: FixedPoint.*
+    if (GetParam() != cpu::Level::v4_vnni) {  // whose bytes are multiplied as such: FixedPointTest.*
       EXPECT_TRUE(torch::equal(sums, product(halves, x).narrow(0, 0, outputs)));
     }
     EXPECT_LT((sums - linear->forward(x)).abs().max().item<float>(), 1e-5 * 512);

@@ -2,9 +2,12 @@
 #include "tools/cli/batch.h"
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
+#include <new>
 #include <sstream>
+#include <thread>
 
 #include <nlohmann/json.hpp>
 
@@ -44,18 +47,40 @@ TEST(Batch, TellsWhatIsDoneFirstInItsPlace) {
   EXPECT_EQ(inputs_of(lines.str()), (std::vector<std::string>{"a", "b", "c", "d"}));
 }
 
-TEST(Batch, ADiskThatIsGoneEndsTheRest) {
-  for (const int at_once : {1, 3}) {
+TEST(Batch, ADiskThatIsGoneEndsTheRestAndIsTold) {
+  const std::vector<std::string> inputs(200, "x");
+  for (int round = 0; round < 300; ++round) {
+    const int at_once = round % 2 == 0 ? 8 : 1;
     std::atomic<int> begun{0};
     const auto work = [&](const std::string& input) -> json {
-      ++begun;
-      throw Error(Exit::io_error, input + ": cannot be written");
+      if (begun++ == 20) throw Error(Exit::io_error, input + ": cannot be written");
+      return {{"input", input}};
     };
     std::ostringstream lines;
-    EXPECT_EQ(for_each_item(std::vector<std::string>(50, "x"), &lines, work, at_once),
-              static_cast<int>(Exit::io_error));
-    EXPECT_LE(begun, at_once);
+    ASSERT_EQ(for_each_item(inputs, &lines, work, at_once), static_cast<int>(Exit::io_error)) << round;
+    EXPECT_NE(lines.str().find("cannot be written"), std::string::npos) << round;
+    EXPECT_EQ(static_cast<int>(inputs_of(lines.str()).size()), begun) << round;
+    if (at_once == 1) {
+      EXPECT_EQ(begun, 21);
+    }
   }
+}
+
+TEST(Batch, WhatOthersLeaveNoMemoryForIsDoneAlone) {
+  std::atomic<int> at_work{0}, refused{0};
+  const auto work = [&](const std::string& input) -> json {
+    const int others = at_work++;
+    for (int i = 0; others == 0 && refused == 0 && i < 1000; ++i)  // so that there are others
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    --at_work;
+    if (others > 0 && ++refused % 2 == 0) throw std::bad_alloc();
+    if (others > 0) throw Error(Exit::unavailable, input + ": no memory");
+    return {{"input", input}};
+  };
+  std::ostringstream lines;
+  EXPECT_EQ(for_each_item({"a", "b", "c", "d", "e", "f"}, &lines, work, 3), 0);
+  EXPECT_EQ(inputs_of(lines.str()), (std::vector<std::string>{"a", "b", "c", "d", "e", "f"}));
+  EXPECT_GT(refused, 0);
 }
 
 using Batches = melflow::testing::CliFixture;

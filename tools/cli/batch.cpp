@@ -1,10 +1,14 @@
 #include "tools/cli/batch.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
+#include <filesystem>
 #include <iostream>
 #include <map>
 #include <mutex>
+#include <new>
 #include <optional>
 
 #include <nlohmann/json.hpp>
@@ -25,45 +29,58 @@ namespace {
 /// What became of the items, told in their order.
 class Results {
  public:
-  Results(size_t items, std::ostream* lines) : results_(items), lines_(lines) {}
+  Results(const std::vector<std::string>& inputs, std::ostream* lines)
+      : inputs_(inputs), results_(inputs.size()), lines_(lines) {}
+  /// Tells the rest, whatever ended the work: behind an item that was not done, too.
+  ~Results() {
+    for (; told_ < results_.size(); ++told_) {
+      if (results_[told_]) tell(*results_[told_]);
+    }
+  }
+  Results(const Results&) = delete;
+  Results& operator=(const Results&) = delete;
 
   /// A pipe or a disk that is gone is gone for the others too.
   bool ended() const { return stop_requested() || lost_; }
 
-  void done(size_t item, nlohmann::json value) { take(item, {std::move(value), {}}); }
-  void failed(size_t item, const std::string& input, const Error& error) {
+  void done(size_t item, const nlohmann::json& value) { take(item, {json_text(value), {}}); }
+
+  void failed(size_t item, const Error& error) {
     if (stop_requested()) return;
     if (error.code() == Exit::io_error) lost_ = true;
-    take(item, {{{"input", input}, {"error", error.what()}, {"exit_code", static_cast<int>(error.code())}}, error});
+    const nlohmann::json value{
+        {"input", inputs_[item]}, {"error", error.what()}, {"exit_code", static_cast<int>(error.code())}};
+    take(item, {json_text(value), error});
   }
 
   int exit_code() const {
     if (stop_requested()) return signal_exit_code();
     if (failures_ == 0) return 0;
-    return static_cast<int>(results_.size() == 1 || code_ == Exit::io_error ? code_ : Exit::some_failed);
+    return static_cast<int>(lost_ ? Exit::io_error : results_.size() == 1 ? code_ : Exit::some_failed);
   }
 
  private:
   struct Result {
-    nlohmann::json value;
+    std::string line;
     std::optional<Error> error;
   };
 
   void take(size_t item, Result result) {
     const std::lock_guard lock(mutex_);
+    if (result.error) {
+      code_ = result.error->code();
+      ++failures_;
+    }
     results_[item] = std::move(result);
     for (; told_ < results_.size() && results_[told_]; results_[told_++].reset()) tell(*results_[told_]);
   }
 
-  void tell(const Result& result) {
-    if (result.error) {
-      std::cerr << "melflow: " << result.error->what() << "\n";
-      if (code_ != Exit::io_error) code_ = result.error->code();
-      ++failures_;
-    }
-    if (lines_ != nullptr) *lines_ << json_text(result.value) << std::endl;
+  void tell(const Result& result) const {
+    if (result.error) std::cerr << "melflow: " << result.error->what() << "\n";
+    if (lines_ != nullptr) *lines_ << result.line << std::endl;
   }
 
+  const std::vector<std::string>& inputs_;
   std::mutex mutex_;
   std::vector<std::optional<Result>> results_;
   std::ostream* lines_;
@@ -73,19 +90,48 @@ class Results {
   Exit code_ = Exit::ok;
 };
 
+/// How many of the inputs are at once in half of the memory: FLAC's samples become twice as many bytes as float32, and
+/// there are some copies on the way.
+int as_many_as_fit(const std::vector<std::string>& inputs, int at_once) {
+  uintmax_t largest = 1;
+  for (const auto& input : inputs) {
+    std::error_code error;
+    const auto size = std::filesystem::file_size(input, error);
+    if (!error) largest = std::max(largest, size);
+  }
+  constexpr uintmax_t kBytesOfOne = 16;
+  const auto memory = static_cast<uintmax_t>(std::max(0L, ::sysconf(_SC_PHYS_PAGES))) *
+                      static_cast<uintmax_t>(std::max(0L, ::sysconf(_SC_PAGESIZE)));
+  return static_cast<int>(
+      std::clamp<uintmax_t>(memory / 2 / kBytesOfOne / largest, 1, static_cast<uintmax_t>(at_once)));
+}
+
 }  // namespace
 
 int for_each_item(const std::vector<std::string>& inputs, std::ostream* lines,
                   const std::function<nlohmann::json(const std::string&)>& work, int at_once) {
-  Results results(inputs.size(), lines);
-  engine::parallel_for(inputs.size(), at_once, [&](size_t i) {
+  if (at_once > 1) at_once = as_many_as_fit(inputs, at_once);
+  Results results(inputs, lines);
+  std::mutex mutex;
+  std::vector<size_t> again;  // what others left no memory for
+  const auto attempt = [&](size_t i, bool alone) {
     if (results.ended()) return;
+    const auto put_off = [&] {
+      const std::lock_guard lock(mutex);
+      again.push_back(i);
+    };
     try {
       results.done(i, work(inputs[i]));
     } catch (const Error& e) {
-      results.failed(i, inputs[i], e);
+      !alone&& e.code() == Exit::unavailable ? put_off() : results.failed(i, e);
+    } catch (const std::bad_alloc&) {
+      if (alone) throw;
+      put_off();
     }
-  });
+  };
+  engine::parallel_for(inputs.size(), at_once, [&](size_t i) { attempt(i, at_once == 1); });
+  std::ranges::sort(again);
+  for (const auto i : again) attempt(i, true);
   return results.exit_code();
 }
 

@@ -15,8 +15,10 @@ std::string json_text(const nlohmann::json& value);
 
 /// Works through the inputs of a verb, `at_once` of them at a time, each in a thread of its own. `work` answers the
 /// item's JSON; what it throws is one line on stderr, and the others go on. Prints one JSON object an item to `json`,
-/// where there is one. Lines come in the order of the inputs, whichever are done first. The exit code: that of the
-/// failure where there was one input, 1 where some of several failed.
+/// where there is one. These and the errors come in the order of the inputs, whichever are done first; what `work`
+/// prints itself does not. No more at once than memory holds; what others left none for is done alone at the end. The
+/// exit code: that of the failure where there was one input, 74 where a disk or pipe is gone, 1 where some of several
+/// failed.
 int for_each_item(const std::vector<std::string>& inputs, std::ostream* json,
                   const std::function<nlohmann::json(const std::string&)>& work, int at_once = 1);
 
