@@ -110,6 +110,16 @@ TensorView rounded_to_bytes(const TensorView& tensor, const std::string& name, A
   return halved({Dtype::f32, tensor.shape, std::as_bytes(std::span(values))}, name, made);
 }
 
+TensorView mixed(const TensorView& tensor, const TensorView& other, double share, const std::string& name,
+                 Arrays& made) {
+  auto values = as_float32(tensor, name);
+  const auto others = as_float32(other, name);
+  for (size_t i = 0; i < values.size(); ++i)
+    values[i] = static_cast<float>((1 - share) * values[i] + share * others.at(i));
+  const auto bytes = std::as_bytes(std::span(values));
+  return {Dtype::f32, tensor.shape, made.emplace_back(bytes.begin(), bytes.end())};
+}
+
 TensorView halved(const TensorView& tensor, const std::string& name, Arrays& made) {
   constexpr float kLargest = 65504;
   std::vector<uint16_t> halves;

@@ -19,6 +19,10 @@ TensorView split_off_norms(TensorView& weight, Arrays& made);
 /// only one.
 TensorView stacked(const std::vector<TensorView>& parts, Arrays& made);
 
+/// (1 - share)·tensor + share·other, of equal shapes, in float32, in `made`. Throws as as_float32() does.
+TensorView mixed(const TensorView& tensor, const TensorView& other, double share, const std::string& name,
+                 Arrays& made);
+
 /// The tensor in half precision (IEEE binary16, rounded to nearest even), in `made`. Throws Error{bad_data} that names
 /// `name` where a number is beyond ±65504.
 TensorView halved(const TensorView& tensor, const std::string& name, Arrays& made);

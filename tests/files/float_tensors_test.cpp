@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "engine/files/safetensors.h"
 
 namespace melflow::files {
 namespace {
@@ -89,6 +90,18 @@ TEST(FloatTensors, HalvesAreTheNearestOnes) {
   for (const float bad : {65520.0f, std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
     EXPECT_THROW(halved({Dtype::f32, {1}, std::as_bytes(std::span(&bad, 1))}, "w", made), Error);
   }
+}
+
+TEST(FloatTensors, AMixHasAShareOfTheOther) {
+  const float one[] = {1, 2, -8}, other[] = {3, 6, 0};
+  Arrays made;
+  const auto view = [](const float(&values)[3]) {
+    return TensorView{Dtype::f32, {3}, std::as_bytes(std::span(values))};
+  };
+  const auto mix = [&](double share) { return as_float32(mixed(view(one), view(other), share, "t", made), "t"); };
+  EXPECT_EQ(mix(0.25), (std::vector<float>{1.5f, 3.0f, -6.0f}));
+  EXPECT_EQ(mix(0), (std::vector<float>{1, 2, -8}));
+  EXPECT_EQ(mix(1), (std::vector<float>{3, 6, 0}));
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "engine/files/mapped_file.h"
 #include "engine/files/mel_file.h"
 #include "engine/files/npy.h"
+#include "engine/files/safetensors.h"
 #include "tests/tools/cli_fixture.h"
 
 namespace melflow {
@@ -274,6 +275,32 @@ TEST_F(Cli, TrainStopsOnASignalAndGoesOn) {
       {"train", "--data", path("data"), "--out", path("run"), "--resume", "--threads", "1", "--set", "steps=" + step});
   EXPECT_EQ(with_more.code, 0) << with_more.err;
   EXPECT_NE(with_more.err.find("on other data than before"), std::string::npos) << with_more.err;
+}
+
+TEST_F(Cli, AVoiceIsMixedWithTheOneThatItsTrainingBeganAs) {
+  const auto kathleen = testing::in_tree("data/voices/kathleen.safetensors").string();
+  // Of two that are alike: itself, whatever the share.
+  ASSERT_EQ(
+      run({"convert", kathleen, "--mix", kathleen, "--share", "0.3", "--int8", "-o", path("same.safetensors")}).code,
+      0);
+  ASSERT_EQ(run({"convert", kathleen, "--int8", "-o", path("rounded.safetensors")}).code, 0);
+  const files::SafetensorsFile same(path("same.safetensors")), rounded(path("rounded.safetensors"));
+  EXPECT_EQ(same.metadata().at("mixed_with"), "0.3 of kathleen");
+  for (const auto& [key, tensor] : rounded.tensors())
+    EXPECT_TRUE(std::ranges::equal(tensor.bytes, same.tensors().at(key).bytes)) << key;
+  EXPECT_EQ(run({"synth", "--voice", path("same.safetensors"), short_mel(), "-o", path("x.wav")}).code, 0);
+
+  const auto refused = [&](const std::vector<std::string>& more, int code, const std::string& why) {
+    std::vector<std::string> words{"convert", kathleen, "-o", path("x.safetensors")};
+    words.insert(words.end(), more.begin(), more.end());
+    const auto result = run(words);
+    EXPECT_EQ(result.code, code) << result.err;
+    EXPECT_NE(result.err.find(why), std::string::npos) << result.err;
+  };
+  refused({"--mix", "universal"}, 65, "its model is another");
+  refused({"--share", "0.2", "--half"}, 64, "--share");
+  refused({"--mix", kathleen, "--share", "1.5"}, 64, "--share");
+  refused({"--mix", path("none.safetensors")}, 66, "none.safetensors");
 }
 
 TEST_F(Cli, AVoiceRoundedToBytesSpeaksAndIsRoundedOnce) {

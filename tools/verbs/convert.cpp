@@ -24,8 +24,9 @@ namespace fs = std::filesystem;
 using Views = std::map<std::string, files::TensorView>;
 
 struct Arguments {
-  std::string input, output, to = "voice", name;
+  std::string input, output, to = "voice", name, mix;
   std::vector<std::string> sets;
+  double share = 0.5;
   bool force = false, as_json = false, half = false, int8 = false;
 
   bool to_nvidia() const { return to == "nvidia-state-dict"; }
@@ -64,15 +65,42 @@ Views with_bytes(const Views& tensors, files::Arrays& made) {
   return with_halves(rounded, made);
 }
 
+/// The weights of one voice and a share of another's, of which it was trained: what that knew and this forgot, and most
+/// of what this learned (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
+Views with_share(const engine::VoiceFile& file, const engine::VoiceFile& other, double share, files::Arrays& made) {
+  const auto &voice = file.voice(), &others = other.voice();
+  const auto recipe = audio::first_difference(others.mel, voice.mel);
+  if (voice.model_config != others.model_config || !recipe.empty() || voice.level != others.level) {
+    throw Error(Exit::bad_data, others.name + ": cannot be mixed with " + voice.name + ": its " +
+                                    (voice.model_config != others.model_config ? "model is another"
+                                     : recipe.empty()                          ? "level is another"
+                                                                               : "mel recipe is another: " + recipe) +
+                                    "; mix a voice with the one that its training began as");
+  }
+  Views out = file.tensors();
+  for (auto& [key, view] : out) view = files::mixed(view, other.tensors().at(key), share, key, made);
+  return out;
+}
+
 engine::Voice write_own(const Arguments& a, int64_t& numbers) {
   const engine::VoiceFile file(a.input);
-  if (!a.to_nvidia() && !a.half && !a.int8) {
+  if (!a.to_nvidia() && !a.half && !a.int8 && a.mix.empty()) {
     throw Error(Exit::usage, a.input +
                                  ": is a melflow voice already; --half makes it smaller, --int8 faster, and "
                                  "--to nvidia-state-dict is the other way");
   }
   if (!a.to_nvidia()) {
     auto voice = file.voice();
+    files::Arrays mixed;
+    Views tensors = file.tensors();
+    if (!a.mix.empty()) {
+      const engine::VoiceFile other(a.mix);
+      tensors = with_share(file, other, a.share, mixed);
+      const auto name = other.voice().card.find("name");
+      char share[32];
+      std::snprintf(share, sizeof share, "%g of ", a.share);
+      voice.card["mixed_with"] = share + (name == other.voice().card.end() ? one_line(a.mix) : name->second);
+    }
     if (!a.name.empty()) voice.card["name"] = a.name;
     numbers = file.parameters();
     if (a.int8 && !std::holds_alternative<models::BlockFlowOptions>(voice.options())) {
@@ -80,13 +108,13 @@ engine::Voice write_own(const Arguments& a, int64_t& numbers) {
                                    ": --int8 is for voices of the block_flow kind; a WaveGlow has --half, and "
                                    "synth --precision int8");
     }
-    if (!a.int8 && std::ranges::none_of(file.tensors(), [](const auto& entry) { return takes_halves(entry.second); })) {
+    if (a.half && std::ranges::none_of(tensors, [](const auto& entry) { return takes_halves(entry.second); })) {
       std::fprintf(stderr, "%s: has its matrices in halves already; the copy is no smaller\n",
                    one_line(a.input).c_str());
     }
     files::Arrays made;
-    files::write_safetensors(a.output, (a.int8 ? with_bytes : with_halves)(file.tensors(), made),
-                             engine::voice_metadata(voice), existing(a.force));
+    if (a.int8 || a.half) tensors = (a.int8 ? with_bytes : with_halves)(tensors, made);
+    files::write_safetensors(a.output, tensors, engine::voice_metadata(voice), existing(a.force));
     return voice;
   }
   require_nvidias(file.voice().model_config, a.input);
@@ -139,6 +167,9 @@ int run_convert(CLI::App& app, std::vector<std::string> arguments) {
   app.add_flag("--half", a.half, "matrices in half precision: a voice of half the size, rounded to 11 bits");
   app.add_flag("--int8", a.int8,
                "weights of a block voice rounded to 8 bits and a power of two for each row: it speaks faster");
+  app.add_option("--mix", a.mix,
+                 "a voice of the same kind, of which --share is taken: the one that a training began as");
+  app.add_option("--share", a.share, "of the other voice's weights")->check(within(0.0, 1.0))->capture_default_str();
   app.add_flag("--force", a.force, "replace an existing output");
   app.add_flag("--json", a.as_json, "one JSON object on stdout");
   parse(app, std::move(arguments));
@@ -149,8 +180,11 @@ int run_convert(CLI::App& app, std::vector<std::string> arguments) {
     throw Error(Exit::usage,
                 std::string(a.int8 ? "--int8" : "--half") + ": is for voices; leave it out, or take --to voice");
   }
-  if (a.to_nvidia()) refuse_options(app, {"--name", "--set"}, "with --to nvidia-state-dict, which stores none");
-  require_other(a.output, {a.input});
+  if (a.to_nvidia())
+    refuse_options(app, {"--name", "--set", "--mix"}, "with --to nvidia-state-dict, which stores none");
+  if (a.mix.empty()) refuse_options(app, {"--share"}, "without --mix");
+  if (!a.mix.empty()) a.mix = find_voice(a.mix).string();
+  require_other(a.output, {a.input, a.mix});
   if (!a.to_nvidia() && !has_ending(a.output, ".safetensors")) {
     throw Error(Exit::usage, a.output + ": a voice is a .safetensors file; choose such a name");
   }
@@ -162,6 +196,7 @@ int run_convert(CLI::App& app, std::vector<std::string> arguments) {
   int64_t numbers = 0;
   const bool own = engine::is_own_voice(file.content()) && file.content().container == "safetensors";
   if (own) refuse_options(app, {"--set"}, "for a melflow voice, which stores its recipe");
+  if (!own) refuse_options(app, {"--mix"}, "for a published WaveGlow; convert it first");
   if (a.int8 && !own) {
     throw Error(Exit::usage,
                 a.input + ": --int8 is for voices of the block_flow kind; a published WaveGlow has --half");
