@@ -26,8 +26,8 @@ struct FlowTrainConfig : LoopOptions {
 
 /// Reads `data.shape()` and the number of classes into the model, fits the rest to what kind of data it is where the
 /// configuration does not say: files get patience 10, toys none; pixels a logit, rows are standardised; flows that are
-/// closed in one direction get the one that training needs. `sets` are "key=value" overrides: train keys by their names,
-/// "model.KEY" and "data.KEY". Throws Error{config}.
+/// closed in one direction get the one that training needs. `sets` are "key=value" overrides: train keys by their
+/// names, "model.KEY" and "data.KEY". Throws Error{config}.
 FlowTrainConfig parse_flow_config(const nlohmann::json& json, const std::vector<std::string>& sets,
                                   const FlowData& data, const std::string& name);
 /// The data section alone, which must be known before the data can be loaded.

@@ -1,9 +1,7 @@
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <span>
-#include <vector>
 
 namespace melflow::engine {
 
@@ -21,11 +19,11 @@ struct FixedPoint {
   float step;  ///< NaN where a number is not finite
 };
 
-/// x of at most kMost numbers. Needs AVX-512.
+/// x of at most kMost numbers.
 void to_fixed_point(std::span<const float> x, FixedPoint& out);
 
-/// Weights of kOutputs outputs [fours, kOutputs, 4], zeros behind the last: sums[o] += Σ_i weights[i / 4, o, i %
-/// 4]·x[i]. of_ones[o] is the sum of the weights of o. Needs AVX-512 VNNI.
+/// sums[o] += Σ_i weights[i / 4, o, i % 4]·x[i], of weights [fours, kOutputs, 4] with zeros behind the last. of_ones[o]
+/// is the sum of the weights of o. Needs AVX-512 VNNI.
 void multiply_fixed_point(const int8_t* weights, const int32_t* of_ones, const FixedPoint& x, int fours, float* sums);
 
 }  // namespace melflow::engine
