@@ -46,8 +46,9 @@ class BlockSource : public StreamSource {
   std::unique_ptr<Stream> open_hasty(const Noise& noise, double sigma, int64_t frames) const override {
     return std::make_unique<HastyBlockStream>(weights_, noise, sigma, weights_->options.first_sample_frames() - frames);
   }
-  /// Few at first, so that sound begins at once; where there are threads beside, many, since they work by pieces.
-  int frames_at_once(int64_t given) const override { return given > 0 && threads_ > 1 ? 192 : 24; }
+  /// Few for the first second, so that sound begins at once and goes on; then many where there is a thread beside,
+  /// which works on pieces.
+  int frames_at_once(int64_t given) const override { return given >= 96 && threads_ > 1 ? 192 : 24; }
   int streams_at_once() const override { return threads_; }
   std::shared_ptr<ThreadTeam> spare_thread() const override { return spare_; }
 

@@ -83,6 +83,19 @@ TEST(Batch, WhatOthersLeaveNoMemoryForIsDoneAlone) {
   EXPECT_GT(refused, 0);
 }
 
+TEST(Batch, WhatCameFromStdinIsNotAskedForAgain) {
+  std::atomic<int> asked{0};
+  const auto work = [&](const std::string& input) -> json {
+    if (input != "-") return {{"input", input}};
+    ++asked;
+    throw Error(Exit::unavailable, "stdin: no memory");
+  };
+  std::ostringstream lines;
+  EXPECT_EQ(for_each_item({"-", "a", "b"}, &lines, work, 3), static_cast<int>(Exit::some_failed));
+  EXPECT_EQ(asked, 1);
+  EXPECT_EQ(inputs_of(lines.str()), (std::vector<std::string>{"-", "a", "b"}));
+}
+
 using Batches = melflow::testing::CliFixture;
 
 TEST_F(Batches, MakeTheSameMelsAndSoundsOnAnyNumberOfThreads) {

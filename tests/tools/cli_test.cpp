@@ -290,6 +290,15 @@ TEST_F(Cli, AVoiceIsMixedWithTheOneThatItsTrainingBeganAs) {
     EXPECT_TRUE(std::ranges::equal(tensor.bytes, same.tensors().at(key).bytes)) << key;
   EXPECT_EQ(run({"synth", "--voice", path("same.safetensors"), short_mel(), "-o", path("x.wav")}).code, 0);
 
+  // The other's licence holds for its share, and nothing of an earlier mix is forgotten.
+  auto metadata = same.metadata();
+  metadata["licence"] = "CC-BY-NC-4.0";
+  files::write_safetensors(path("other.safetensors"), same.tensors(), metadata, AtomicFile::Existing::refuse);
+  ASSERT_EQ(run({"convert", kathleen, "--mix", path("other.safetensors"), "-o", path("twice.safetensors")}).code, 0);
+  const files::SafetensorsFile twice(path("twice.safetensors"));
+  EXPECT_EQ(twice.metadata().at("licence"), "CC0-1.0; CC-BY-NC-4.0");
+  EXPECT_EQ(twice.metadata().at("mixed_with"), "0.3 of kathleen; 0.5 of kathleen");
+
   const auto refused = [&](const std::vector<std::string>& more, int code, const std::string& why) {
     std::vector<std::string> words{"convert", kathleen, "-o", path("x.safetensors")};
     words.insert(words.end(), more.begin(), more.end());

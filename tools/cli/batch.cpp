@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <filesystem>
+#include <functional>
 #include <iostream>
 #include <map>
 #include <mutex>
@@ -90,20 +91,26 @@ class Results {
   Exit code_ = Exit::ok;
 };
 
-/// How many of the inputs are at once in half of the memory: FLAC's samples become twice as many bytes as float32, and
-/// there are some copies on the way.
+/// How many of the inputs, the largest of them, are at once in half of the memory: FLAC's samples become twice as many
+/// bytes as float32, and there are some copies on the way.
 int as_many_as_fit(const std::vector<std::string>& inputs, int at_once) {
-  uintmax_t largest = 1;
+  std::vector<uintmax_t> sizes;
   for (const auto& input : inputs) {
     std::error_code error;
     const auto size = std::filesystem::file_size(input, error);
-    if (!error) largest = std::max(largest, size);
+    sizes.push_back(error ? 0 : size);
   }
+  std::ranges::sort(sizes, std::greater<>());
   constexpr uintmax_t kBytesOfOne = 16;
   const auto memory = static_cast<uintmax_t>(std::max(0L, ::sysconf(_SC_PHYS_PAGES))) *
                       static_cast<uintmax_t>(std::max(0L, ::sysconf(_SC_PAGESIZE)));
-  return static_cast<int>(
-      std::clamp<uintmax_t>(memory / 2 / kBytesOfOne / largest, 1, static_cast<uintmax_t>(at_once)));
+  const auto most = std::min(static_cast<size_t>(at_once), sizes.size());
+  int fit = 0;
+  for (uintmax_t sum = 0; static_cast<size_t>(fit) < most; ++fit) {
+    sum += std::min(sizes[static_cast<size_t>(fit)], memory);
+    if (sum > memory / 2 / kBytesOfOne) break;
+  }
+  return std::max(1, fit);
 }
 
 }  // namespace
@@ -114,8 +121,9 @@ int for_each_item(const std::vector<std::string>& inputs, std::ostream* lines,
   Results results(inputs, lines);
   std::mutex mutex;
   std::vector<size_t> again;  // what others left no memory for
-  const auto attempt = [&](size_t i, bool alone) {
+  const auto attempt = [&](size_t i, bool last) {
     if (results.ended()) return;
+    const bool alone = last || inputs[i] == "-";  // what was read of stdin is gone
     const auto put_off = [&] {
       const std::lock_guard lock(mutex);
       again.push_back(i);

@@ -82,12 +82,33 @@ Views with_share(const engine::VoiceFile& file, const engine::VoiceFile& other, 
   return out;
 }
 
+/// What a card must say of a mix: the other voice's licence holds for its share.
+void tell_mix(const Arguments& a, const engine::Voice& other, std::map<std::string, std::string>& card) {
+  const auto of_other = [&](const char* key) {
+    const auto found = other.card.find(key);
+    return found == other.card.end() ? std::string() : found->second;
+  };
+  char share[32];
+  std::snprintf(share, sizeof share, "%g of ", a.share);
+  const auto add = [&](const char* key, const std::string& more) {
+    auto& text = card[key];
+    if (!more.empty() && text != more) text += (text.empty() ? "" : "; ") + more;
+  };
+  const auto name = of_other("name");
+  add("mixed_with", of_other("mixed_with"));
+  add("mixed_with", share + (name.empty() ? one_line(a.mix) : name));
+  for (const char* key : {"licence", "training_data"}) {
+    add(key, of_other(key));
+    if (card[key].empty()) card.erase(key);
+  }
+}
+
 engine::Voice write_own(const Arguments& a, int64_t& numbers) {
   const engine::VoiceFile file(a.input);
   if (!a.to_nvidia() && !a.half && !a.int8 && a.mix.empty()) {
     throw Error(Exit::usage, a.input +
-                                 ": is a melflow voice already; --half makes it smaller, --int8 faster, and "
-                                 "--to nvidia-state-dict is the other way");
+                                 ": is a melflow voice already; --half makes it smaller, --int8 faster, --mix takes a "
+                                 "share of another, and --to nvidia-state-dict is the other way");
   }
   if (!a.to_nvidia()) {
     auto voice = file.voice();
@@ -96,10 +117,7 @@ engine::Voice write_own(const Arguments& a, int64_t& numbers) {
     if (!a.mix.empty()) {
       const engine::VoiceFile other(a.mix);
       tensors = with_share(file, other, a.share, mixed);
-      const auto name = other.voice().card.find("name");
-      char share[32];
-      std::snprintf(share, sizeof share, "%g of ", a.share);
-      voice.card["mixed_with"] = share + (name == other.voice().card.end() ? one_line(a.mix) : name->second);
+      tell_mix(a, other.voice(), voice.card);
     }
     if (!a.name.empty()) voice.card["name"] = a.name;
     numbers = file.parameters();
@@ -157,8 +175,9 @@ engine::Voice write_published(const Arguments& a, const files::Checkpoint& check
 int run_convert(CLI::App& app, std::vector<std::string> arguments) {
   Arguments a;
   std::vector<std::string> inputs;
-  app.add_option("input", inputs,
-                 "one file: a published WaveGlow (.pt, .nemo, .safetensors), or a voice with --half, --int8 or --to");
+  app.add_option(
+      "input", inputs,
+      "one file: a published WaveGlow (.pt, .nemo, .safetensors), or a voice with --half, --int8, --mix or --to");
   app.add_option("-o,--out", a.output, "the file to write")->required();
   app.add_option("--to", a.to, "voice: our .safetensors; nvidia-state-dict: a .pt for torch.load(weights_only=True)")
       ->check(CLI::IsMember({"voice", "nvidia-state-dict"}));
