@@ -41,8 +41,8 @@ void split(const float* __restrict x, size_t n, float steps, uint8_t* __restrict
 
 void to_fixed_point(std::span<const float> x, FixedPoint& out) {
   out.step = step_of(x.data(), x.size());
-  const size_t whole = (x.size() + FixedPoint::kFour - 1) / FixedPoint::kFour * FixedPoint::kFour;
-  for (auto& bytes : out.bytes) std::fill(bytes + x.size(), bytes + whole, uint8_t{0});
+  const int end = FixedPoint::kFour * FixedPoint::fours_of(static_cast<int>(x.size()));
+  for (auto& bytes : out.bytes) std::fill(bytes + x.size(), bytes + end, uint8_t{0});
   if (std::isnan(out.step)) return;
   split(x.data(), x.size(), 1 / out.step, out.bytes[0], out.bytes[1], out.bytes[2]);
 }

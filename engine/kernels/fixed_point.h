@@ -14,6 +14,7 @@ namespace melflow::engine {
 struct FixedPoint {
   static constexpr int kMost = 4096;  ///< numbers; sums of as many products fit into 32 bits
   static constexpr int kFour = 4, kOutputs = 128;
+  static constexpr int fours_of(int numbers) { return (numbers + kFour - 1) / kFour; }
   /// Low, middle and high byte of each number + 2^23.
   alignas(64) uint8_t bytes[3][kMost];
   float step;  ///< NaN where a number is not finite

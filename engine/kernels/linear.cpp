@@ -183,6 +183,19 @@ std::vector<int8_t> exact_bytes(std::span<const float> panels, int inputs, std::
   return bytes;
 }
 
+/// Four inputs [4, kPanel] of an output side by side: [kPanel, 4]; adds them up, too.
+MELFLOW_CPU_CLONES
+void interleave(const int8_t* __restrict from, int8_t* __restrict to, int32_t* __restrict of_ones) {
+  for (int o = 0; o < kPanel; ++o) {
+    const int8_t a = from[o], b = from[kPanel + o], c = from[2 * kPanel + o], d = from[3 * kPanel + o];
+    to[4 * o] = a;
+    to[4 * o + 1] = b;
+    to[4 * o + 2] = c;
+    to[4 * o + 3] = d;
+    of_ones[o] += a + b + c + d;
+  }
+}
+
 }  // namespace
 
 PackedLinear::PackedLinear(std::span<const float> weight, std::span<const float> bias, int inputs, int outputs,
@@ -219,24 +232,23 @@ PackedLinear::PackedLinear(std::span<const float> weight, std::span<const float>
   if (!byte_panels_.empty() || !half_panels_.empty()) panels_ = {};
 }
 
-/// Four inputs of an output side by side.
 void PackedLinear::interleave_bytes() {
-  constexpr int kFour = FixedPoint::kFour;
-  const size_t inputs = static_cast<size_t>(inputs_), fours = (inputs + kFour - 1) / kFour;
-  std::vector<int8_t> fours_of(steps_.size() * fours * kFour, 0);
+  constexpr int kRun = FixedPoint::kFour * kPanel;
+  const auto fours = static_cast<size_t>(FixedPoint::fours_of(inputs_));
+  std::vector<int8_t> interleaved(steps_.size() * fours * FixedPoint::kFour);
   of_ones_.assign(steps_.size(), 0);
   const int8_t* from = byte_panels_.data();
+  int8_t* to = interleaved.data();
   for (size_t first = 0; first < steps_.size(); first += kPanel) {
-    int8_t* const panel = fours_of.data() + first * fours * kFour;
-    for (size_t i = 0; i < inputs; ++i, from += kPanel) {
-      int8_t* const to = panel + i / kFour * kPanel * kFour + i % kFour;
-      for (size_t o = 0; o < kPanel; ++o) {
-        to[o * kFour] = from[o];
-        of_ones_[first + o] += from[o];
-      }
+    for (int i = 0; i < inputs_; i += FixedPoint::kFour, to += kRun) {
+      const int here = std::min(FixedPoint::kFour, inputs_ - i) * kPanel;
+      int8_t four[kRun] = {};  // zeros behind the last
+      std::copy_n(from, here, four);
+      from += here;
+      interleave(four, to, of_ones_.data() + first);
     }
   }
-  byte_panels_ = std::move(fours_of);
+  byte_panels_ = std::move(interleaved);
 }
 
 void PackedLinear::operator()(std::span<const float> x, std::span<float> y) const {
@@ -270,7 +282,7 @@ void PackedLinear::multiply(const Weight* panels, std::span<const float> x, std:
 void PackedLinear::multiply_in_fixed_point(std::span<const float> x, std::span<float> y) const {
   FixedPoint fixed;
   to_fixed_point(x, fixed);
-  const int fours = (inputs_ + FixedPoint::kFour - 1) / FixedPoint::kFour;
+  const int fours = FixedPoint::fours_of(inputs_);
   each_panel(y, [&](int first, float* sums) {
     const auto* panel = byte_panels_.data() + static_cast<ptrdiff_t>(first) * fours * FixedPoint::kFour;
     multiply_fixed_point(panel, of_ones_.data() + first, fixed, fours, sums);

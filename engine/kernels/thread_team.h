@@ -11,6 +11,8 @@ namespace melflow::engine {
 
 /// As many as OMP_NUM_THREADS says, else as the machine has for this process.
 int default_threads();
+/// As many as were asked for; 0, or less: default_threads().
+inline int threads_for(int asked) { return asked > 0 ? asked : default_threads(); }
 
 /// Threads that do one piece of work together, meeting often: they wait awake for some microseconds, then asleep.
 class ThreadTeam {

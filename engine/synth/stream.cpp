@@ -71,7 +71,7 @@ std::shared_ptr<const StreamSource> source_of(const models::BlockFlowOptions& o,
 
 std::shared_ptr<const StreamSource> packed_source(const ModelOptions& options, const Tensors& tensors,
                                                   PackOptions pack) {
-  if (pack.threads <= 0) pack.threads = default_threads();
+  pack.threads = threads_for(pack.threads);
   return std::visit([&](const auto& o) { return source_of(o, tensors, pack); }, options);
 }
 

@@ -75,10 +75,8 @@ torch::Tensor WaveNet::plain_forward(const torch::Tensor& x, const torch::Tensor
     cond = cond.repeat_interleave(x.size(2) / cond.size(2), 2);
   }
   // Under autocast sums stay as wide as weights are, and so do what begins and ends them: as in rows_forward().
-  const auto widely = [&](auto& layer, const torch::Tensor& value) {
-    const auto state = AutocastState::of(value.device().type());
-    if (!state.on) return layer->forward(value);
-    const Autocast off(value.device().type(), {.on = false, .type = state.type});
+  const auto widely = [](auto& layer, const torch::Tensor& value) {
+    const Autocast in_full(value.device().type(), {.on = false});
     return layer->forward(value);
   };
   auto h = widely(start_, x);

@@ -123,5 +123,16 @@ TEST_F(Batches, MakeTheSameMelsAndSoundsOnAnyNumberOfThreads) {
   }
 }
 
+TEST_F(Batches, ADiskThatIsFullIsFullForAllInputs) {
+  std::filesystem::copy_file(short_mel(), path("other.npy"));
+  const auto full = std::string("ulimit -f 8; ") + MELFLOW_PROGRAM + " synth " + path("short.npy") + " " +
+                    path("other.npy") + " --threads 1 --json -d " + path("out");
+  EXPECT_EQ(WEXITSTATUS(std::system(("bash -c '" + full + "' 2>" + path("err") + " >" + path("json")).c_str())), 74);
+  EXPECT_EQ(json::parse(text_of(path("json")))["exit_code"], 74);
+  const auto told = text_of(path("err"));
+  EXPECT_NE(told.find("short.wav"), std::string::npos) << told;
+  EXPECT_EQ(told.find("other.wav"), std::string::npos) << told;
+}
+
 }  // namespace
 }  // namespace melflow

@@ -129,17 +129,6 @@ TEST_F(Refusals, OutputThatIsLostIsAnError) {
   EXPECT_EQ(program_.wait(child).code, 0);
 }
 
-TEST_F(Refusals, ADiskThatIsFullIsFullForAllInputs) {
-  std::filesystem::copy_file(short_mel(), path("other.npy"));
-  const auto full = std::string("ulimit -f 8; ") + MELFLOW_PROGRAM + " synth " + path("short.npy") + " " +
-                    path("other.npy") + " --threads 1 --json -d " + path("out");
-  EXPECT_EQ(WEXITSTATUS(std::system(("bash -c '" + full + "' 2>" + path("err") + " >" + path("json")).c_str())), 74);
-  EXPECT_EQ(json::parse(text_of(path("json")))["exit_code"], 74);
-  const auto told = text_of(path("err"));
-  EXPECT_NE(told.find("short.wav"), std::string::npos) << told;
-  EXPECT_EQ(told.find("other.wav"), std::string::npos) << told;
-}
-
 TEST_F(Refusals, WhatIsPrintedToAClosedStreamGetsIntoNoFile) {
   const auto command =
       std::string(MELFLOW_PROGRAM) + " data check " + clip_ + " --html " + path("p.html") + " >&- 2>" + path("err");

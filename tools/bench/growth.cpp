@@ -173,7 +173,7 @@ class Growth {
 void bench_growth(const VoiceOptions& options, double longest, const Picture& picture, const Print& print) {
   auto file = open_output(picture.path, picture.force);  // so that a name that is taken is told before the hour
   Growth growth(options, print);
-  const int most = options.threads > 0 ? options.threads : engine::default_threads();
+  const int most = engine::threads_for(options.threads);
   for (int threads = 1; threads <= most; threads *= 2) {
     growth.lengths(threads, longest);
     growth.streams(threads, std::min(longest, 4.0));

@@ -112,9 +112,7 @@ Run speak_in_chunks(const engine::Synthesizer& synthesizer, uint64_t seed, std::
   return run;
 }
 
-Peak peak_of(const VoiceOptions& o) {
-  return multiply_add_peak(cpu::Precision::fp32, o.threads > 0 ? o.threads : engine::default_threads());
-}
+Peak peak_of(const VoiceOptions& o) { return multiply_add_peak(cpu::Precision::fp32, engine::threads_for(o.threads)); }
 
 /// Chunks of this size and everything at once, in turn, so that a machine whose speed drifts drifts for both.
 json bench_chunks(const engine::Synthesizer& synthesizer, const VoiceOptions& o, std::span<const float> frames,

@@ -61,7 +61,7 @@ nlohmann::json spoken_by(const engine::Synthesizer& synthesizer, const VoiceOpti
           {"refine", synthesizer.refining_passes()},
           {"denoise", o.denoise},
           {"latency_ms", o.latency},
-          {"threads", o.threads > 0 ? o.threads : engine::default_threads()}};
+          {"threads", engine::threads_for(o.threads)}};
 }
 
 void bench_synth(const VoiceOptions& options, double seconds, const Print& print) {
@@ -69,7 +69,7 @@ void bench_synth(const VoiceOptions& options, double seconds, const Print& print
   const auto& recipe = synthesizer.voice().mel;
   const auto frames = sample_frames(recipe, seconds);
   const auto mel = mel_of(frames, recipe);
-  const int threads = options.threads > 0 ? options.threads : engine::default_threads();
+  const int threads = engine::threads_for(options.threads);
   const engine::Noise noise(options.seed);
   auto sound = synthesizer(mel, noise);
   auto what = spoken_by(synthesizer, options);

@@ -175,7 +175,7 @@ std::vector<double> losses_of(const fs::path& run) {
 
 /// Null where a signal came.
 json measure(const Subject& subject, const TrainBench& o, const fs::path& run) {
-  const int threads = o.threads > 0 ? o.threads : engine::default_threads();
+  const int threads = engine::threads_for(o.threads);
   use_threads(threads);
   const auto config = config_of(subject, o);
   const auto device = engine::open_device(o.device);

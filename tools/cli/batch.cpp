@@ -131,7 +131,11 @@ int for_each_item(const std::vector<std::string>& inputs, std::ostream* lines,
     try {
       results.done(i, work(inputs[i]));
     } catch (const Error& e) {
-      !alone&& e.code() == Exit::unavailable ? put_off() : results.failed(i, e);
+      if (e.code() == Exit::unavailable && !alone) {
+        put_off();
+      } else {
+        results.failed(i, e);
+      }
     } catch (const std::bad_alloc&) {
       if (alone) throw;
       put_off();

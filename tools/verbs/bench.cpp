@@ -58,7 +58,7 @@ const std::vector<Subject>& all_subjects() {
        [](const auto& a, const Print& print) { bench_stream(a.voice, a.seconds, print); }},
       {"waveglow", "--threads --seconds", true,
        [](const auto& a, const Print& print) {
-         bench_waveglow(a.seconds, a.voice.threads > 0 ? a.voice.threads : engine::default_threads(), print);
+         bench_waveglow(a.seconds, engine::threads_for(a.voice.threads), print);
        }},
       {"train", "--voice --device --precision --threads --data --batch --frames --steps", true,
        [](const auto& a, const Print& print) { bench_train(a.train, print); }},

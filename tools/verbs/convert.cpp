@@ -91,16 +91,14 @@ void tell_mix(const Arguments& a, const engine::Voice& other, std::map<std::stri
   char share[32];
   std::snprintf(share, sizeof share, "%g of ", a.share);
   const auto add = [&](const char* key, const std::string& more) {
+    if (more.empty()) return;
     auto& text = card[key];
-    if (!more.empty() && text != more) text += (text.empty() ? "" : "; ") + more;
+    if (text != more) text += (text.empty() ? "" : "; ") + more;
   };
   const auto name = of_other("name");
   add("mixed_with", of_other("mixed_with"));
   add("mixed_with", share + (name.empty() ? one_line(a.mix) : name));
-  for (const char* key : {"licence", "training_data"}) {
-    add(key, of_other(key));
-    if (card[key].empty()) card.erase(key);
-  }
+  for (const char* key : {"licence", "training_data"}) add(key, of_other(key));
 }
 
 engine::Voice write_own(const Arguments& a, int64_t& numbers) {

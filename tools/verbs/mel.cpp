@@ -142,8 +142,7 @@ int run_mel(CLI::App& app, std::vector<std::string> arguments) {
     thread_local audio::MelExtractor extractor(recipe);
     return make_mel(a, extractor, recipe, input);
   };
-  return for_each_item(a.inputs, json_stream(a.as_json, a.out.file), make_one,
-                       a.threads > 0 ? a.threads : engine::default_threads());
+  return for_each_item(a.inputs, json_stream(a.as_json, a.out.file), make_one, engine::threads_for(a.threads));
 }
 
 }  // namespace melflow::tools

@@ -180,7 +180,7 @@ nlohmann::json synthesize_stream(const SynthArguments& a, const VoiceOptions& v,
 nlohmann::json verify(const SynthArguments& a, const VoiceOptions& v, const engine::Synthesizer& synthesizer,
                       const std::string& input) {
   const auto spoken = read_spoken(input, synthesizer.voice(), a.raw_input);
-  const int threads = v.threads > 0 ? v.threads : engine::default_threads();
+  const int threads = engine::threads_for(v.threads);
   auto item = verify_stream(synthesizer, spoken.mel, noise_of(a, v), a.pcm(), a.chunkings, threads);
   item["input"] = input;
   if (!a.json) {
