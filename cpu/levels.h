@@ -15,13 +15,21 @@ inline bool has_v3() {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
 }
 
+/// And VPDPBUSD, which multiplies bytes by fours, on vectors of AVX2: Intel's since Alder Lake, none of which but
+/// servers' have AVX-512, and AMD's since Zen 5.
+inline bool has_v3_vnni() {
+  constexpr unsigned kAvxVnni = 1u << 4;
+  unsigned a = 0, b = 0, c = 0, d = 0;  // what GCC's builtin knows and clang's does not
+  return has_v3() && __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & kAvxVnni) != 0;
+}
+
 /// AVX-512 as all CPUs have it that have any, but for the first.
 inline bool has_v4() {
   return has_v3() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 
-/// And VPDPBUSD, which multiplies bytes by fours: Intel's servers since Cascade Lake, AMD's CPUs since Zen 4.
+/// And VPDPBUSD on its vectors: Intel's servers since Cascade Lake, AMD's CPUs since Zen 4.
 inline bool has_v4_vnni() { return has_v4() && __builtin_cpu_supports("avx512vnni"); }
 
 /// AMD's CPUs whose units are as wide as AVX-512's registers: Zen 5 (family 26) and later. On Zen 4, whose are half as
@@ -35,6 +43,7 @@ inline bool has_v4_of_amd_in_full() {
 #else
 
 inline bool has_v3() { return false; }
+inline bool has_v3_vnni() { return false; }
 inline bool has_v4() { return false; }
 inline bool has_v4_vnni() { return false; }
 inline bool has_v4_of_amd_in_full() { return false; }
@@ -42,9 +51,28 @@ inline bool has_v4_of_amd_in_full() { return false; }
 #endif
 
 /// For who has several versions of a kernel, and for tests, which want each that the machine can run.
-enum class Level { any, v3, v4, v4_vnni };
+enum class Level { any, v3, v3_vnni, v4, v4_vnni };
+/// Whether this machine has what a level asks for.
+inline bool has(Level level) {
+  switch (level) {
+    case Level::any:
+      return true;
+    case Level::v3:
+      return has_v3();
+    case Level::v3_vnni:
+      return has_v3_vnni();
+    case Level::v4:
+      return has_v4();
+    case Level::v4_vnni:
+      return has_v4_vnni();
+  }
+  return false;
+}
 inline Level best_level() {
-  return has_v4_vnni() ? Level::v4_vnni : has_v4() ? Level::v4 : has_v3() ? Level::v3 : Level::any;
+  for (const auto level : {Level::v4_vnni, Level::v4, Level::v3_vnni, Level::v3}) {
+    if (has(level)) return level;
+  }
+  return Level::any;
 }
 
 }  // namespace melflow::cpu

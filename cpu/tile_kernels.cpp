@@ -18,7 +18,7 @@
 namespace melflow::cpu {
 
 extern const TileKernels kPortableTileKernels, kAvx2TileKernels, kPairedTileKernels, kAvx512TileKernels;
-extern const TileProduct kAvx512Bf16Product, kAvx512VnniProduct, kAmxBf16Product, kAmxInt8Product;
+extern const TileProduct kAvxVnniProduct, kAvx512Bf16Product, kAvx512VnniProduct, kAmxBf16Product, kAmxInt8Product;
 
 namespace {
 
@@ -108,9 +108,9 @@ void plain_peak(long rounds) {
 }
 
 #ifdef MELFLOW_X86_KERNELS
-/// AVX-512's set with products of other instructions; bfloat16 is widened where it has none.
-TileKernels avx512_with(const char* name, const TileProduct* bf16, const TileProduct& int8) {
-  TileKernels out = kAvx512TileKernels;
+/// A set with products of other instructions; bfloat16 is widened where there are none for it.
+TileKernels with_products(const TileKernels& set, const char* name, const TileProduct* bf16, const TileProduct& int8) {
+  TileKernels out = set;
   out.name = name;
   if (bf16 != nullptr) out.products[static_cast<int>(Precision::bf16)] = *bf16;
   out.products[static_cast<int>(Precision::int8)] = int8;
@@ -135,16 +135,18 @@ bool may_use_amx() {
 /// Weights come more slowly than AMX uses them up: more rows for each, in the second-level cache of 2 MB that these
 /// processors have.
 TileKernels amx_kernels() {
-  TileKernels out = avx512_with("avx512 with amx", &kAmxBf16Product, kAmxInt8Product);
+  TileKernels out = with_products(kAvx512TileKernels, "avx512 with amx", &kAmxBf16Product, kAmxInt8Product);
   out.tile_rows = 2 * kTileRows;
   return out;
 }
 
 void find_avx512(std::vector<const TileKernels*>& out) {
-  static const TileKernels amx = amx_kernels(), vnni = avx512_with("avx512 with vnni", nullptr, kAvx512VnniProduct),
-                           bf16 = avx512_with("avx512 with bf16 and vnni", &kAvx512Bf16Product, kAvx512VnniProduct);
+  static const TileKernels amx = amx_kernels(),
+                           vnni = with_products(kAvx512TileKernels, "avx512 with vnni", nullptr, kAvx512VnniProduct),
+                           bf16 = with_products(kAvx512TileKernels, "avx512 with bf16 and vnni", &kAvx512Bf16Product,
+                                                kAvx512VnniProduct);
   if (may_use_amx()) out.push_back(&amx);
-  const bool has_vnni = __builtin_cpu_supports("avx512vnni");
+  const bool has_vnni = cpu::has_v4_vnni();
   // Intel's multiply pairs of bfloat16 at half the speed of float32 (82 and 160 GFLOP/s of a Xeon's core), AMD's at
   // twice.
   if (__builtin_cpu_is("intel") && has_vnni) out.push_back(&vnni);
@@ -152,16 +154,20 @@ void find_avx512(std::vector<const TileKernels*>& out) {
   if (!__builtin_cpu_is("intel") && has_vnni) out.push_back(&vnni);
   out.push_back(&kAvx512TileKernels);
 }
+
+void find_avx2(std::vector<const TileKernels*>& out) {
+  static const TileKernels vnni = with_products(kAvx2TileKernels, "avx2 with vnni", nullptr, kAvxVnniProduct);
+  if (cpu::has_v3_vnni()) out.push_back(&vnni);
+  out.push_back(&kAvx2TileKernels);
+  out.push_back(&kPairedTileKernels);
+}
 #endif
 
 std::vector<const TileKernels*> find_runnable() {
   std::vector<const TileKernels*> out;
 #ifdef MELFLOW_X86_KERNELS
   if (cpu::has_v4()) find_avx512(out);
-  if (cpu::has_v3()) {
-    out.push_back(&kAvx2TileKernels);
-    out.push_back(&kPairedTileKernels);
-  }
+  if (cpu::has_v3()) find_avx2(out);
 #endif
   out.push_back(&kPortableTileKernels);
   return out;

@@ -7,10 +7,6 @@
 
 #include "cpu/clones.h"
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
 namespace melflow::engine {
 namespace {
 
@@ -49,58 +45,17 @@ void to_fixed_point(std::span<const float> x, FixedPoint& out) {
 
 #if defined(__x86_64__)
 
-#define MELFLOW_VNNI __attribute__((target("arch=x86-64-v4,avx512vnni")))
+extern const FixedPointProduct kAvxFixedPointProduct, kAvx512FixedPointProduct;
 
-namespace {
-
-// As GCC's own vectors: of __m512i GCC 12 keeps copies in memory.
-typedef int32_t Integers __attribute__((vector_size(64)));
-typedef float Floats __attribute__((vector_size(64)));
-
-MELFLOW_VNNI inline Integers add_products(Integers sum, __m512i unsigned_bytes, __m512i weights) {
-  return __builtin_bit_cast(Integers, _mm512_dpbusd_epi32(__builtin_bit_cast(__m512i, sum), unsigned_bytes, weights));
-}
-
-MELFLOW_VNNI inline __m512i four_of(const uint8_t* bytes, int four) {
-  int32_t out;
-  __builtin_memcpy(&out, bytes + FixedPoint::kFour * four, sizeof out);
-  return _mm512_set1_epi32(out);
-}
-
-MELFLOW_VNNI inline Floats floats(Integers sums) { return __builtin_convertvector(sums, Floats); }
-
-}  // namespace
-
-MELFLOW_VNNI void multiply_fixed_point(const int8_t* weights, const int32_t* of_ones, const FixedPoint& x, int fours,
-                                       float* sums) {
-  constexpr int kLanes = 16, kVectors = FixedPoint::kOutputs / kLanes;
-  Integers low[kVectors] = {}, middle[kVectors] = {}, high[kVectors] = {};
-  for (int four = 0; four < fours; ++four) {
-    const __m512i x0 = four_of(x.bytes[0], four), x1 = four_of(x.bytes[1], four), x2 = four_of(x.bytes[2], four);
-#pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v, weights += kLanes * FixedPoint::kFour) {
-      __m512i w = _mm512_loadu_si512(weights);
-      asm("" : "+v"(w));  // in a register: GCC would read it from memory three times
-      low[v] = add_products(low[v], x0, w);
-      middle[v] = add_products(middle[v], x1, w);
-      high[v] = add_products(high[v], x2, w);
-    }
-  }
-#pragma GCC unroll 8
-  for (int v = 0; v < kVectors; ++v) {
-    Integers ones;
-    Floats sum;
-    __builtin_memcpy(&ones, of_ones + v * kLanes, sizeof ones);
-    __builtin_memcpy(&sum, sums + v * kLanes, sizeof sum);
-    // 2^23 was added to each number: 2^7 steps of the highest byte.
-    sum += x.step * (floats(high[v] - (ones << 7)) * 0x1p16f + floats(middle[v]) * 0x1p8f + floats(low[v]));
-    __builtin_memcpy(sums + v * kLanes, &sum, sizeof sum);
-  }
+const FixedPointProduct* fixed_point_product(cpu::Level level) {
+  return level == cpu::Level::v4_vnni   ? &kAvx512FixedPointProduct
+         : level == cpu::Level::v3_vnni ? &kAvxFixedPointProduct
+                                        : nullptr;
 }
 
 #else
 
-void multiply_fixed_point(const int8_t*, const int32_t*, const FixedPoint&, int, float*) {}
+const FixedPointProduct* fixed_point_product(cpu::Level) { return nullptr; }
 
 #endif
 

@@ -24,7 +24,7 @@ namespace {
 /// Outputs computed together: as many sums as AVX-512 has registers to spare beside two for a weight, and enough of
 /// them that no sum waits for the one before.
 constexpr int kPanel = 128;
-static_assert(kPanel == FixedPoint::kOutputs);
+static_assert(kPanel == FixedPointProduct::kMostOutputs);
 
 template <typename Weight>
 using Multiply = void (*)(const Weight* panel, const float* x, int inputs, float* sums);
@@ -107,7 +107,7 @@ MELFLOW_V4 void multiply_v4(const Weight* panel, const float* x, int inputs, flo
 template <typename Weight>
 Multiply<Weight> multiply_of(cpu::Level level) {
   return level >= cpu::Level::v4   ? multiply_v4<Weight>
-         : level == cpu::Level::v3 ? multiply_v3<Weight>
+         : level >= cpu::Level::v3 ? multiply_v3<Weight>
                                    : multiply_anywhere<Weight>;
 }
 
@@ -183,10 +183,10 @@ std::vector<int8_t> exact_bytes(std::span<const float> panels, int inputs, std::
   return bytes;
 }
 
-/// Four inputs [4, kPanel] of an output side by side: [kPanel, 4]; adds them up, too.
+/// Four inputs [4, kPanel] of an output side by side, [outputs, 4], for the first `outputs`; adds them up, too.
 MELFLOW_CPU_CLONES
-void interleave(const int8_t* __restrict from, int8_t* __restrict to, int32_t* __restrict of_ones) {
-  for (int o = 0; o < kPanel; ++o) {
+void interleave(const int8_t* __restrict from, int outputs, int8_t* __restrict to, int32_t* __restrict of_ones) {
+  for (int o = 0; o < outputs; ++o) {
     const int8_t a = from[o], b = from[kPanel + o], c = from[2 * kPanel + o], d = from[3 * kPanel + o];
     to[4 * o] = a;
     to[4 * o + 1] = b;
@@ -225,7 +225,8 @@ PackedLinear::PackedLinear(std::span<const float> weight, std::span<const float>
   if (!byte_panels_.empty()) {
     steps_ = std::move(steps);
     for (size_t o = 0; o < bias_.size(); ++o) bias_[o] /= steps_[o];
-    if (level == cpu::Level::v4_vnni && inputs <= FixedPoint::kMost) interleave_bytes();
+    if (inputs <= FixedPoint::kMost) fixed_point_ = fixed_point_product(level);
+    if (fixed_point_ != nullptr) interleave_bytes();
   } else {
     half_panels_ = exact_halves(panels_);
   }
@@ -233,26 +234,29 @@ PackedLinear::PackedLinear(std::span<const float> weight, std::span<const float>
 }
 
 void PackedLinear::interleave_bytes() {
-  constexpr int kRun = FixedPoint::kFour * kPanel;
-  const auto fours = static_cast<size_t>(FixedPoint::fours_of(inputs_));
-  std::vector<int8_t> interleaved(steps_.size() * fours * FixedPoint::kFour);
+  constexpr int kFour = FixedPoint::kFour;
+  const int fours = FixedPoint::fours_of(inputs_), outputs = fixed_point_->outputs;
+  std::vector<int8_t> interleaved(steps_.size() * static_cast<size_t>(fours * kFour));
   of_ones_.assign(steps_.size(), 0);
   const int8_t* from = byte_panels_.data();
-  int8_t* to = interleaved.data();
-  for (size_t first = 0; first < steps_.size(); first += kPanel) {
-    for (int i = 0; i < inputs_; i += FixedPoint::kFour, to += kRun) {
-      const int here = std::min(FixedPoint::kFour, inputs_ - i) * kPanel;
-      int8_t four[kRun] = {};  // zeros behind the last
+  for (size_t panel = 0; panel < steps_.size(); panel += kPanel) {
+    for (int i = 0; i < inputs_; i += kFour) {
+      const int here = std::min(kFour, inputs_ - i) * kPanel;
+      int8_t four[kFour * kPanel] = {};  // zeros behind the last
       std::copy_n(from, here, four);
       from += here;
-      interleave(four, to, of_ones_.data() + first);
+      for (int o = 0; o < kPanel; o += outputs) {
+        const size_t run = panel + static_cast<size_t>(o);
+        int8_t* to = interleaved.data() + run * static_cast<size_t>(fours * kFour) + i * outputs;
+        interleave(four + o, outputs, to, of_ones_.data() + run);
+      }
     }
   }
   byte_panels_ = std::move(interleaved);
 }
 
 void PackedLinear::operator()(std::span<const float> x, std::span<float> y) const {
-  if (!of_ones_.empty()) return multiply_in_fixed_point(x, y);
+  if (fixed_point_ != nullptr) return multiply_in_fixed_point(x, y);
   if (!byte_panels_.empty()) return multiply(byte_panels_.data(), x, y);
   if (!half_panels_.empty()) return multiply(half_panels_.data(), x, y);
   multiply(panels_.data(), x, y);
@@ -282,10 +286,12 @@ void PackedLinear::multiply(const Weight* panels, std::span<const float> x, std:
 void PackedLinear::multiply_in_fixed_point(std::span<const float> x, std::span<float> y) const {
   FixedPoint fixed;
   to_fixed_point(x, fixed);
-  const int fours = FixedPoint::fours_of(inputs_);
-  each_panel(y, [&](int first, float* sums) {
-    const auto* panel = byte_panels_.data() + static_cast<ptrdiff_t>(first) * fours * FixedPoint::kFour;
-    multiply_fixed_point(panel, of_ones_.data() + first, fixed, fours, sums);
+  const int fours = FixedPoint::fours_of(inputs_), outputs = fixed_point_->outputs;
+  each_panel(y, [&](int panel, float* sums) {
+    for (int o = 0; o < kPanel; o += outputs) {
+      const auto* run = byte_panels_.data() + static_cast<ptrdiff_t>(panel + o) * fours * FixedPoint::kFour;
+      fixed_point_->multiply(run, of_ones_.data() + panel + o, fixed, fours, sums + o);
+    }
   });
 }
 

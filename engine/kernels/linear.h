@@ -8,10 +8,12 @@
 
 namespace melflow::engine {
 
+struct FixedPointProduct;
+
 /// y = W x + b for one vector at a time, where the weights, not the arithmetic, are what has to be moved: packed once
 /// into panels of outputs that are read from end to end. Where every weight is a whole number of 8 bits times a power
 /// of two for its output (`melflow convert --int8`) they are such bytes, where every weight is a half (a voice stored
-/// so) they are halves, and neither changes a digit; where the machine has AVX-512 VNNI, bytes are multiplied as such
+/// so) they are halves, and neither changes a digit; where the machine has VNNI, bytes are multiplied as such
 /// (`fixed_point.h`), which of inputs of a size is nearer to the exact sums than float32. The oracle is
 /// torch::nn::Linear.
 class PackedLinear {
@@ -36,7 +38,9 @@ class PackedLinear {
   void each_panel(std::span<float> y, AddPanel&& add) const;
   void interleave_bytes();
 
-  // [panels, inputs, kPanel], one of the three; bytes [panels, fours of inputs, kPanel, 4] where of_ones_ is there.
+  const FixedPointProduct* fixed_point_ = nullptr;  // what multiplies bytes as such, where they are
+  // [panels, inputs, kPanel], one of the three; for fixed_point_ bytes [runs of its outputs, fours of inputs, outputs,
+  // 4].
   std::vector<float> panels_;
   std::vector<uint16_t> half_panels_;
   std::vector<int8_t> byte_panels_;

@@ -1,4 +1,4 @@
-// Weights in bytes, multiplied as such by AVX-512 VNNI: what PackedLinear makes of them there.
+// Weights in bytes, multiplied as such by VNNI: what PackedLinear makes of them there.
 #include "engine/kernels/fixed_point.h"
 
 #include <gtest/gtest.h>
@@ -13,10 +13,10 @@
 namespace melflow::engine {
 namespace {
 
-class FixedPointTest : public ::testing::Test {
+class FixedPointTest : public ::testing::TestWithParam<cpu::Level> {
  protected:
   void SetUp() override {
-    if (cpu::best_level() < cpu::Level::v4_vnni) GTEST_SKIP() << "this machine has no AVX-512 VNNI";
+    if (!cpu::has(GetParam())) GTEST_SKIP() << "this machine has no such instructions";
   }
 };
 
@@ -47,8 +47,7 @@ Row row_of(const std::vector<float>& x, int64_t seed, float step) {
 }
 
 /// By the instructions of that level.
-std::vector<float> product(const std::vector<Row>& rows, const std::vector<float>& x,
-                           cpu::Level level = cpu::Level::v4_vnni) {
+std::vector<float> product(cpu::Level level, const std::vector<Row>& rows, const std::vector<float>& x) {
   std::vector<float> weights, y(rows.size());
   for (const auto& row : rows) weights.insert(weights.end(), row.weights.begin(), row.weights.end());
   const auto inputs = static_cast<int>(x.size()), outputs = static_cast<int>(rows.size());
@@ -62,11 +61,11 @@ std::vector<Row> rows_of(const std::vector<float>& x, int outputs) {
   return rows;
 }
 
-TEST_F(FixedPointTest, SumsAreNearerToTheExactOnesThanFloat32s) {
+TEST_P(FixedPointTest, SumsAreNearerToTheExactOnesThanFloat32s) {
   for (const size_t inputs : {1u, 37u, 768u, 2560u, 4096u}) {
     const auto x = normals(inputs, 1);
     const auto rows = rows_of(x, 130);
-    const auto fixed = product(rows, x), floats = product(rows, x, cpu::Level::v4);
+    const auto fixed = product(GetParam(), rows, x), floats = product(cpu::Level::v3, rows, x);
     double of_fixed = 0, of_floats = 0;
     for (size_t o = 0; o < rows.size(); ++o) {
       // Half a step of each number, and the roundings of a few sums.
@@ -80,14 +79,14 @@ TEST_F(FixedPointTest, SumsAreNearerToTheExactOnesThanFloat32s) {
   }
 }
 
-TEST_F(FixedPointTest, TheLargestNumbersDoNotRunOver) {
+TEST_P(FixedPointTest, TheLargestNumbersDoNotRunOver) {
   // As many as there may be, of one sign; all but a step of a power of two, which 24 bits hold only rounded down.
   for (const float largest : {std::nextafter(2.0f, 0.0f), 1.0f, 0x1p100f}) {
     for (const float sign : {1.0f, -1.0f}) {
       const std::vector<float> x(FixedPoint::kMost, sign * largest);
       const std::vector<Row> rows{{.weights = std::vector<float>(x.size(), 127 * 0x1p-24f)},
                                   {.weights = std::vector<float>(x.size(), -127 * 0x1p-24f)}};
-      const auto y = product(rows, x);
+      const auto y = product(GetParam(), rows, x);
       const double wanted = 127 * 0x1p-24 * FixedPoint::kMost * static_cast<double>(sign * largest);
       EXPECT_NEAR(y[0] / wanted, 1, 1e-6);
       EXPECT_NEAR(y[1] / wanted, -1, 1e-6);
@@ -95,18 +94,18 @@ TEST_F(FixedPointTest, TheLargestNumbersDoNotRunOver) {
   }
 }
 
-TEST_F(FixedPointTest, MoreInputsThanItTakesGoTheWayOfFloats) {
+TEST_P(FixedPointTest, MoreInputsThanItTakesGoTheWayOfFloats) {
   const auto x = normals(FixedPoint::kMost + 1, 2);
   const auto rows = rows_of(x, 3);
-  EXPECT_EQ(product(rows, x), product(rows, x, cpu::Level::v4));
+  EXPECT_EQ(product(GetParam(), rows, x), product(cpu::Level::v3, rows, x));
 }
 
-TEST_F(FixedPointTest, NothingAndAlmostNothingStayWhatTheyAre) {
+TEST_P(FixedPointTest, NothingAndAlmostNothingStayWhatTheyAre) {
   const auto rows = rows_of(normals(9, 1), 3);
-  EXPECT_EQ(product(rows, std::vector<float>(9, 0.0f)), std::vector<float>(3, 0.0f));
+  EXPECT_EQ(product(GetParam(), rows, std::vector<float>(9, 0.0f)), std::vector<float>(3, 0.0f));
   for (const float tiny : {std::numeric_limits<float>::denorm_min(), 1e-38f, 1e-30f}) {
     const std::vector<float> x(9, tiny);
-    const auto y = product(rows, x);
+    const auto y = product(GetParam(), rows, x);
     for (size_t o = 0; o < y.size(); ++o) {
       double sum = 0;
       for (const float w : rows[o].weights) sum += static_cast<double>(w) * tiny;
@@ -115,13 +114,25 @@ TEST_F(FixedPointTest, NothingAndAlmostNothingStayWhatTheyAre) {
   }
 }
 
-TEST_F(FixedPointTest, OneThatIsNoNumberIsNotLost) {
+TEST_P(FixedPointTest, OneThatIsNoNumberIsNotLost) {
   for (const float none : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
                            -std::numeric_limits<float>::infinity()}) {
     auto x = normals(20, 1);
     const auto rows = rows_of(x, 3);
     x[11] = none;
-    for (const float y : product(rows, x)) EXPECT_FALSE(std::isfinite(y));
+    for (const float y : product(GetParam(), rows, x)) EXPECT_FALSE(std::isfinite(y));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Levels, FixedPointTest, ::testing::Values(cpu::Level::v3_vnni, cpu::Level::v4_vnni),
+                         [](const auto& of) { return of.param == cpu::Level::v3_vnni ? "v3_vnni" : "v4_vnni"; });
+
+TEST(FixedPoint, HasTheSameBitsOnVectorsOfBothLengths) {
+  if (!cpu::has(cpu::Level::v3_vnni) || !cpu::has(cpu::Level::v4_vnni)) GTEST_SKIP() << "this machine has not both";
+  for (const size_t inputs : {1u, 37u, 768u, 4096u}) {
+    const auto x = normals(inputs, 1);
+    const auto rows = rows_of(x, 130);
+    EXPECT_EQ(product(cpu::Level::v3_vnni, rows, x), product(cpu::Level::v4_vnni, rows, x));
   }
 }
 
