@@ -2,8 +2,8 @@
 
 #include <fftw3.h>
 
-#include <algorithm>
 #include <cassert>
+#include <cstring>
 #include <mutex>
 #include <new>
 
@@ -19,56 +19,108 @@ struct FreeFftw {
   void operator()(void* memory) const { fftw_free(memory); }
 };
 
+/// What FFTW calls by another name in each precision.
+template <typename Real>
+struct Fftw;
+template <>
+struct Fftw<double> {
+  using Plan = fftw_plan;
+  using Complex = fftw_complex;
+  static constexpr auto plan_forward = fftw_plan_dft_r2c_1d;
+  static constexpr auto plan_inverse = fftw_plan_dft_c2r_1d;
+  static constexpr auto execute = fftw_execute;
+  static constexpr auto destroy = fftw_destroy_plan;
+};
+template <>
+struct Fftw<float> {
+  using Plan = fftwf_plan;
+  using Complex = fftwf_complex;
+  static constexpr auto plan_forward = fftwf_plan_dft_r2c_1d;
+  static constexpr auto plan_inverse = fftwf_plan_dft_c2r_1d;
+  static constexpr auto execute = fftwf_execute;
+  static constexpr auto destroy = fftwf_destroy_plan;
+};
+
+/// Aligned for SIMD, all zero.
+template <typename T>
+std::unique_ptr<T[], FreeFftw> zeros(int count) {
+  const size_t bytes = sizeof(T) * static_cast<size_t>(count);
+  std::unique_ptr<T[], FreeFftw> out(static_cast<T*>(fftw_malloc(bytes)));
+  if (!out) throw std::bad_alloc();
+  std::memset(out.get(), 0, bytes);
+  return out;
+}
+
 }  // namespace
 
-struct RealFft::Impl {
-  explicit Impl(int n_) : n(n_) {
+template <typename Real>
+struct BasicRealFft<Real>::Impl {
+  using Api = Fftw<Real>;
+
+  explicit Impl(int n_) : n(n_), real(zeros<Real>(n)), spectrum(zeros<typename Api::Complex>(n / 2 + 1)) {
     assert(n > 0);
-    real.reset(fftw_alloc_real(static_cast<size_t>(n)));
-    spectrum.reset(fftw_alloc_complex(static_cast<size_t>(n / 2 + 1)));
-    if (!real || !spectrum) throw std::bad_alloc();
-    {
-      // Only FFTW_ESTIMATE picks the same plan, and so the same last digits, in every run.
-      const std::lock_guard lock(planner_mutex());
-      forward = fftw_plan_dft_r2c_1d(n, real.get(), spectrum.get(), FFTW_ESTIMATE | FFTW_PRESERVE_INPUT);
-      inverse = fftw_plan_dft_c2r_1d(n, spectrum.get(), real.get(), FFTW_ESTIMATE | FFTW_DESTROY_INPUT);
-    }
+    // Only FFTW_ESTIMATE, which leaves the buffers alone, picks the same plan, and so the same last digits, in every
+    // run.
+    const std::lock_guard lock(planner_mutex());
+    forward = Api::plan_forward(n, real.get(), spectrum.get(), FFTW_ESTIMATE | FFTW_PRESERVE_INPUT);
+    inverse = Api::plan_inverse(n, spectrum.get(), real.get(), FFTW_ESTIMATE | FFTW_DESTROY_INPUT);
     assert(forward && inverse);
-    std::fill_n(real.get(), static_cast<size_t>(n), 0.0);
-    std::fill_n(&spectrum[0][0], static_cast<size_t>(n / 2 + 1) * 2, 0.0);
   }
 
   ~Impl() {
     const std::lock_guard lock(planner_mutex());
-    fftw_destroy_plan(forward);
-    fftw_destroy_plan(inverse);
+    Api::destroy(forward);
+    Api::destroy(inverse);
   }
 
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
 
   int n;
-  std::unique_ptr<double[], FreeFftw> real;
-  std::unique_ptr<fftw_complex[], FreeFftw> spectrum;
-  fftw_plan forward = nullptr, inverse = nullptr;
+  std::unique_ptr<Real[], FreeFftw> real;
+  std::unique_ptr<typename Api::Complex[], FreeFftw> spectrum;
+  typename Api::Plan forward = nullptr, inverse = nullptr;
 };
 
-RealFft::RealFft(int n) : impl_(std::make_unique<Impl>(n)) {}
-RealFft::~RealFft() = default;
-RealFft::RealFft(RealFft&&) noexcept = default;
-RealFft& RealFft::operator=(RealFft&&) noexcept = default;
+template <typename Real>
+BasicRealFft<Real>::BasicRealFft(int n) : impl_(std::make_unique<Impl>(n)) {}
+template <typename Real>
+BasicRealFft<Real>::~BasicRealFft() = default;
+template <typename Real>
+BasicRealFft<Real>::BasicRealFft(BasicRealFft&&) noexcept = default;
+template <typename Real>
+BasicRealFft<Real>& BasicRealFft<Real>::operator=(BasicRealFft&&) noexcept = default;
 
-int RealFft::size() const { return impl_->n; }
-int RealFft::bins() const { return impl_->n / 2 + 1; }
-
-std::span<double> RealFft::real() { return {impl_->real.get(), static_cast<size_t>(impl_->n)}; }
-
-std::span<std::complex<double>> RealFft::spectrum() {
-  // std::complex<double> and double[2] have the same layout by the standard ([complex.numbers]).
-  return {reinterpret_cast<std::complex<double>*>(impl_->spectrum.get()), static_cast<size_t>(bins())};
+template <typename Real>
+int BasicRealFft<Real>::size() const {
+  return impl_->n;
+}
+template <typename Real>
+int BasicRealFft<Real>::bins() const {
+  return impl_->n / 2 + 1;
 }
 
-void RealFft::forward() { fftw_execute(impl_->forward); }
-void RealFft::inverse() { fftw_execute(impl_->inverse); }
+template <typename Real>
+std::span<Real> BasicRealFft<Real>::real() {
+  return {impl_->real.get(), static_cast<size_t>(impl_->n)};
+}
+
+template <typename Real>
+std::span<std::complex<Real>> BasicRealFft<Real>::spectrum() {
+  // std::complex<Real> and Real[2] have the same layout by the standard ([complex.numbers]).
+  return {reinterpret_cast<std::complex<Real>*>(impl_->spectrum.get()), static_cast<size_t>(bins())};
+}
+
+template <typename Real>
+void BasicRealFft<Real>::forward() {
+  Fftw<Real>::execute(impl_->forward);
+}
+template <typename Real>
+void BasicRealFft<Real>::inverse() {
+  Fftw<Real>::execute(impl_->inverse);
+}
+
+template class BasicRealFft<double>;
+template class BasicRealFft<float>;
 
 }  // namespace melflow::audio

@@ -77,12 +77,12 @@ void magnitude_distances(const float* __restrict spectra, const float* __restric
 }
 
 MELFLOW_CPU_CLONES
-void impose_magnitude(const float* __restrict magnitude, double floor, double scale,
-                      std::complex<double>* __restrict spectrum, size_t count) {
-  auto* part = reinterpret_cast<double*>(spectrum);
+void impose_magnitude(const float* __restrict magnitude, float floor, float scale,
+                      std::complex<float>* __restrict spectrum, size_t count) {
+  auto* part = reinterpret_cast<float*>(spectrum);
   for (size_t k = 0; k < count; ++k) {
-    const double re = part[2 * k], im = part[2 * k + 1];
-    const double factor = scale * magnitude[k] / (std::sqrt(re * re + im * im) + floor);
+    const float re = part[2 * k], im = part[2 * k + 1];
+    const float factor = scale * magnitude[k] / (std::sqrt(re * re + im * im) + floor);
     part[2 * k] = re * factor;
     part[2 * k + 1] = im * factor;
   }

@@ -19,7 +19,7 @@ void unfilter(const float* taps, size_t n_taps, const float* past, float gain, f
 void magnitude_distances(const float* spectra, const float* magnitude, size_t count, double* sums);
 
 /// spectrum[k] *= scale·magnitude[k] / (|spectrum[k]| + floor): other magnitudes, the same phases.
-void impose_magnitude(const float* magnitude, double floor, double scale, std::complex<double>* spectrum, size_t count);
+void impose_magnitude(const float* magnitude, float floor, float scale, std::complex<float>* spectrum, size_t count);
 
 /// out[lags - 1 - l] = Σ_{j<length} now[j]·then[j - l] for 0 ≤ l < lags: the lags come out in reverse, which is how
 /// they lie in memory. `then` has lags - 1 samples before it.

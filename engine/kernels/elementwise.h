@@ -1,13 +1,26 @@
 #pragma once
 
+#include <complex>
 #include <cstddef>
 
 namespace melflow::engine {
 
-// What a block network does to each number by itself, for whole vectors at once.
+// What a block voice does to each number by itself, for whole vectors at once.
 
 /// out[i] = scale·y/√(1 + y²/limit²) with y = x[i]/unit: bounded by scale·limit. `out` may be x.
 void saturate(const float* x, float unit, float limit, float scale, float* out, size_t count);
+
+/// x[i] = exp(x[i] - most), of numbers that are at most `most`; nothing is below e^-87.
+void exponentials(float most, float* x, size_t count);
+
+/// x[i] = exp(limit·tanh(x[i]/limit)).
+void bounded_exponentials(float limit, float* x, size_t count);
+
+/// out[k] = scale·exp(-(re[k] + i·im[k])), for |im| below 1e4 to the last two digits of its magnitude.
+void falling_exponentials(const float* re, const float* im, float scale, std::complex<float>* out, size_t count);
+
+/// x[i] = SiLU(x[i]).
+void silu(float* x, size_t count);
 
 /// h[i] = SiLU(h[i]·(1 + film[i]) + film[count + i]), which is v·sigmoid(v).
 void modulate(const float* film, float* h, size_t count);

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <utility>
 
+#include "engine/kernels/elementwise.h"
+
 namespace melflow::engine {
 namespace {
 
@@ -11,8 +13,6 @@ using BlockFlow = models::BlockFlowConstants;
 
 constexpr int kFft = BlockFlow::kFft, kBins = kFft / 2 + 1;
 constexpr auto kLookahead = static_cast<size_t>(BlockFlow::kLookahead);
-
-float silu(float x) { return x / (1.0f + std::exp(-x)); }
 
 void lerp(std::span<const float> a, std::span<const float> b, float weight, std::span<float> out) {
   for (size_t i = 0; i < out.size(); ++i) out[i] = a[i] + weight * (b[i] - a[i]);
@@ -69,7 +69,8 @@ std::optional<std::vector<float>> BlockGuides::convolve(size_t stage, std::vecto
   for (const auto& part : held) joined.insert(joined.end(), part.begin(), part.end());
   layer(joined, out);
   const auto& middle = held[kernel / 2];
-  for (size_t i = 0; i < out.size(); ++i) out[i] = silu(out[i]) + (stage > 0 ? middle[i] : 0.0f);
+  silu(out.data(), out.size());
+  for (size_t i = 0; stage > 0 && i < out.size(); ++i) out[i] += middle[i];
   held.erase(held.begin());
   return out;
 }
@@ -124,24 +125,24 @@ BlockGuides::AtFrame BlockGuides::describe(std::span<const float> features, std:
 }
 
 std::vector<float> BlockGuides::log_inverse(std::span<const float> cepstrum) {
-  constexpr double kLimit = BlockFlow::kSpectrumLimit;
+  constexpr auto kLimit = static_cast<float>(BlockFlow::kSpectrumLimit);
   auto real = fft_.real();
   auto spectrum = fft_.spectrum();
-  std::fill(real.begin(), real.end(), 0.0);
+  std::fill(real.begin(), real.end(), 0.0f);
   std::copy(cepstrum.begin(), cepstrum.end(), real.begin() + 1);
   fft_.forward();
   for (auto& bin : spectrum) bin = kLimit * std::tanh(bin.real() / kLimit);
   fft_.inverse();
   // Twice the even cepstrum's causal half; the transforms are unnormalised.
   double decay = 2.0 / kFft;
-  real[0] = 0.0;
-  for (size_t n = 1; n < kFft / 2; ++n) real[n] *= decay *= BlockFlow::kPoleRadius;
-  std::fill(real.begin() + kFft / 2, real.end(), 0.0);
+  real[0] = 0;
+  for (size_t n = 1; n < kFft / 2; ++n) real[n] *= static_cast<float>(decay *= BlockFlow::kPoleRadius);
+  std::fill(real.begin() + kFft / 2, real.end(), 0.0f);
   fft_.forward();
   std::vector<float> out;
   out.reserve(2 * kBins);
-  for (const auto& bin : spectrum) out.push_back(static_cast<float>(bin.real()));
-  for (const auto& bin : spectrum) out.push_back(static_cast<float>(bin.imag()));
+  for (const auto& bin : spectrum) out.push_back(bin.real());
+  for (const auto& bin : spectrum) out.push_back(bin.imag());
   return out;
 }
 
@@ -173,14 +174,9 @@ void BlockGuides::blend(double fraction) {
   // exp of minus the blended ln A^-1: the blend of two minimum-phase filters that is one again.
   std::vector<float> blended(2 * kBins);
   lerp(a.log_inverse, b.log_inverse, weight, blended);
-  auto spectrum = fft_.spectrum();
-  for (size_t k = 0; k < kBins; ++k) {
-    const float r = std::exp(-blended[k]) / kFft, angle = -blended[kBins + k];
-    spectrum[k] = {r * std::cos(angle), r * std::sin(angle)};
-  }
+  falling_exponentials(blended.data(), blended.data() + kBins, 1.0f / kFft, fft_.spectrum().data(), kBins);
   fft_.inverse();
-  const auto real = fft_.real();
-  for (size_t i = 0; i < guide_.taps.size(); ++i) guide_.taps[i] = static_cast<float>(real[i]);
+  std::copy_n(fft_.real().begin(), guide_.taps.size(), guide_.taps.begin());
   guide_.taps[0] = 1.0f;
 }
 

@@ -53,7 +53,7 @@ class BlockGuides {
   void blend(double fraction);
 
   std::shared_ptr<const BlockWeights> weights_;
-  audio::RealFft fft_;
+  audio::FloatRealFft fft_;
   std::vector<std::vector<std::vector<float>>> inputs_;  // of each stage, the last few
   std::vector<std::vector<float>> frames_;               // the last frames, the newest last
   std::vector<float> levels_;

@@ -201,7 +201,8 @@ void BlockStream::weigh_lags(const BlockGuide& guide) {
   }
   const float largest = *std::max_element(lag_weights_.begin(), lag_weights_.end());
   float sum = 0;
-  for (float& w : lag_weights_) sum += w = std::exp(w - largest);
+  exponentials(largest, lag_weights_.data(), lags);
+  for (const float w : lag_weights_) sum += w;
   for (float& w : lag_weights_) w /= sum;
 }
 
@@ -222,16 +223,16 @@ void BlockStream::guess(std::span<const float> past, std::span<const float> magn
                         std::span<float> out) {
   const size_t n = past.size();
   auto real = fft_.real();
-  for (size_t i = 0; i < n; ++i) windowed_[i] = past[i] * window_[i];
-  std::fill(real.begin() + static_cast<ptrdiff_t>(n), real.end(), 0.0);
+  for (size_t i = 0; i < n; ++i) windowed_[i] = past[i] * static_cast<float>(window_[i]);
+  std::fill(real.begin() + static_cast<ptrdiff_t>(n), real.end(), 0.0f);
   for (int iteration = 0; iteration < iterations; ++iteration) {
     std::copy_n(windowed_.begin(), n, real.begin());
     fft_.forward();
-    impose_magnitude(magnitude.data(), BlockFlow::kMagnitudeFloor, 1.0 / kFft, fft_.spectrum().data(),
-                     fft_.spectrum().size());
+    impose_magnitude(magnitude.data(), static_cast<float>(BlockFlow::kMagnitudeFloor), 1.0f / kFft,
+                     fft_.spectrum().data(), fft_.spectrum().size());
     fft_.inverse();
   }
-  for (size_t t = 0; t < out.size(); ++t) out[t] = static_cast<float>(real[n + t] / window_[n + t]);
+  for (size_t t = 0; t < out.size(); ++t) out[t] = real[n + t] / static_cast<float>(window_[n + t]);
 }
 
 void BlockStream::run_network(const BlockGuide& guide) {
@@ -243,8 +244,7 @@ void BlockStream::run_network(const BlockGuide& guide) {
     add_gated(gates_.data(), h_.data(), h_.size());
   }
   w.out(h_, out_);
-  constexpr auto limit = static_cast<float>(BlockFlow::kScaleLimit);
-  for (auto& s : std::span(out_).subspan(group_)) s = std::exp(limit * std::tanh(s / limit));
+  bounded_exponentials(static_cast<float>(BlockFlow::kScaleLimit), out_.data() + group_, group_);
 }
 
 }  // namespace melflow::engine

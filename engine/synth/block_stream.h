@@ -44,7 +44,7 @@ class BlockStream : public Stream {
   int64_t block_ = 0, known_ = 0;  // the next to be spoken, and the next of guides_
   size_t group_, past_length_, taps_;
   std::vector<double> window_;  // [kFft] Hann
-  audio::RealFft fft_;
+  audio::FloatRealFft fft_;
   audio::FloatLaneFft lane_fft_;             // of candidates for a block
   std::vector<float> candidates_;            // [kFft, lanes]: the past and each block, silence behind it
   std::vector<float> residuals_;             // [group, lanes]
@@ -56,9 +56,9 @@ class BlockStream : public Stream {
   std::vector<float> correlations_;          // [lags], the longest first
   std::vector<float> lag_weights_;           // [lags]
   std::vector<float> context_, h_, gates_;
-  std::vector<float> guess_;      // [2·group]: silence, then a guess of the block
-  std::vector<double> windowed_;  // [kInversionPast]: the past that a guess continues
-  std::vector<float> out_;        // [2·group]: μ and exp(s)
+  std::vector<float> guess_;     // [2·group]: silence, then a guess of the block
+  std::vector<float> windowed_;  // [kInversionPast]: the past that a guess continues
+  std::vector<float> out_;       // [2·group]: μ and exp(s)
 };
 
 }  // namespace melflow::engine

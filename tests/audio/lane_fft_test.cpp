@@ -8,12 +8,15 @@
 #include <numeric>
 
 #include "audio/fft.h"
+#include "tests/audio/precisions.h"
 #include "tests/audio/signals.h"
 
 namespace melflow::audio {
 namespace {
 
 using melflow::testing::noise;
+using melflow::testing::PrecisionName;
+using melflow::testing::Precisions;
 
 constexpr int kLanes = kFftLanes;
 
@@ -53,13 +56,6 @@ class LaneFftOf : public ::testing::Test {
     }
   }
 };
-struct PrecisionName {
-  template <typename Real>
-  static std::string GetName(int) {
-    return sizeof(Real) == sizeof(double) ? "InDouble" : "InSingle";
-  }
-};
-using Precisions = ::testing::Types<double, float>;
 TYPED_TEST_SUITE(LaneFftOf, Precisions, PrecisionName);
 
 TYPED_TEST(LaneFftOf, EqualsRealFftForEverySizeAndLane) {
