@@ -60,6 +60,9 @@ void require_models_mel(const Voice& voice) {
 }
 
 Voice own_voice(const std::map<std::string, std::string>& metadata, double weights, const std::string& name) {
+  if (metadata.contains("train_state")) {
+    throw Error(Exit::bad_data, name + ": is the checkpoint of a training; take the voice.safetensors of its run");
+  }
   const auto text = [&](const std::string& key) {
     const auto found = metadata.find(key);
     if (found == metadata.end())

@@ -32,6 +32,10 @@ class BlockFlow : public Vocoder, public BlockFlowConstants {
   /// the mel is certain: the network knows only the density of sounds, which it spreads.
   Mapped inverse(const torch::Tensor& z, const torch::Tensor& mel) override;
 
+  /// Of the division by the filter's level, "level", and of the network's scales, "network"; the filter itself has
+  /// none.
+  std::vector<std::pair<std::string, double>> volumes(const torch::Tensor& x, const torch::Tensor& mel) override;
+
   int64_t group_size() const override { return options_.group_size; }
   int64_t hop_length() const override { return options_.hop_length; }
   int64_t n_mels() const override { return options_.n_mels; }

@@ -51,6 +51,13 @@ void BlockFlow::perturb(Past& past) const {
   past.x = past.x + noise.select(1, 1) * past.x.square().mean(-1, true).sqrt();
 }
 
+std::vector<std::pair<std::string, double>> BlockFlow::volumes(const torch::Tensor& x, const torch::Tensor& mel) {
+  const torch::NoGradGuard no_grad;
+  const double level = -guide(mel, x.size(1) / options_.hop_length).log_sigma.mean().item<double>();
+  const double all = forward(x, mel).local.mean().item<double>() / static_cast<double>(options_.group_size);
+  return {{"level", level}, {"network", all - level}};
+}
+
 void BlockFlow::start_from(const Vocoder& other) {
   const auto* small = dynamic_cast<const BlockFlow*>(&other);
   require(small != nullptr, "its model is another");

@@ -133,11 +133,13 @@ void let_go(std::span<const std::byte> bytes) {
   if (found == mappings().sizes.begin()) return;
   const auto [start, size] = *--found;
   if (bytes.data() + bytes.size() > start + size) return;
-  // Whole pages; what else lies in the outer two is read again like the rest.
-  const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
-  const size_t first = static_cast<size_t>(bytes.data() - start) / page * page;
-  const size_t last = std::min(size, static_cast<size_t>(bytes.data() - start) + bytes.size());
-  ::madvise(const_cast<std::byte*>(start + first), last - first, MADV_DONTNEED);
+  // Linux maps what lies around a page that is touched, too, up to the borders of a large page: what was let go before
+  // comes again with its neighbours, and would stay. What else lies between the borders is read again like the rest.
+  constexpr uintptr_t kLarge = uintptr_t{2} << 20;
+  const auto here = reinterpret_cast<uintptr_t>(bytes.data()), all = reinterpret_cast<uintptr_t>(start);
+  const uintptr_t first = std::max(here / kLarge * kLarge, all);
+  const uintptr_t last = std::min((here + bytes.size() + kLarge - 1) / kLarge * kLarge, all + size);
+  ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
 }
 
 }  // namespace melflow::files

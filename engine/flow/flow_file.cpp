@@ -16,6 +16,8 @@ FlowModel load_flow(const std::filesystem::path& path) {
   const std::string name = path.string();
   const files::SafetensorsFile file(path);
   const auto& metadata = file.metadata();
+  if (metadata.contains("train_state"))
+    throw Error(Exit::bad_data, name + ": is the checkpoint of a training; take the flow.safetensors of its run");
   const auto text = [&](const std::string& key) {
     const auto found = metadata.find(key);
     if (found == metadata.end()) {

@@ -41,12 +41,12 @@ class Trainer : private Objective {
   bool finished() const { return step() >= config_.steps || loop_->out_of_patience(); }
   int64_t skipped_steps() const { return loop_->state().skipped_steps; }
   models::Vocoder& model() override { return *model_; }
+  double data_wait_seconds() const override { return feed_->seconds_waited(); }
 
  private:
   torch::Tensor loss(int64_t batch) override;
   double items_per_batch() const override;
   std::string item_unit() const override { return "samples"; }
-  double data_wait_seconds() const override { return feed_->seconds_waited(); }
   std::optional<double> validate(const Weights& average, const Stop& stop) override;
   std::string validation_tag() const override { return "validation_nats_per_sample"; }
   std::vector<std::pair<std::string, double>> curves() override;

@@ -17,6 +17,8 @@ TEST_F(TrainTest, LearnsAndLeavesWhatARunShould) {
     EXPECT_TRUE(std::filesystem::exists(run("r") / name)) << name;
   }
   EXPECT_EQ(load_voice(run("r") / "voice.safetensors").model_config, config.model);
+  melflow::testing::expect_refused([&] { load_voice(run("r") / "checkpoints/step-60.safetensors"); }, Exit::bad_data,
+                                   "is the checkpoint of a training", "voice.safetensors");
   const auto samples = std::distance(std::filesystem::directory_iterator(run("r") / "samples"), {});
   for (const auto* tag : {"log_det/flows_0_conv1x1", "log_det/flows_1_coupling", "hum_db/0"}) {
     EXPECT_TRUE(std::isfinite(last_of(run("r"), tag))) << tag;
@@ -53,6 +55,26 @@ TEST_F(TrainTest, ValidationIsTheScoreOfWhatIsKeptOut) {
     sum += score(*voice.model, batch.x, batch.mel).nats_per_sample;
   }
   EXPECT_NEAR(trainer.validate(), sum / static_cast<double>(all->held_out().size()), 1e-4);
+}
+
+TEST_F(TrainTest, ABlockVoicesCurvesAreThePartsOfItsVolume) {
+  const nlohmann::json model{{"system", "block_flow"}, {"hidden", 8}, {"encoder_channels", 8}, {"layers", 1}};
+  const auto config = parse_train_config({{"model", model}},
+                                         {"steps=2", "batch_size=2", "segment_frames=8", "hold_out_every=3",
+                                          "validation_every=2", "sample_every=0", "ema=0"},
+                                         "test");
+  const auto all = corpus(config);
+  Trainer trainer(config, all, run("r"), false);
+  train(trainer);
+  const auto voice = load_voice(run("r") / "voice.safetensors");
+  const auto batch = whole_clip(*all->held_out().front(), *all);
+  const auto group = static_cast<double>(voice.model->group_size());
+  double sum = 0;
+  for (const auto& [name, value] : voice.model->volumes(batch.x, batch.mel)) {
+    EXPECT_TRUE(std::isfinite(last_of(run("r"), "log_det/" + name))) << name;
+    sum += value;
+  }
+  EXPECT_NEAR(sum, voice.model->forward(batch.x, batch.mel).local.mean().item<double>() / group, 1e-5);
 }
 
 /// What a model says before it has heard its past teaches it nothing.

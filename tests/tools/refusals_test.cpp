@@ -221,7 +221,6 @@ TEST_F(Refusals, NothingThatIsReadIsReplaced) {
   refused({"synth", mel, "--voice", named_npy, "-o", named_npy});
   refused({"mel", clip_, "--recipe", voice, "-o", voice});
   refused({"eval", "--data", folder_.path().string(), "--html", recording});
-  refused({"eval", "--data", folder_.path().string(), "--json", recording});
   refused({"data", "check", recording, "--html", recording});
   for (const auto& copy : {voice, named_npy}) EXPECT_EQ(text_of(copy), text_of(shipped));
   EXPECT_EQ(text_of(recording), text_of(clip_));
@@ -245,7 +244,6 @@ TEST_F(Refusals, NamesThatNameNothingAndOutputsThatAreOne) {
   EXPECT_EQ(run({"synth", mel, "-o", out, "--voice", ""}).code, 64);
   EXPECT_EQ(run({"score", clip_, "--voice", ""}).code, 64);
   EXPECT_EQ(run({"synth", mel, "-o", out, "--dump-z", "-"}).code, 64);
-  EXPECT_EQ(run({"eval", "--data", path("x"), "--html", path("e.html"), "--json", path("./e.html")}).code, 64);
   EXPECT_EQ(run({"eval", "--data", path("x"), "--html", "-"}).code, 64);
   EXPECT_EQ(run({"eval", "--data", path("x"), "--voice", ""}).code, 64);
   EXPECT_FALSE(std::filesystem::exists(out));

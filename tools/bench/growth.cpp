@@ -7,6 +7,7 @@
 #include "engine/files/chart.h"
 #include "engine/files/picture.h"
 #include "engine/kernels/thread_team.h"
+#include "engine/parallel.h"
 #include "tools/bench/benches.h"
 #include "tools/bench/measurement.h"
 #include "tools/cli/output.h"
@@ -31,16 +32,21 @@ class Growth {
     }
   }
 
-  /// Streams that take their chunks in turn; each says what it says alone.
+  /// Streams that take their chunks in turn, each thread its share of them: a stream alone has all threads, several
+  /// have one each. Each says what it says alone.
   void streams(int threads, double seconds) {
-    const auto synthesizer = open(threads);
-    const auto frames = sample_frames(synthesizer.voice().mel, seconds);
-    const auto alone = together(synthesizer, frames, 1).front();
+    const auto of_one = open(threads), of_several = open(1);
+    const auto frames = sample_frames(of_one.voice().mel, seconds);
+    const auto alone = together(of_one, frames, 1, 1).front();
     for (const int count : {1, 2, 4, 8, 16}) {
+      const auto& synthesizer = count < threads ? of_one : of_several;
+      const int shares = count < threads ? 1 : threads;
       auto measurement = begin(synthesizer, threads, seconds, count);
       Times times;
       std::vector<std::vector<float>> sounds;
-      for (int round = 0; round < 3; ++round) times.take([&] { sounds = together(synthesizer, frames, count); });
+      for (int round = 0; round < 3; ++round) {
+        times.take([&] { sounds = together(synthesizer, frames, count, shares); });
+      }
       double error = 0;
       for (const auto& sound : sounds) error = std::max(error, difference(alone, sound, alone.size()));
       say(measurement, times, count * seconds_of(synthesizer, sounds.front().size()), "one stream alone", error,
@@ -135,17 +141,21 @@ class Growth {
   }
 
   std::vector<std::vector<float>> together(const engine::Synthesizer& synthesizer, std::span<const float> frames,
-                                           int count) const {
+                                           int count, int shares) const {
     const size_t step = 24 * static_cast<size_t>(synthesizer.voice().mel.n_mels);
     std::vector<std::unique_ptr<engine::Stream>> all;
     for (int i = 0; i < count; ++i) all.push_back(synthesizer.open_stream(engine::Noise(options_.seed)));
     std::vector<std::vector<float>> sounds(all.size());
-    for (size_t at = 0; at < frames.size(); at += step) {
-      for (size_t i = 0; i < all.size(); ++i) {
-        all[i]->add(frames.subspan(at, std::min(step, frames.size() - at)), sounds[i]);
+    engine::parallel_for(static_cast<size_t>(shares), shares, [&](size_t share) {
+      const auto each = [&](const auto& work) {
+        for (size_t i = share; i < all.size(); i += static_cast<size_t>(shares)) work(*all[i], sounds[i]);
+      };
+      for (size_t at = 0; at < frames.size(); at += step) {
+        const auto chunk = frames.subspan(at, std::min(step, frames.size() - at));
+        each([&](engine::Stream& stream, std::vector<float>& sound) { stream.add(chunk, sound); });
       }
-    }
-    for (size_t i = 0; i < all.size(); ++i) all[i]->finish(sounds[i]);
+      each([](engine::Stream& stream, std::vector<float>& sound) { stream.finish(sound); });
+    });
     return sounds;
   }
 

@@ -140,7 +140,9 @@ int run_bench(CLI::App& app, std::vector<std::string> arguments) {
     throw Error(Exit::usage, "--picture: a curve takes --seconds 3 or more");
   require_what_trains(app, subjects, v);
   require_voice(subjects, v);
+  bool all_reported = true;
   const Print print = [&](const json& line) {
+    all_reported = all_reported && !line.contains("not_reported");
     if (as_json) {
       std::cout << json_text(line) << std::endl;
     } else {
@@ -152,7 +154,7 @@ int run_bench(CLI::App& app, std::vector<std::string> arguments) {
     subject_named(subject).run(a, print);
     if (stop_requested()) return signal_exit_code();
   }
-  return 0;
+  return static_cast<int>(all_reported ? Exit::ok : Exit::some_failed);
 }
 
 }  // namespace melflow::tools

@@ -128,6 +128,10 @@ engine::Voice write_own(const Arguments& a, int64_t& numbers) {
       std::fprintf(stderr, "%s: has its matrices in halves already; the copy is no smaller\n",
                    one_line(a.input).c_str());
     }
+    if (!a.mix.empty() && !a.half && !a.int8) {
+      std::fprintf(stderr, "%s: a mix is in single precision; --int8 or --half makes it smaller\n",
+                   one_line(a.output).c_str());
+    }
     files::Arrays made;
     if (a.int8 || a.half) tensors = (a.int8 ? with_bytes : with_halves)(tensors, made);
     files::write_safetensors(a.output, tensors, engine::voice_metadata(voice), existing(a.force));

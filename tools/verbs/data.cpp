@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "engine/data/lint.h"
 #include "engine/data/pack.h"
+#include "engine/kernels/thread_team.h"
 #include "tools/cli/batch.h"
 #include "tools/cli/options.h"
 #include "tools/cli/output.h"
@@ -42,6 +43,7 @@ int run_check(CLI::App& app, std::vector<std::string> arguments) {
   std::string html;
   engine::LintOptions options;
   bool as_json = false, force = false;
+  int threads = 0;
   app.add_option("paths", paths, "folders of recordings and .tar shards, or such files")->required();
   app.add_option("--html", html, "write one page that opens without a network");
   app.add_flag("--json", as_json, "one JSON object a recording on stdout, then one of the whole");
@@ -54,9 +56,10 @@ int run_check(CLI::App& app, std::vector<std::string> arguments) {
   app.add_option("--level", options.level_db, "report recordings further than this from the median level, in dB")
       ->check(within(0, 1e6))
       ->capture_default_str();
-  app.add_option("--threads", options.workers, "threads that read")->check(CLI::Range(1, 1024));
+  add_threads(app, threads);
   app.add_flag("--force", force, "replace the page where it exists");
   parse(app, std::move(arguments));
+  options.workers = engine::threads_for(threads);
   require_ending("--html", html, ".html");
   auto page = open_output(html, force);
   catch_signals();

@@ -11,6 +11,7 @@
 #include "engine/device.h"
 #include "engine/eval/evaluator.h"
 #include "engine/eval/html_report.h"
+#include "tools/cli/batch.h"
 #include "tools/cli/options.h"
 #include "tools/cli/output.h"
 #include "tools/cli/progress.h"
@@ -26,11 +27,11 @@ namespace {
 constexpr size_t kSoundsOnPage = 24;
 
 struct EvalArguments {
-  std::string voice, html, json, device = "cpu";
+  std::string voice, html, device = "cpu";
   std::vector<std::string> data;
   engine::EvalOptions options;
   engine::RecordingChoice choice;
-  bool force = false;
+  bool as_json = false, force = false;
   int threads = 0;
 };
 
@@ -40,7 +41,8 @@ EvalArguments eval_arguments(CLI::App& app, std::vector<std::string> arguments) 
   app.add_option("--data", a.data, "folders of recordings, any format, any rate, and of .tar shards; or such files")
       ->required();
   app.add_option("--html", a.html, "write one page with tables, players and pictures");
-  app.add_option("--json", a.json, "write the numbers, per recording too; -: to stdout, instead of the table");
+  app.add_flag("--json", a.as_json,
+               "one JSON object on stdout instead of the table, with the numbers of each recording");
   app.add_option("--hold-out-every", a.choice.hold_out_every,
                  "only what a training with this number and the same --data kept out")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
@@ -109,10 +111,8 @@ engine::Evaluation run_evaluation(const EvalArguments& a, const engine::ChosenRe
 int run_eval(CLI::App& app, std::vector<std::string> arguments) {
   auto a = eval_arguments(app, std::move(arguments));
   use_threads(a.threads);
-  require_apart("--html", a.html, "--json", a.json);
   require_ending("--html", a.html, ".html");
-  if (a.json != "-") require_ending("--json", a.json, ".json");
-  auto html = open_output(a.html, a.force), json = open_output(a.json, a.force);
+  auto html = open_output(a.html, a.force);
   a.options.device = engine::open_device(a.device);
   auto voice = engine::load_voice(find_voice(a.voice));
   const auto chosen = engine::choose_recordings({a.data.begin(), a.data.end()}, voice.mel, a.choice);
@@ -123,13 +123,11 @@ int run_eval(CLI::App& app, std::vector<std::string> arguments) {
   evaluation.failures.insert(evaluation.failures.begin(), chosen.refused.begin(), chosen.refused.end());
   for (const auto& failure : evaluation.failures) std::cerr << "melflow eval: " << failure.message << "\n";
   if (!evaluation.pesq_absent.empty()) std::cerr << "no PESQ: " << evaluation.pesq_absent << "\n";
-  const auto text = engine::to_json(evaluation).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
-  if (a.json == "-") {
-    std::cout << text;
+  if (a.as_json) {
+    std::cout << json_text(engine::to_json(evaluation)) << "\n";
   } else if (!evaluation.items.empty()) {
     print_table(evaluation);
   }
-  write(json, text);
   if (html && !evaluation.items.empty()) write(html, engine::html_report(evaluation));
   return exit_code(evaluation);
 }

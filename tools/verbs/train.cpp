@@ -1,5 +1,7 @@
 #include <sys/resource.h>
 
+#include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <iostream>
@@ -96,12 +98,14 @@ VocoderTraining vocoder_training(CLI::App& app, std::vector<std::string> argumen
   return a;
 }
 
-void tell_end(const engine::Trainer& trainer, const std::string& out) {
+void tell_end(const engine::Trainer& trainer, double seconds, const std::string& out) {
   rusage used{};
   getrusage(RUSAGE_SELF, &used);
-  std::fprintf(stderr, "%s at step %ld, %ld steps left out, %ld MB at most; voice in %s/voice.safetensors\n",
+  std::fprintf(stderr,
+               "%s at step %ld, %ld steps left out, data wait %.1f %%, %ld MB at most; voice in %s/voice.safetensors\n",
                trainer.finished() ? "done" : "stopped", static_cast<long>(trainer.step()),
-               static_cast<long>(trainer.skipped_steps()), used.ru_maxrss / 1024, one_line(out).c_str());
+               static_cast<long>(trainer.skipped_steps()), 100 * trainer.data_wait_seconds() / std::max(seconds, 1e-3),
+               used.ru_maxrss / 1024, one_line(out).c_str());
 }
 
 /// What the others exit by where one of several processes is told to stop: as if SIGTERM had come to all.
@@ -144,9 +148,11 @@ int run_train(CLI::App& app, std::vector<std::string> arguments) {
                   start ? ", with the run's own weights: --init was its beginning" : "");
   }
   ProgressLine line;
+  const auto begin = std::chrono::steady_clock::now();
   trainer.run(stop_requested, [&](const engine::Progress& p) { line.show(progress_text(p)); });
   if (processes) processes->leave();
-  if (first) tell_end(trainer, a.out);
+  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
+  if (first) tell_end(trainer, taken.count(), a.out);
   if (trainer.finished()) require_learned(trainer.step(), trainer.skipped_steps(), a.out);
   const int code = signal_exit_code();
   return code != 0 || trainer.finished() ? code : kStoppedByAnother;
