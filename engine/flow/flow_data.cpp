@@ -99,6 +99,53 @@ void require_finite(const torch::Tensor& x, const std::string& name) {
   throw Error(Exit::no_input, path + ": no such file, and no named distribution" + suggestion(path, names));
 }
 
+/// Items of a file that exists.
+FlowData load_file(const FlowDataOptions& o) {
+  FlowData data{.name = o.path};
+  const auto array = read_array(o.path);
+  auto x = vector_tensor(array.values).view(array.shape);
+  if (x.numel() == 0) refuse(o.path, "holds nothing");
+  if (x.dim() == 0) refuse(o.path, "holds one number and no axis; a table has rows");
+  require_finite(x, o.path);
+  if (!o.label_column.empty()) {
+    const bool last = o.label_column == "last";
+    if (!last && o.label_column != "first") {
+      throw Error(Exit::config, "data.label_column is '" + o.label_column + "'; it must be 'first' or 'last'");
+    }
+    if (x.dim() != 2 || x.size(1) < 2) refuse(o.path, "has no column to spare for labels");
+    data.labels = as_labels(x.select(1, last ? -1 : 0), x.size(0), o.path);
+    data.first_column = last ? 1 : 2;
+    data.labels_name = o.path;
+    x = x.narrow(1, last ? 0 : 1, x.size(1) - 1).contiguous();
+  }
+  data.x = as_items(x, o);
+  if (!o.labels.empty()) {
+    const auto labels = read_array(o.labels);
+    data.labels = as_labels(vector_tensor(labels.values), data.x.size(0), o.labels);
+    data.labels_name = o.labels;
+  }
+  return data;
+}
+
+/// Puts what is in the file for validation behind the other items.
+void append_validation(FlowData& data, FlowDataOptions o) {
+  if (!o.labels.empty()) {
+    throw Error(Exit::config,
+                "--validation (data.validation): --labels names those of the other items alone; give labels "
+                "as a column, --label-column");
+  }
+  o.path = o.validation;
+  std::error_code error;
+  if (!std::filesystem::exists(o.path, error)) throw Error(Exit::no_input, o.path + ": no such file; check the path");
+  const auto more = load_file(o);
+  if (more.x.sizes().slice(1) != data.x.sizes().slice(1)) {
+    refuse(o.path, "its items are of another size than those of " + data.name);
+  }
+  data.validation_items = more.x.size(0);
+  data.x = torch::cat({data.x, more.x});
+  if (data.labels.defined()) data.labels = torch::cat({data.labels, more.labels});
+}
+
 }  // namespace
 
 models::FlowShape FlowData::shape() const {
@@ -125,33 +172,16 @@ FlowData load_flow_data(const FlowDataOptions& o) {
   if (data.toy != nullptr || data.energy != nullptr) {
     if (o.height > 0)
       throw Error(Exit::usage, o.path + ": a named distribution has no images, but rows of two numbers");
-    if (o.labels.empty() && o.label_column.empty()) return data;
-    throw Error(Exit::usage, o.path + ": a named distribution has no labels; leave them out");
+    if (!o.labels.empty() || !o.label_column.empty())
+      throw Error(Exit::usage, o.path + ": a named distribution has no labels; leave them out");
+    if (!o.validation.empty())
+      throw Error(Exit::usage, o.path + ": a named distribution is validated by itself; leave --validation out");
+    return data;
   }
   std::error_code error;
   if (!std::filesystem::exists(o.path, error)) refuse_name(o.path);
-  const auto array = read_array(o.path);
-  auto x = vector_tensor(array.values).view(array.shape);
-  if (x.numel() == 0) refuse(o.path, "holds nothing");
-  if (x.dim() == 0) refuse(o.path, "holds one number and no axis; a table has rows");
-  require_finite(x, o.path);
-  if (!o.label_column.empty()) {
-    const bool last = o.label_column == "last";
-    if (!last && o.label_column != "first") {
-      throw Error(Exit::config, "data.label_column is '" + o.label_column + "'; it must be 'first' or 'last'");
-    }
-    if (x.dim() != 2 || x.size(1) < 2) refuse(o.path, "has no column to spare for labels");
-    data.labels = as_labels(x.select(1, last ? -1 : 0), x.size(0), o.path);
-    data.first_column = last ? 1 : 2;
-    data.labels_name = o.path;
-    x = x.narrow(1, last ? 0 : 1, x.size(1) - 1).contiguous();
-  }
-  data.x = as_items(x, o);
-  if (!o.labels.empty()) {
-    const auto labels = read_array(o.labels);
-    data.labels = as_labels(vector_tensor(labels.values), data.x.size(0), o.labels);
-    data.labels_name = o.labels;
-  }
+  data = load_file(o);
+  if (!o.validation.empty()) append_validation(data, o);
   return data;
 }
 

@@ -12,9 +12,10 @@ namespace melflow::engine {
 
 /// Where items come from: a file (.npy, .csv, idx; each also as .gz), or one of toys() or energies() by name.
 struct FlowDataOptions {
-  std::string path;
-  std::string labels;             ///< a file with a whole number an item; for class-conditional flows
-  std::string label_column;       ///< "first" or "last": the table's own column that is a label; "": none
+  std::string path = {};
+  std::string labels = {};        ///< a file with a whole number an item; for class-conditional flows
+  std::string label_column = {};  ///< "first" or "last": the table's own column that is a label; "": none
+  std::string validation = {};    ///< a file of such items for validation alone; "": some of the others are kept out
   int64_t height = 0, width = 0;  ///< rows of height·width numbers are images; files of images say so themselves
 };
 
@@ -23,6 +24,7 @@ void fields(FlowDataOptions& o, Visit&& visit) {
   visit("path", o.path);
   visit("labels", o.labels);
   visit("label_column", o.label_column);
+  visit("validation", o.validation);
   visit("height", o.height);
   visit("width", o.width);
 }
@@ -33,6 +35,7 @@ struct FlowData {
   torch::Tensor x = {};          ///< [items, channels] or [items, channels, height, width] float32; undefined for toys
   torch::Tensor labels = {};     ///< [items] int64, or undefined
   std::string labels_name = {};  ///< the file that they are from
+  int64_t validation_items = 0;  ///< the last of x are that many from the file for validation
   int64_t first_column = 1;      ///< of the file, of a table's rows: 2 where the first is a label
   const Toy* toy = nullptr;
   const Energy* energy = nullptr;

@@ -106,13 +106,21 @@ FlowTrainConfig parse_flow_config(const json& input, const std::vector<std::stri
   read_section(config.data, root.value("data", json::object()), name, "data");
   auto train = root.value("train", json::object());
   const bool from_file = data.x.defined();
-  const bool validates = train.value("validation_every", json(1)) != 0 && train.value("hold_out", json(1)) != 0;
+  const bool own_file = data.validation_items > 0;
+  if (own_file) set_default(train, "hold_out", 0);
+  const bool validates =
+      train.value("validation_every", json(1)) != 0 && (own_file || train.value("hold_out", json(1)) != 0);
   set_default(train, "patience", from_file && validates ? 10 : 0);
   OptionReader reader{train, name, "train"};
   train_fields(config, reader);
   reader.refuse_unknown();
   config.validate(name);
-  if (from_file && config.hold_out == 0 && (config.patience > 0 || config.schedule == Schedule::plateau)) {
+  if (own_file && config.hold_out != 0) {
+    throw Error(Exit::config, name +
+                                  ": train.hold_out keeps items out for validation, and data.validation (--validation) "
+                                  "names a file of them; leave one out");
+  }
+  if (from_file && !own_file && config.hold_out == 0 && (config.patience > 0 || config.schedule == Schedule::plateau)) {
     throw Error(Exit::config, name +
                                   ": train.patience and the schedule plateau go by what is held out, and "
                                   "train.hold_out is 0; give a share, or --set patience=0");

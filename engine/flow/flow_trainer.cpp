@@ -84,8 +84,11 @@ FlowTrainer::FlowTrainer(const FlowTrainConfig& config, FlowData data, std::file
 
 void FlowTrainer::split(int64_t items) {
   auto random = generator(seed_for(config_.seed, kOrder, -1));
-  const auto order = torch::randperm(items, random, torch::TensorOptions().dtype(torch::kInt64));
-  const auto kept_out = static_cast<int64_t>(config_.hold_out * static_cast<double>(items));
+  const bool own_file = data_.validation_items > 0;
+  auto order = torch::randperm(items - data_.validation_items, random, torch::TensorOptions().dtype(torch::kInt64));
+  if (own_file) order = torch::cat({torch::arange(order.size(0), items, torch::kInt64), order});
+  const auto kept_out =
+      own_file ? data_.validation_items : static_cast<int64_t>(config_.hold_out * static_cast<double>(items));
   if (items - kept_out < 1) throw Error(Exit::bad_data, data_.name + ": too few items to train on");
   held_out_ = std::get<0>(order.narrow(0, 0, kept_out).sort());
   training_ = order.narrow(0, kept_out, items - kept_out).contiguous();
@@ -139,6 +142,7 @@ int64_t FlowTrainer::data_digest() const {
   std::string all = data_.name;
   if (data_.x.defined()) {  // whatever the file is called; the items that are held out belong to it
     all = std::to_string(config_.hold_out) + " " + std::to_string(config_.seed) + "\n";
+    if (data_.validation_items > 0) all += std::to_string(data_.validation_items) + "\n";
   }
   for (const auto& tensor : {data_.x, data_.labels}) {
     if (!tensor.defined()) continue;

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "tests/engine/flow_fixture.h"
+#include "tests/support/refusal.h"
 
 namespace melflow::engine {
 namespace {
@@ -100,6 +101,31 @@ TEST_F(FlowEngine, AFirstRowThatCountsTheColumnsIsTold) {
         parse_flow_data(nlohmann::json::object(), {"data.path=" + file("counted.csv").string()}, "test")));
     EXPECT_EQ(lines.size(), first[1] == ',' ? 1u : 0u) << first;
   }
+}
+
+TEST_F(FlowEngine, AFileForValidationIsHeldOutAndNothingElseIs) {
+  std::ofstream(file("other.csv")) << "90,0.002\n101,0.03\n120,0.01\n";
+  const std::string validation = "data.validation=" + file("other.csv").string();
+  const std::vector<std::string> sets{"model.system=real_nvp", "model.hidden=8", "steps=6",   "batch_size=100",
+                                      "validation_every=3",    "ema=0",          "patience=0"};
+  auto with = sets, without = sets;
+  with.push_back(validation);
+  without.push_back("hold_out=0");
+  auto validated = trainer(config(table(), with), "with"), all = trainer(config(table(), without), "without");
+  EXPECT_EQ(validated.held_out_items(), 3);
+  train(validated, 6);
+  train(all, 6);
+  EXPECT_EQ(testing::curve(file("with"), "loss"), testing::curve(file("without"), "loss"));
+
+  const auto flow = load_flow(file("with") / "flow.safetensors");
+  const auto items = load_flow_data({.path = file("other.csv").string()}).x;
+  EXPECT_NEAR(validated.validate(), -flow.flow->log_prob(items).mean().item<double>(), 1e-5);
+
+  with.push_back("hold_out=0.1");
+  melflow::testing::expect_refused([&] { config(table(), with); }, Exit::config, "train.hold_out", "--validation");
+  std::ofstream(file("wide.csv")) << "1,2,3\n4,5,6\n";
+  melflow::testing::expect_refused([&] { load_flow_data({.path = table(), .validation = file("wide.csv").string()}); },
+                                   Exit::bad_data, "wide.csv", "another size");
 }
 
 }  // namespace
