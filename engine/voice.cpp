@@ -103,14 +103,16 @@ bool is_own_voice(const files::Checkpoint& checkpoint) {
   return checkpoint.metadata.contains("melflow_format_version") || !files::waveglow_path(checkpoint.tensors);
 }
 
-Voice published_voice(const files::PublishedWaveGlow& published, const std::string& container,
-                      const std::string& name) {
+Voice published_voice(const files::PublishedWaveGlow& published, const std::string& container, const std::string& name,
+                      const std::map<std::string, std::string>& told) {
   Voice voice;
   voice.name = name;
   try {
     voice.mel.n_mels = static_cast<int>(published.n_mels);
     voice.mel.hop_length = static_cast<int>(published.hop_length);
-    for (const auto& [key, value] : published.recipe) audio::set_mel_option(voice.mel, key, value);
+    for (const auto* recipe : {&published.recipe, &told}) {
+      for (const auto& [key, value] : *recipe) audio::set_mel_option(voice.mel, key, value);
+    }
     voice.mel.validate();
     auto options = waveglow_options(published);
     options.hop_length = voice.mel.hop_length;  // no tensor tells the stride of the upsampling
@@ -120,9 +122,14 @@ Voice published_voice(const files::PublishedWaveGlow& published, const std::stri
     throw Error(Exit::bad_data, what.starts_with(name) ? what : name + ": " + what);
   }
   voice.card["origin"] = std::filesystem::path(name).filename().string() + ": " + container + ", " + published.layout;
-  voice.card["mel_recipe_origin"] = published.recipe.empty()
-                                        ? "assumed to be NVIDIA's; the file stores only the bands and the hop"
-                                        : "the file's own configuration";
+  auto& recipe_is = voice.card["mel_recipe_origin"];
+  recipe_is = published.recipe.empty() ? "assumed to be NVIDIA's" : "the file's own configuration";
+  if (!told.empty()) {
+    recipe_is += ", but";
+    for (const auto& [key, value] : told) recipe_is += " " + key + "=" + value;
+  } else if (published.recipe.empty()) {
+    recipe_is += "; the file stores only the bands and the hop";
+  }
   require_models_mel(voice);
   return voice;
 }

@@ -58,8 +58,9 @@ class VoiceFile {
 bool is_own_voice(const files::Checkpoint& checkpoint);
 
 /// A published WaveGlow as a voice: configuration, recipe (NVIDIA's, where the file stores none) and card, which says
-/// where it came from.
-Voice published_voice(const files::PublishedWaveGlow& published, const std::string& container, const std::string& name);
+/// where it came from. `told`, keys of the recipe and their values, goes before what the file stores.
+Voice published_voice(const files::PublishedWaveGlow& published, const std::string& container, const std::string& name,
+                      const std::map<std::string, std::string>& told = {});
 
 /// The metadata of a voice file.
 std::map<std::string, std::string> voice_metadata(const Voice& voice);

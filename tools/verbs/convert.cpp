@@ -144,21 +144,15 @@ engine::Voice write_own(const Arguments& a, int64_t& numbers) {
 }
 
 engine::Voice write_published(const Arguments& a, const files::Checkpoint& checkpoint, int64_t& numbers) {
-  auto published = files::read_published_waveglow(checkpoint, a.input);
-  const bool stored = !published.recipe.empty();
-  std::string told;
+  const auto published = files::read_published_waveglow(checkpoint, a.input);
+  std::map<std::string, std::string> told;
   audio::MelOptions tried;  // what is no setting of a recipe is told here, whatever the file stores
   for (const auto& set : a.sets) {
     const auto equals = set.find('=');
     audio::set_mel_option(tried, set.substr(0, equals), set.substr(equals + 1));
-    published.recipe[set.substr(0, equals)] = set.substr(equals + 1);
-    told += (told.empty() ? "" : " ") + one_line(set);
+    told[set.substr(0, equals)] = set.substr(equals + 1);
   }
-  auto voice = engine::published_voice(published, checkpoint.container, a.input);
-  if (!told.empty()) {
-    voice.card["mel_recipe_origin"] =
-        (stored ? "the file's own configuration, but " : "assumed to be NVIDIA's, but ") + told;
-  }
+  auto voice = engine::published_voice(published, checkpoint.container, a.input, told);
   voice.card["name"] = a.name.empty() ? one_line(fs::path(a.output).stem().string()) : a.name;
   numbers = files::number_count(published.tensors);
   if (a.to_nvidia()) {
