@@ -57,8 +57,8 @@ template <typename Real>
 struct BasicRealFft<Real>::Impl {
   using Api = Fftw<Real>;
 
-  explicit Impl(int n_) : n(n_), real(zeros<Real>(n)), spectrum(zeros<typename Api::Complex>(n / 2 + 1)) {
-    assert(n > 0);
+  explicit Impl(int n_)
+      : n((assert(n_ > 0), n_)), real(zeros<Real>(n)), spectrum(zeros<typename Api::Complex>(n / 2 + 1)) {
     // Only FFTW_ESTIMATE, which leaves the buffers alone, picks the same plan, and so the same last digits, in every
     // run.
     const std::lock_guard lock(planner_mutex());

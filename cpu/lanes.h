@@ -1,5 +1,5 @@
-// Vectors of any length, and the functions of a gate on them. Included through tile_kernels_lanes.h alone, whose rule
-// holds here too: an unnamed namespace, no library function.
+// Vectors of any length, and the functions of a gate on them. For sources that are compiled for one instruction set;
+// the rule of tile_kernels_lanes.h holds here too: an unnamed namespace, no library function.
 #pragma once
 
 #include <cstdint>

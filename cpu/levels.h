@@ -1,5 +1,7 @@
 #pragma once
 
+#include <initializer_list>
+
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
@@ -15,8 +17,8 @@ inline bool has_v3() {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
 }
 
-/// And VPDPBUSD, which multiplies bytes by fours, on vectors of AVX2: Intel's since Alder Lake, none of which but
-/// servers' have AVX-512, and AMD's since Zen 5.
+/// And VPDPBUSD, which multiplies bytes by fours, on vectors of AVX2: Intel's CPUs since Alder Lake (of which only
+/// servers' have AVX-512, too), AMD's since Zen 5.
 inline bool has_v3_vnni() {
   constexpr unsigned kAvxVnni = 1u << 4;
   unsigned a = 0, b = 0, c = 0, d = 0;  // what GCC's builtin knows and clang's does not

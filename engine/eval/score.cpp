@@ -95,8 +95,8 @@ Recording read_recording(const std::filesystem::path& path, const Voice& voice, 
   return as_recording(audio::read_audio(path, {.sample_rate = voice.mel.sample_rate}), path.string(), voice, loudness);
 }
 
-Recording read_recording(const Clips& clips, const ClipPlace& place, const Voice& voice) {
-  return as_recording(read_clip(clips, place, voice.mel.sample_rate), clips.name(place), voice, Loudness::of_voice);
+Recording read_recording(const Clips& clips, const ClipPlace& place, const Voice& voice, Loudness loudness) {
+  return as_recording(read_clip(clips, place, voice.mel.sample_rate), clips.name(place), voice, loudness);
 }
 
 Recording read_recording(const std::filesystem::path& path, const Voice& voice, const std::filesystem::path& mel) {

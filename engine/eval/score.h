@@ -43,7 +43,8 @@ enum class Loudness { of_voice, own };
 /// for what cannot be read, is shorter than one STFT window, or is silent while it should be brought to a level.
 Recording read_recording(const std::filesystem::path& path, const Voice& voice, Loudness loudness = Loudness::of_voice);
 /// The same of a corpus's recording.
-Recording read_recording(const Clips& clips, const ClipPlace& place, const Voice& voice);
+Recording read_recording(const Clips& clips, const ClipPlace& place, const Voice& voice,
+                         Loudness loudness = Loudness::of_voice);
 
 /// The same with a mel from a file, and the recording as loud as it is, so that the two stay a pair. Throws
 /// Error{bad_data} too where the mel has another recipe than the voice, or another length than the recording.

@@ -129,11 +129,6 @@ FlowData load_file(const FlowDataOptions& o) {
 
 /// Puts what is in the file for validation behind the other items.
 void append_validation(FlowData& data, FlowDataOptions o) {
-  if (!o.labels.empty()) {
-    throw Error(Exit::config,
-                "--validation (data.validation): --labels names those of the other items alone; give labels "
-                "as a column, --label-column");
-  }
   o.path = o.validation;
   std::error_code error;
   if (!std::filesystem::exists(o.path, error)) throw Error(Exit::no_input, o.path + ": no such file; check the path");
@@ -141,7 +136,9 @@ void append_validation(FlowData& data, FlowDataOptions o) {
   if (more.x.sizes().slice(1) != data.x.sizes().slice(1)) {
     refuse(o.path, "its items are of another size than those of " + data.name);
   }
+  if (data.labels.defined()) require_classes(more.labels, data.classes(), o.path);
   data.validation_items = more.x.size(0);
+  data.validation_name = o.path;
   data.x = torch::cat({data.x, more.x});
   if (data.labels.defined()) data.labels = torch::cat({data.labels, more.labels});
 }
@@ -166,6 +163,11 @@ FlowData load_flow_data(const FlowDataOptions& o) {
   FlowData data{.name = o.path};
   data.toy = find_toy(o.path);
   data.energy = find_energy(o.path);
+  if (!o.labels.empty() && !o.validation.empty()) {
+    throw Error(Exit::config,
+                "--validation (data.validation): --labels names those of the other items alone; give labels "
+                "as a column, --label-column");
+  }
   if (!o.labels.empty() && !o.label_column.empty()) {
     throw Error(Exit::usage, "--labels and --label-column: both name the labels; give one of them");
   }
@@ -227,10 +229,11 @@ torch::Tensor dequantise(const torch::Tensor& pixels, int64_t levels, uint64_t s
 
 std::vector<std::string> doubtful_columns(const FlowData& data) {
   constexpr double kFewSteps = 1000;
-  if (!data.x.defined() || data.x.dim() != 2 || data.x.size(0) < 2) return {};
-  const auto low = std::get<0>(data.x.min(0)), high = std::get<0>(data.x.max(0));
+  if (!data.x.defined() || data.x.dim() != 2 || data.own_items() < 2) return {};
+  const auto x = data.x.narrow(0, 0, data.own_items());
+  const auto low = std::get<0>(x.min(0)), high = std::get<0>(x.max(0));
   std::vector<int64_t> constant, coarse, counted;
-  const auto steps = data.x.slice(0, 1) - data.x.slice(0, 0, -1);
+  const auto steps = x.slice(0, 1) - x.slice(0, 0, -1);
   const auto counts = (steps == 1).all(0);
   for (int64_t column = 0; column < data.x.size(1); ++column) {
     const auto least = low[column].item<float>(), most = high[column].item<float>();

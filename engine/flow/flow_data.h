@@ -36,12 +36,14 @@ struct FlowData {
   torch::Tensor labels = {};     ///< [items] int64, or undefined
   std::string labels_name = {};  ///< the file that they are from
   int64_t validation_items = 0;  ///< the last of x are that many from the file for validation
-  int64_t first_column = 1;      ///< of the file, of a table's rows: 2 where the first is a label
+  std::string validation_name = {};  ///< that file
+  int64_t first_column = 1;          ///< of the file, of a table's rows: 2 where the first is a label
   const Toy* toy = nullptr;
   const Energy* energy = nullptr;
 
-  models::FlowShape shape() const;  ///< without a context
-  int64_t classes() const;          ///< 1 + the largest label; 0 without labels
+  int64_t own_items() const { return x.size(0) - validation_items; }  ///< of x, those before the validation's
+  models::FlowShape shape() const;                                    ///< without a context
+  int64_t classes() const;                                            ///< 1 + the largest label; 0 without labels
 };
 
 /// Throws Error{no_input} where the path is neither a file nor a name (with the nearest name), Error{bad_data} for what

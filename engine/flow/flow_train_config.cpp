@@ -72,8 +72,13 @@ void require_logits(const json& model, const FlowData& data) {
   }
   if (model.at("preprocess") != "logit" || data.x.dim() != 2) return;
   const auto levels = model.at("pixel_levels").get<int64_t>();
-  if (data.x.min().item<double>() >= 0 && data.x.max().item<double>() <= static_cast<double>(levels)) return;
-  throw Error(Exit::config, data.name + ": model.preprocess=logit is of numbers from 0 to model.pixel_levels, " +
+  const auto fits = [&](const torch::Tensor& x) {
+    return x.numel() == 0 || (x.min().item<double>() >= 0 && x.max().item<double>() <= static_cast<double>(levels));
+  };
+  const bool own = fits(data.x.narrow(0, 0, data.own_items()));
+  if (own && fits(data.x.narrow(0, data.own_items(), data.validation_items))) return;
+  throw Error(Exit::config, (own ? data.validation_name : data.name) +
+                                ": model.preprocess=logit is of numbers from 0 to model.pixel_levels, " +
                                 std::to_string(levels) + "; rows are standardised");
 }
 
@@ -118,7 +123,7 @@ FlowTrainConfig parse_flow_config(const json& input, const std::vector<std::stri
   if (own_file && config.hold_out != 0) {
     throw Error(Exit::config, name +
                                   ": train.hold_out keeps items out for validation, and data.validation (--validation) "
-                                  "names a file of them; leave one out");
+                                  "names a file of them; leave one out (--set hold_out=0)");
   }
   if (from_file && !own_file && config.hold_out == 0 && (config.patience > 0 || config.schedule == Schedule::plateau)) {
     throw Error(Exit::config, name +

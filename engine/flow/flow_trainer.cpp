@@ -91,11 +91,19 @@ void FlowTrainer::split(int64_t items) {
       own_file ? data_.validation_items : static_cast<int64_t>(config_.hold_out * static_cast<double>(items));
   if (items - kept_out < 1) throw Error(Exit::bad_data, data_.name + ": too few items to train on");
   held_out_ = std::get<0>(order.narrow(0, 0, kept_out).sort());
+  if (own_file && is_of_pixels(config_.model)) {  // before anything is learned
+    require_pixels(data_.x.index_select(0, held_out_), config_.model.at("pixel_levels"), data_.validation_name);
+  }
   training_ = order.narrow(0, kept_out, items - kept_out).contiguous();
   const auto classes = config_.model.at("context").get<int64_t>();
   if (classes == 0) return;
   const auto heard = torch::bincount(data_.labels.index_select(0, training_), {}, classes);
   if ((heard > 0).all().item<bool>()) return;
+  if (own_file) {
+    throw Error(Exit::bad_data, data_.name + ": has nothing of class " +
+                                    std::to_string(heard.argmin().item<int64_t>()) + ", which " +
+                                    data_.validation_name + " has; number the classes from 0, without gaps");
+  }
   throw Error(Exit::bad_data, data_.name + ": all of class " + std::to_string(heard.argmin().item<int64_t>()) +
                                   " is kept out for validation; another seed, or a smaller hold_out");
 }
@@ -182,7 +190,7 @@ std::optional<double> FlowTrainer::validate(const Weights& average, const Stop& 
   }
   const bool known = std::isfinite(sum);
   if (!known && !told_unknown_) {
-    std::cerr << "a kept-out item of " << data_.name
+    std::cerr << "a kept-out item of " << (data_.validation_items > 0 ? data_.validation_name : data_.name)
               << " has no density in single precision: the validation is not known, and nothing stops early by it\n";
     told_unknown_ = true;
   }

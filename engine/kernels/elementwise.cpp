@@ -20,14 +20,14 @@ struct Turn {
 [[gnu::always_inline]] inline Turn turn(float x) {
   constexpr float kRound = 12582912.0f;  // as in fast_exp
   const float shifted = x * 0.636619772367581343f + kRound, n = shifted - kRound;
-  const auto quarters = std::bit_cast<int32_t>(shifted);
+  const auto quarters = std::bit_cast<uint32_t>(shifted);
   const float r = ((x - n * 1.5703125f) - n * 4.837512969970703125e-4f) - n * 7.54978995489188216e-8f, rr = r * r;
   const float s = ((-1.9515295891e-4f * rr + 8.3321608736e-3f) * rr - 1.6666654611e-1f) * rr * r + r;
   const float c =
       ((2.443315711809948e-5f * rr - 1.388731625493765e-3f) * rr + 4.166664568298827e-2f) * rr * rr - 0.5f * rr + 1.0f;
   const bool odd = (quarters & 1) != 0;
-  const auto negated = [](float value, int32_t when) {
-    return std::bit_cast<float>(std::bit_cast<int32_t>(value) ^ ((when & 2) << 30));
+  const auto negated = [](float value, uint32_t when) {
+    return std::bit_cast<float>(std::bit_cast<uint32_t>(value) ^ ((when & 2) << 30));
   };
   return {negated(odd ? s : c, quarters + 1), negated(odd ? c : s, quarters)};
 }

@@ -3,49 +3,24 @@
 // newer CPU can be linked into an older one's path.
 #pragma once
 
-#include <immintrin.h>
-
+#include "cpu/vnni.h"
 #include "engine/kernels/fixed_point.h"
 
 namespace melflow::engine {
 namespace {
 
-// As GCC's own vectors: of __m512i GCC 12 keeps copies in memory.
 template <int kLanes>
-struct FixedPointLanes {
-  typedef int32_t Integers __attribute__((vector_size(4 * kLanes)));
-  typedef float Floats __attribute__((vector_size(4 * kLanes)));
-};
-
-#ifdef __AVXVNNI__
-inline FixedPointLanes<8>::Integers add_products(FixedPointLanes<8>::Integers sum, FixedPointLanes<8>::Integers x,
-                                                 FixedPointLanes<8>::Integers weights) {
-  return __builtin_bit_cast(FixedPointLanes<8>::Integers,
-                            _mm256_dpbusd_avx_epi32(__builtin_bit_cast(__m256i, sum), __builtin_bit_cast(__m256i, x),
-                                                    __builtin_bit_cast(__m256i, weights)));
-}
-#endif
-#ifdef __AVX512VNNI__
-inline FixedPointLanes<16>::Integers add_products(FixedPointLanes<16>::Integers sum, FixedPointLanes<16>::Integers x,
-                                                  FixedPointLanes<16>::Integers weights) {
-  return __builtin_bit_cast(FixedPointLanes<16>::Integers,
-                            _mm512_dpbusd_epi32(__builtin_bit_cast(__m512i, sum), __builtin_bit_cast(__m512i, x),
-                                                __builtin_bit_cast(__m512i, weights)));
-}
-#endif
-
-template <int kLanes>
-typename FixedPointLanes<kLanes>::Integers four_of(const uint8_t* bytes, int four) {
+typename cpu::Lanes<kLanes>::Integers four_of(const uint8_t* bytes, int four) {
   int32_t out;
   __builtin_memcpy(&out, bytes + FixedPoint::kFour * four, sizeof out);
-  return out - typename FixedPointLanes<kLanes>::Integers{};
+  return out - typename cpu::Lanes<kLanes>::Integers{};
 }
 
 /// Three sums for each of kLanes·kVectors outputs, in registers.
 template <int kLanes, int kVectors>
 void multiply(const int8_t* weights, const int32_t* of_ones, const FixedPoint& x, int fours, float* sums) {
-  using Integers = typename FixedPointLanes<kLanes>::Integers;
-  using Floats = typename FixedPointLanes<kLanes>::Floats;
+  using Integers = typename cpu::Lanes<kLanes>::Integers;
+  using Floats = typename cpu::Lanes<kLanes>::Vector;
   Integers low[kVectors] = {}, middle[kVectors] = {}, high[kVectors] = {};
   for (int four = 0; four < fours; ++four) {
     const Integers x0 = four_of<kLanes>(x.bytes[0], four), x1 = four_of<kLanes>(x.bytes[1], four),
@@ -55,9 +30,9 @@ void multiply(const int8_t* weights, const int32_t* of_ones, const FixedPoint& x
       Integers w;
       __builtin_memcpy(&w, weights, sizeof w);
       asm("" : "+v"(w));  // in a register: GCC would read it from memory three times
-      low[v] = add_products(low[v], x0, w);
-      middle[v] = add_products(middle[v], x1, w);
-      high[v] = add_products(high[v], x2, w);
+      low[v] = cpu::add_fours(low[v], x0, w);
+      middle[v] = cpu::add_fours(middle[v], x1, w);
+      high[v] = cpu::add_fours(high[v], x2, w);
     }
   }
 #pragma GCC unroll 8

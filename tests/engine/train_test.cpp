@@ -65,9 +65,12 @@ TEST_F(TrainTest, ABlockVoicesCurvesAreThePartsOfItsVolume) {
                                          "test");
   const auto all = corpus(config);
   Trainer trainer(config, all, run("r"), false);
+  const auto batch = whole_clip(*all->held_out().front(), *all);
+  const auto untrained = trainer.model().volumes(batch.x, batch.mel);  // whose network says nothing yet
+  EXPECT_NEAR(untrained.at(1).second, 0, 1e-5);
+  EXPECT_GT(untrained.at(0).second, 1);  // a division by what is less than 1
   train(trainer);
   const auto voice = load_voice(run("r") / "voice.safetensors");
-  const auto batch = whole_clip(*all->held_out().front(), *all);
   const auto group = static_cast<double>(voice.model->group_size());
   double sum = 0;
   for (const auto& [name, value] : voice.model->volumes(batch.x, batch.mel)) {

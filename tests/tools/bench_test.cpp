@@ -1,4 +1,5 @@
 // melflow bench: one schema, and nothing reported of a machine that was not quiet.
+#include <algorithm>
 #include <sstream>
 
 #include <nlohmann/json.hpp>

@@ -28,7 +28,9 @@ TEST_F(Convert, AVoiceIsMixedWithTheOneThatItsTrainingBeganAs) {
   auto metadata = same.metadata();
   metadata["licence"] = "CC-BY-NC-4.0";
   files::write_safetensors(path("other.safetensors"), same.tensors(), metadata, AtomicFile::Existing::refuse);
-  ASSERT_EQ(run({"convert", kathleen, "--mix", path("other.safetensors"), "-o", path("twice.safetensors")}).code, 0);
+  const auto large = run({"convert", kathleen, "--mix", path("other.safetensors"), "-o", path("twice.safetensors")});
+  ASSERT_EQ(large.code, 0) << large.err;
+  EXPECT_NE(large.err.find("twice as large"), std::string::npos) << large.err;
   const files::SafetensorsFile twice(path("twice.safetensors"));
   EXPECT_EQ(twice.metadata().at("licence"), "CC0-1.0; CC-BY-NC-4.0");
   EXPECT_EQ(twice.metadata().at("mixed_with"), "0.3 of kathleen; 0.5 of kathleen");

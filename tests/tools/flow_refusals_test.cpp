@@ -81,6 +81,38 @@ TEST_F(FlowCli, DataThatIsNoDataIsToldAsWhatItIs) {
   EXPECT_NE(logit.err.find("preprocess=logit"), std::string::npos) << logit.err;
 }
 
+TEST_F(FlowCli, AFileForValidationIsCalledByItsName) {
+  std::ofstream(path("a.csv")) << "1,2,0\n2,1,1\n3,5,0\n4,2,1\n";
+  std::ofstream(path("more.csv")) << "1,2,0\n2,1,2\n";
+  std::ofstream(path("wide.csv")) << "1,2,0,1\n";
+  const auto refused = [&](const std::string& file, std::vector<std::string> more, int code, const std::string& why) {
+    std::vector<std::string> words{"--flow", "maf", "--validation", path(file), "--set", "steps=2", "batch_size=2"};
+    words.insert(words.end(), more.begin(), more.end());
+    const auto result = run(training(path("a.csv"), words));
+    EXPECT_EQ(result.code, code) << result.err;
+    EXPECT_NE(result.err.find(why), std::string::npos) << result.err;
+  };
+  refused("none.csv", {}, 66, "none.csv: no such file");
+  refused("wide.csv", {}, 65, "wide.csv: its items are of another size");
+  refused("more.csv", {"--label-column=last", "--conditional"}, 65, "more.csv: label 2 is none");
+  refused("more.csv", {"hold_out=0.1"}, 78, "leave one out");
+  refused("more.csv", {"--labels=l.csv", "--conditional"}, 78, "--label-column");
+  std::ofstream(path("pixels.csv")) << "1,2,300,4\n";
+  std::ofstream(path("images.csv")) << "1,2,3,4\n4,3,2,1\n";
+  const auto pixels = run(training(path("images.csv"), {"--flow", "glow", "--validation", path("pixels.csv"), "--set",
+                                                        "data.height=2", "data.width=2", "model.levels=1", "steps=1"}));
+  EXPECT_EQ(pixels.code, 65) << pixels.err;
+  EXPECT_NE(pixels.err.find("pixels.csv: pixels must be"), std::string::npos) << pixels.err;
+
+  const auto counted =
+      run(training(path("a.csv"), {"--flow", "maf", "--validation", path("a.csv"), "--set", "steps=2"}));
+  EXPECT_EQ(counted.code, 0) << counted.err;
+  EXPECT_NE(counted.err.find("counts the rows: column 1"), std::string::npos) << counted.err;
+  const auto checkpoint = run({"eval", "--flow", path("run/checkpoints/step-2.safetensors"), "--data", path("a.csv")});
+  EXPECT_EQ(checkpoint.code, 65);
+  EXPECT_NE(checkpoint.err.find("is the checkpoint of a training"), std::string::npos) << checkpoint.err;
+}
+
 TEST_F(FlowCli, SizesAndLabelsThatWouldSayNothingAreRefused) {
   const auto code = [&](const std::vector<std::string>& arguments) {
     const auto result = run(arguments);

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <sstream>
 
 #include <nlohmann/json.hpp>
 
+#include "audio/wav.h"
 #include "tests/tools/cli_fixture.h"
 
 namespace melflow {
@@ -30,6 +32,32 @@ TEST_F(TorchVerbs, ScoreSaysWhereItIsWorst) {
   std::snprintf(expected, sizeof expected, " at %.2f s", static_cast<double>(worst) * 256 / 22050);
   const auto line = run({"score", clip_}).out;
   EXPECT_NE(line.find(expected), std::string::npos) << line;
+}
+
+TEST_F(TorchVerbs, ScoreRanksAFolderTheStrangestFirst) {
+  std::filesystem::create_directory(path("all"));
+  std::filesystem::copy_file(clip_, path("all/b.wav"));
+  audio::Waveform noise{.samples = std::vector<float>(22050), .sample_rate = 22050};
+  for (size_t i = 0; i < noise.samples.size(); ++i) noise.samples[i] = 0.1f * static_cast<float>((i * 7919) % 13) / 13;
+  audio::write_audio(path("all/c.wav"), noise, audio::Encoding::pcm16, AtomicFile::Existing::refuse);
+  put("all/a.wav", "no audio");
+  const auto result = run({"score", path("all"), "--rank", "--json"});
+  EXPECT_EQ(result.code, 1);
+  std::istringstream lines(result.out);
+  std::vector<std::string> names;
+  for (std::string line; std::getline(lines, line);) names.push_back(json::parse(line)["input"]);
+  EXPECT_EQ(names, (std::vector<std::string>{path("all/c.wav"), path("all/b.wav"), path("all/a.wav")}));
+  const auto text = run({"score", path("all"), "--rank"});
+  EXPECT_LT(text.out.find("c.wav"), text.out.find("b.wav")) << text.out;
+  EXPECT_EQ(run({"score", path("all"), "--plot", path("p.png")}).code, 64);
+}
+
+TEST_F(TorchVerbs, EvalsJsonIsOneObjectOnStdout) {
+  const auto result = run({"eval", "--data", clip_, "--json"});
+  ASSERT_EQ(result.code, 0) << result.err;
+  EXPECT_EQ(std::ranges::count(result.out, '\n'), 1);
+  EXPECT_EQ(json::parse(result.out)["recordings"].size(), 1u);
+  EXPECT_EQ(run({"eval", "--data", clip_, "--json", path("e.json")}).code, 64);
 }
 
 TEST_F(TorchVerbs, EvalOfOneBadFileSaysWhatIsWrongByItsCode) {

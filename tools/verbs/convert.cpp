@@ -128,13 +128,15 @@ engine::Voice write_own(const Arguments& a, int64_t& numbers) {
       std::fprintf(stderr, "%s: has its matrices in halves already; the copy is no smaller\n",
                    one_line(a.input).c_str());
     }
-    if (!a.mix.empty() && !a.half && !a.int8) {
-      std::fprintf(stderr, "%s: a mix is in single precision; --int8 or --half makes it smaller\n",
-                   one_line(a.output).c_str());
-    }
     files::Arrays made;
     if (a.int8 || a.half) tensors = (a.int8 ? with_bytes : with_halves)(tensors, made);
     files::write_safetensors(a.output, tensors, engine::voice_metadata(voice), existing(a.force));
+    const bool had_halves =
+        std::ranges::any_of(file.tensors(), [](const auto& entry) { return entry.second.dtype == files::Dtype::f16; });
+    if (!a.mix.empty() && had_halves && !a.half && !a.int8) {
+      std::fprintf(stderr, "%s: is in single precision, twice as large; --half leaves a mix as small as it was\n",
+                   one_line(a.output).c_str());
+    }
     return voice;
   }
   require_nvidias(file.voice().model_config, a.input);
