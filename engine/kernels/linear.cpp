@@ -26,6 +26,14 @@ namespace {
 constexpr int kPanel = 128;
 static_assert(kPanel == FixedPointProduct::kMostOutputs);
 
+/// Whether every CPU of this kind widens bytes by vectors, as ARM's 64-bit ones do. SSE2 has no instructions for it,
+/// and nothing there for halves: conversions would cost more than they save.
+#if defined(__aarch64__)
+constexpr bool kWidensBytes = true;
+#else
+constexpr bool kWidensBytes = false;
+#endif
+
 template <typename Weight>
 using Multiply = void (*)(const Weight* panel, const float* x, int inputs, float* sums);
 
@@ -219,7 +227,7 @@ PackedLinear::PackedLinear(std::span<const float> weight, std::span<const float>
     }
   }
   steps_.assign(bias_.size(), 1.0f);
-  if (level == cpu::Level::any) return;  // conversions without instructions for them would cost more than they save
+  if (level == cpu::Level::any && !kWidensBytes) return;
   auto steps = steps_;
   byte_panels_ = exact_bytes(panels_, inputs, steps);
   if (!byte_panels_.empty()) {
@@ -227,7 +235,7 @@ PackedLinear::PackedLinear(std::span<const float> weight, std::span<const float>
     for (size_t o = 0; o < bias_.size(); ++o) bias_[o] /= steps_[o];
     if (inputs <= FixedPoint::kMost) fixed_point_ = fixed_point_product(level);
     if (fixed_point_ != nullptr) interleave_bytes();
-  } else {
+  } else if (level != cpu::Level::any) {
     half_panels_ = exact_halves(panels_);
   }
   if (!byte_panels_.empty() || !half_panels_.empty()) panels_ = {};
