@@ -71,10 +71,13 @@ inline bool has(Level level) {
   return false;
 }
 inline Level best_level() {
-  for (const auto level : {Level::v4_vnni, Level::v4, Level::v3_vnni, Level::v3}) {
-    if (has(level)) return level;
-  }
-  return Level::any;
+  static const Level best = [] {  // asked once: a virtual CPU answers slowly
+    for (const auto level : {Level::v4_vnni, Level::v4, Level::v3_vnni, Level::v3}) {
+      if (has(level)) return level;
+    }
+    return Level::any;
+  }();
+  return best;
 }
 
 }  // namespace melflow::cpu

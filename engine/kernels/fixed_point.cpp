@@ -33,7 +33,45 @@ void split(const float* __restrict x, size_t n, float steps, uint8_t* __restrict
   }
 }
 
+/// Four inputs [4, kMostOutputs] of an output side by side, [outputs, 4], for the first `outputs`; adds them up, too.
+MELFLOW_CPU_CLONES
+void interleave(const int8_t* __restrict from, int outputs, int8_t* __restrict to, int32_t* __restrict of_ones) {
+  constexpr int kPanel = FixedPointProduct::kMostOutputs;
+  for (int o = 0; o < outputs; ++o) {
+    const int8_t a = from[o], b = from[kPanel + o], c = from[2 * kPanel + o], d = from[3 * kPanel + o];
+    to[4 * o] = a;
+    to[4 * o + 1] = b;
+    to[4 * o + 2] = c;
+    to[4 * o + 3] = d;
+    of_ones[o] += a + b + c + d;
+  }
+}
+
 }  // namespace
+
+std::vector<int8_t> FixedPointProduct::packed(std::span<const int8_t> panels, int inputs,
+                                              std::vector<int32_t>& of_ones) const {
+  constexpr int kFour = FixedPoint::kFour, kPanel = kMostOutputs;
+  const int fours = FixedPoint::fours_of(inputs);
+  const size_t all = panels.size() / static_cast<size_t>(inputs);  // outputs
+  std::vector<int8_t> interleaved(all * static_cast<size_t>(fours * kFour));
+  of_ones.assign(all, 0);
+  const int8_t* from = panels.data();
+  for (size_t panel = 0; panel < all; panel += kPanel) {
+    for (int i = 0; i < inputs; i += kFour) {
+      const int here = std::min(kFour, inputs - i) * kPanel;
+      int8_t four[kFour * kPanel] = {};  // zeros behind the last
+      std::copy_n(from, here, four);
+      from += here;
+      for (int o = 0; o < kPanel; o += outputs) {
+        const size_t run = panel + static_cast<size_t>(o);
+        int8_t* to = interleaved.data() + run * static_cast<size_t>(fours * kFour) + i * outputs;
+        interleave(four + o, outputs, to, of_ones.data() + run);
+      }
+    }
+  }
+  return interleaved;
+}
 
 void to_fixed_point(std::span<const float> x, FixedPoint& out) {
   out.step = step_of(x.data(), x.size());

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "cpu/levels.h"
 
@@ -33,6 +34,9 @@ struct FixedPointProduct {
   /// sums[o] += Σ_i weights[i / 4, o, i % 4]·x[i], of weights [fours, outputs, 4] with zeros behind the last.
   /// of_ones[o] is the sum of the weights of o.
   void (*multiply)(const int8_t* weights, const int32_t* of_ones, const FixedPoint& x, int fours, float* sums);
+
+  /// Weights of panels [panels, inputs, kMostOutputs] as multiply() takes them, run after run; and their of_ones.
+  std::vector<int8_t> packed(std::span<const int8_t> panels, int inputs, std::vector<int32_t>& of_ones) const;
 };
 
 /// Of that level; null where it has no instruction for it.

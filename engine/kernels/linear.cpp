@@ -191,19 +191,6 @@ std::vector<int8_t> exact_bytes(std::span<const float> panels, int inputs, std::
   return bytes;
 }
 
-/// Four inputs [4, kPanel] of an output side by side, [outputs, 4], for the first `outputs`; adds them up, too.
-MELFLOW_CPU_CLONES
-void interleave(const int8_t* __restrict from, int outputs, int8_t* __restrict to, int32_t* __restrict of_ones) {
-  for (int o = 0; o < outputs; ++o) {
-    const int8_t a = from[o], b = from[kPanel + o], c = from[2 * kPanel + o], d = from[3 * kPanel + o];
-    to[4 * o] = a;
-    to[4 * o + 1] = b;
-    to[4 * o + 2] = c;
-    to[4 * o + 3] = d;
-    of_ones[o] += a + b + c + d;
-  }
-}
-
 }  // namespace
 
 PackedLinear::PackedLinear(std::span<const float> weight, std::span<const float> bias, int inputs, int outputs,
@@ -234,33 +221,11 @@ PackedLinear::PackedLinear(std::span<const float> weight, std::span<const float>
     steps_ = std::move(steps);
     for (size_t o = 0; o < bias_.size(); ++o) bias_[o] /= steps_[o];
     if (inputs <= FixedPoint::kMost) fixed_point_ = fixed_point_product(level);
-    if (fixed_point_ != nullptr) interleave_bytes();
+    if (fixed_point_ != nullptr) byte_panels_ = fixed_point_->packed(byte_panels_, inputs, of_ones_);
   } else if (level != cpu::Level::any) {
     half_panels_ = exact_halves(panels_);
   }
   if (!byte_panels_.empty() || !half_panels_.empty()) panels_ = {};
-}
-
-void PackedLinear::interleave_bytes() {
-  constexpr int kFour = FixedPoint::kFour;
-  const int fours = FixedPoint::fours_of(inputs_), outputs = fixed_point_->outputs;
-  std::vector<int8_t> interleaved(steps_.size() * static_cast<size_t>(fours * kFour));
-  of_ones_.assign(steps_.size(), 0);
-  const int8_t* from = byte_panels_.data();
-  for (size_t panel = 0; panel < steps_.size(); panel += kPanel) {
-    for (int i = 0; i < inputs_; i += kFour) {
-      const int here = std::min(kFour, inputs_ - i) * kPanel;
-      int8_t four[kFour * kPanel] = {};  // zeros behind the last
-      std::copy_n(from, here, four);
-      from += here;
-      for (int o = 0; o < kPanel; o += outputs) {
-        const size_t run = panel + static_cast<size_t>(o);
-        int8_t* to = interleaved.data() + run * static_cast<size_t>(fours * kFour) + i * outputs;
-        interleave(four + o, outputs, to, of_ones_.data() + run);
-      }
-    }
-  }
-  byte_panels_ = std::move(interleaved);
 }
 
 void PackedLinear::operator()(std::span<const float> x, std::span<float> y) const {

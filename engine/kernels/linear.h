@@ -36,7 +36,6 @@ class PackedLinear {
   void multiply_in_fixed_point(std::span<const float> x, std::span<float> y) const;
   template <typename AddPanel>
   void each_panel(std::span<float> y, AddPanel&& add) const;
-  void interleave_bytes();
 
   const FixedPointProduct* fixed_point_ = nullptr;  // what multiplies bytes as such, where they are
   // [panels, inputs, kPanel], one of the three; for fixed_point_ bytes [runs of its outputs, fours of inputs, outputs,

@@ -7,6 +7,13 @@
 namespace melflow::engine {
 namespace {
 
+/// Of a block voice of a few numbers.
+TrainConfig block_flow_config(std::vector<std::string> sets) {
+  const nlohmann::json model{{"system", "block_flow"}, {"hidden", 8}, {"encoder_channels", 8}, {"layers", 1}};
+  sets.insert(sets.end(), {"batch_size=2", "segment_frames=8", "sample_every=0"});
+  return parse_train_config({{"model", model}}, sets, "test");
+}
+
 TEST_F(TrainTest, LearnsAndLeavesWhatARunShould) {
   auto config = small_config({"steps=60", "learning_rate=3e-3"});
   Trainer trainer(config, corpus(config), run("r"), false);
@@ -58,11 +65,7 @@ TEST_F(TrainTest, ValidationIsTheScoreOfWhatIsKeptOut) {
 }
 
 TEST_F(TrainTest, ABlockVoicesCurvesAreThePartsOfItsVolume) {
-  const nlohmann::json model{{"system", "block_flow"}, {"hidden", 8}, {"encoder_channels", 8}, {"layers", 1}};
-  const auto config = parse_train_config({{"model", model}},
-                                         {"steps=2", "batch_size=2", "segment_frames=8", "hold_out_every=3",
-                                          "validation_every=2", "sample_every=0", "ema=0"},
-                                         "test");
+  const auto config = block_flow_config({"steps=2", "hold_out_every=3", "validation_every=2", "ema=0"});
   const auto all = corpus(config);
   Trainer trainer(config, all, run("r"), false);
   const auto batch = whole_clip(*all->held_out().front(), *all);
@@ -82,11 +85,7 @@ TEST_F(TrainTest, ABlockVoicesCurvesAreThePartsOfItsVolume) {
 
 /// What a model says before it has heard its past teaches it nothing.
 TEST_F(TrainTest, TheLossIsThatBehindTheWarmUp) {
-  const nlohmann::json model{{"system", "block_flow"}, {"hidden", 8}, {"encoder_channels", 8}, {"layers", 1}};
-  const auto config = parse_train_config({{"model", model}},
-                                         {"steps=1", "batch_size=2", "segment_frames=8", "hold_out_every=0",
-                                          "validation_every=0", "sample_every=0", "log_every=1"},
-                                         "test");
+  const auto config = block_flow_config({"steps=1", "hold_out_every=0", "validation_every=0", "log_every=1"});
   Trainer trainer(config, corpus(config), run("r"), false);
   auto& vocoder = trainer.model();
   vocoder.train();

@@ -69,7 +69,6 @@ ScoreArguments score_arguments(CLI::App& app, std::vector<std::string> arguments
   add_threads(app, a.threads);
   app.add_flag("--force", a.force, "overwrite what --dump-z and --plot name");
   parse(app, std::move(arguments));
-  if (a.inputs.size() > 1) require_one_input(a, a.inputs.size());
   require_ending("--dump-z", a.dump_z, ".npy");
   require_ending("--plot", a.plot, ".png");
   return a;
@@ -181,11 +180,11 @@ json score_one(const std::string& input, const Inputs& inputs, const ScoreArgume
 int run_score(CLI::App& app, std::vector<std::string> arguments) {
   const auto a = score_arguments(app, std::move(arguments));
   use_threads(a.threads);
+  const Inputs inputs(a.inputs, engine::threads_for(a.threads));
+  if (inputs.names.size() > 1) require_one_input(a, inputs.names.size());
   const auto device = engine::open_device(a.device);
   const auto voice = engine::load_voice(find_voice(a.voice));
   voice.model->to(device);
-  const Inputs inputs(a.inputs, engine::threads_for(a.threads));
-  if (inputs.names.size() > 1) require_one_input(a, inputs.names.size());
   catch_signals("stopping when this recording is scored; once more: at once");
   for (const auto& refused : inputs.refused) std::cerr << "melflow score: " << refused << "\n";
   const double frames_a_second = static_cast<double>(voice.mel.sample_rate) / voice.mel.hop_length;
