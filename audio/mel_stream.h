@@ -18,8 +18,11 @@ class MelStream {
 
   /// Takes samples of the recipe's rate; appends the frames that are whole, [count, n_mels] frame after frame.
   void add(std::span<const float> samples, std::vector<float>& frames);
-  /// No sample follows. Throws Error{bad_data} where the whole was too short for a mel, as MelExtractor does.
+  /// No sample follows: afterwards it stands at the beginning of another sound. Throws Error{bad_data} where the whole
+  /// was too short for a mel, as MelExtractor does.
   void finish(std::vector<float>& frames);
+  /// Forgets what it has taken.
+  void reset();
 
   const MelOptions& options() const { return extractor_.options(); }
   int64_t samples() const { return first_ + static_cast<int64_t>(kept_.samples.size()); }  ///< taken so far

@@ -25,39 +25,28 @@ void check(soxr_error_t error, int from_hz, int to_hz) {
 
 }  // namespace
 
-std::vector<float> resample(std::span<const float> samples, int from_hz, int to_hz) {
-  assert(from_hz > 0 && to_hz > 0);
-  if (from_hz == to_hz || samples.empty()) return {samples.begin(), samples.end()};
-  const auto length = std::llround(static_cast<double>(samples.size()) * to_hz / from_hz);
-  std::vector<float> result(static_cast<size_t>(length));
-  // soxr takes no null pointer for an output of no samples.
-  if (result.empty()) return result;
-  const soxr_runtime_spec_t one_thread = soxr_runtime_spec(1);
-  size_t done = 0;
-  check(soxr_oneshot(from_hz, to_hz, 1, samples.data(), samples.size(), nullptr, result.data(), result.size(), &done,
-                     nullptr, &quality(), &one_thread),
-        from_hz, to_hz);
-  // soxr may stop a sample early where the length is rounded up; what is missing stays silent.
-  return result;
-}
-
 struct StreamResampler::Impl {
-  Impl(int from, int to) : from_hz(from), to_hz(to) { open(); }
+  Impl(int from, int to) : from_hz(from), to_hz(to) {}
   ~Impl() { soxr_delete(converter); }
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
 
   void open() {
-    soxr_delete(converter);
+    if (converter != nullptr) return;
     const soxr_runtime_spec_t one_thread = soxr_runtime_spec(1);
     soxr_error_t error = nullptr;
     converter = soxr_create(from_hz, to_hz, 1, &error, nullptr, &quality(), &one_thread);
     check(error, from_hz, to_hz);
+  }
+  void forget() {
+    soxr_delete(converter);
+    converter = nullptr;
     taken = given = 0;
   }
 
   /// One call of soxr: appends what it gives and answers how much of the input it took. Null input: the end.
   size_t process(const float* input, size_t count, std::vector<float>& out) {
+    open();
     constexpr size_t kRoom = 4096;
     const size_t before = out.size();
     out.resize(before + kRoom);
@@ -90,12 +79,21 @@ void StreamResampler::finish(std::vector<float>& out) {
     before = impl_->given;
     impl_->process(nullptr, 0, out);
   }
-  // As resample(): neither a sample more nor one less.
   if (impl_->given > whole) out.resize(out.size() - std::min<uint64_t>(out.size(), impl_->given - whole));
   if (impl_->given < whole) out.resize(out.size() + (whole - impl_->given), 0.0f);
-  impl_->open();
+  impl_->forget();
 }
 
-void StreamResampler::reset() { impl_->open(); }
+void StreamResampler::reset() { impl_->forget(); }
+
+std::vector<float> resample(std::span<const float> samples, int from_hz, int to_hz) {
+  assert(from_hz > 0 && to_hz > 0);
+  if (from_hz == to_hz || samples.empty()) return {samples.begin(), samples.end()};
+  std::vector<float> result;
+  StreamResampler whole(from_hz, to_hz);
+  whole.push(samples, result);
+  whole.finish(result);
+  return result;
+}
 
 }  // namespace melflow::audio

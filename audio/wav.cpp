@@ -158,47 +158,40 @@ float mean_of(std::span<const float> frame) {
   return static_cast<float>(sum / static_cast<double>(frame.size()));
 }
 
-/// All frames, channels averaged, or one of them. Grows with what the file delivers, whatever its header says.
-std::vector<float> read_mono(const std::string& path, OpenAudio& audio, int64_t most, int only) {
+/// Gives all frames, channels averaged, or one of them; returns how many, which is what the file delivers, whatever its
+/// header says.
+int64_t give_mono(const std::string& path, OpenAudio& audio, int64_t most, int only, const SampleSink& sink) {
   constexpr int64_t kBlockSamples = 1 << 16;
   const auto channels = static_cast<size_t>(audio.info.channels);
-  std::vector<float> block(std::max(static_cast<size_t>(kBlockSamples), channels));
-  const auto block_frames = static_cast<sf_count_t>(block.size() / channels);
-  std::vector<float> samples;
+  std::vector<float> block(std::max(static_cast<size_t>(kBlockSamples), channels)), mono(block.size() / channels);
+  int64_t held = 0;
   for (;;) {
-    const sf_count_t frames = sf_readf_float(audio.file.get(), block.data(), block_frames);
-    if (frames <= 0 || frames > block_frames) break;
-    if (static_cast<int64_t>(samples.size()) + frames > most) fail_long(path, most);
+    const sf_count_t frames = sf_readf_float(audio.file.get(), block.data(), std::ssize(mono));
+    if (frames <= 0 || frames > std::ssize(mono)) break;
+    if (held + frames > most) fail_long(path, most);
     for (size_t i = 0; i < static_cast<size_t>(frames); ++i) {
       const auto frame = std::span<const float>(block).subspan(i * channels, channels);
-      const auto sample = only > 0 ? frame[static_cast<size_t>(only - 1)] : mean_of(frame);
-      if (!std::isfinite(sample)) {
-        fail_bad(path, "sample " + std::to_string(samples.size()) + " is not a finite number; repair or re-export it");
-      }
-      samples.push_back(sample);
+      mono[i] = only > 0 ? frame[static_cast<size_t>(only - 1)] : mean_of(frame);
+      if (std::isfinite(mono[i])) continue;
+      fail_bad(path, "sample " + std::to_string(held + static_cast<int64_t>(i)) +
+                         " is not a finite number; repair or re-export it");
     }
+    held += frames;
+    sink(std::span(mono).first(static_cast<size_t>(frames)));
   }
-  const auto held = static_cast<int64_t>(samples.size());
   if (const auto missing = missing_frames(audio, held); missing > 0 && held > 0) {
     fail_bad(path, "is cut short: it holds " + std::to_string(held) + " of " + std::to_string(held + missing) +
                        " samples; fetch it again, or re-export what there is");
   }
-  return samples;
+  return held;
 }
 
-std::vector<float> to_rate(const std::string& path, std::vector<float> samples, int from, int to, int64_t most) {
+void require_near_rates(const std::string& path, int from, int to) {
   constexpr int64_t kLargestRatio = 256;
-  if (from > kLargestRatio * to || to > kLargestRatio * from) {
-    fail_bad(path, "has " + std::to_string(from) + " Hz, too far from the " + std::to_string(to) +
-                       " Hz that are wanted; where the file is wrong, melflow mel --assume-rate HZ reads it");
-  }
-  if (static_cast<double>(samples.size()) * to / from > static_cast<double>(most)) fail_long(path, most);
-  return resample(samples, from, to);
+  if (from <= kLargestRatio * to && to <= kLargestRatio * from) return;
+  fail_bad(path, "has " + std::to_string(from) + " Hz, too far from the " + std::to_string(to) +
+                     " Hz that are wanted; where the file is wrong, melflow mel --assume-rate HZ reads it");
 }
-
-}  // namespace
-
-namespace {
 
 AudioInfo info_of(const OpenAudio& audio, const std::string& path) {
   require_rate(audio, path);
@@ -213,7 +206,8 @@ AudioInfo info_of(const OpenAudio& audio, const std::string& path) {
                      " bytes follow: the recording was interrupted; have its header mended (sox --ignore-length)");
 }
 
-Waveform read_whole(OpenAudio audio, const std::string& path, const ReadOptions& options) {
+/// Gives the samples at the rate that is wanted, and returns it.
+int give(OpenAudio& audio, const std::string& path, const ReadOptions& options, const SampleSink& sink) {
   if (options.assume_rate == 0) require_rate(audio, path);
   if (options.channel < 0 || options.channel > audio.info.channels)
     fail_bad(path,
@@ -221,21 +215,44 @@ Waveform read_whole(OpenAudio audio, const std::string& path, const ReadOptions&
   // A stream of unknown length carries the largest number there is.
   const bool length_known = audio.info.frames != SF_COUNT_MAX;
   if (length_known && audio.info.frames > options.max_frames) fail_long(path, options.max_frames);
-  Waveform waveform;
-  waveform.sample_rate = options.assume_rate > 0 ? options.assume_rate : audio.info.samplerate;
+  const int own = options.assume_rate > 0 ? options.assume_rate : audio.info.samplerate;
+  const int rate = options.sample_rate > 0 ? options.sample_rate : own;
+  int64_t given = 0;
+  const auto pass = [&](std::span<const float> samples) {
+    given += std::ssize(samples);
+    if (given > options.max_frames) fail_long(path, options.max_frames);
+    sink(samples);
+  };
+  if (rate == own) {
+    if (give_mono(path, audio, options.max_frames, options.channel, pass) == 0) fail_empty(audio, path);
+    return rate;
+  }
+  require_near_rates(path, own, rate);
+  StreamResampler resampler(own, rate);
+  std::vector<float> converted;
+  const auto convert = [&](std::span<const float> samples) {
+    converted.clear();
+    resampler.push(samples, converted);
+    pass(converted);
+  };
+  if (give_mono(path, audio, options.max_frames, options.channel, convert) == 0) fail_empty(audio, path);
+  converted.clear();
+  resampler.finish(converted);
+  pass(converted);
+  if (given == 0) fail_bad(path, "holds no samples at that rate; give a longer recording");
+  return rate;
+}
+
+Waveform read_whole(OpenAudio audio, const std::string& path, const ReadOptions& options) {
+  Waveform whole;
   try {
-    waveform.samples = read_mono(path, audio, options.max_frames, options.channel);
-    if (waveform.samples.empty()) fail_empty(audio, path);
-    if (options.sample_rate > 0 && options.sample_rate != waveform.sample_rate) {
-      waveform.samples =
-          to_rate(path, std::move(waveform.samples), waveform.sample_rate, options.sample_rate, options.max_frames);
-      waveform.sample_rate = options.sample_rate;
-      if (waveform.samples.empty()) fail_bad(path, "holds no samples at that rate; give a longer recording");
-    }
+    whole.sample_rate = give(audio, path, options, [&](std::span<const float> samples) {
+      whole.samples.insert(whole.samples.end(), samples.begin(), samples.end());
+    });
   } catch (const std::bad_alloc&) {
     throw Error(Exit::unavailable, path + ": is too long for the memory of this machine; cut it into pieces");
   }
-  return waveform;
+  return whole;
 }
 
 }  // namespace
@@ -249,6 +266,11 @@ AudioInfo audio_info(std::span<const std::byte> bytes, const std::string& name) 
 
 Waveform read_audio(const std::filesystem::path& path, const ReadOptions& options) {
   return read_whole(open_audio(path), path.string(), options);
+}
+
+int read_audio(const std::filesystem::path& path, const ReadOptions& options, const SampleSink& sink) {
+  auto audio = open_audio(path);
+  return give(audio, path.string(), options, sink);
 }
 
 Waveform read_audio(std::span<const std::byte> bytes, const std::string& name, const ReadOptions& options) {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -36,7 +37,13 @@ AudioInfo audio_info(const std::filesystem::path& path);
 /// that is not audio, holds no sample, or holds NaN or infinity.
 Waveform read_audio(const std::filesystem::path& path, const ReadOptions& options = {});
 
-/// The same of a file in memory: a member of an archive. `name` is for messages.
+/// Takes samples as they are read.
+using SampleSink = std::function<void(std::span<const float>)>;
+/// read_audio() piece by piece, in memory that does not grow with the recording; returns its rate, Hz. A fault may show
+/// behind pieces that were given.
+int read_audio(const std::filesystem::path& path, const ReadOptions& options, const SampleSink& sink);
+
+/// Of a file in memory: a member of an archive. `name` is for messages.
 AudioInfo audio_info(std::span<const std::byte> bytes, const std::string& name);
 Waveform read_audio(std::span<const std::byte> bytes, const std::string& name, const ReadOptions& options = {});
 

@@ -218,7 +218,13 @@ std::vector<std::byte> npy_bytes(std::span<const int64_t> shape, std::span<const
 
 void write_npy(const std::filesystem::path& path, std::span<const int64_t> shape, std::span<const float> values,
                AtomicFile::Existing existing) {
-  write_file(path, npy_bytes(shape, values), existing);
+  if (element_count(shape, values.size()) != values.size()) {
+    throw Error(Exit::internal, path.string() + ": shape and values disagree");
+  }
+  AtomicFile file(path, existing);
+  file.write(npy_header(shape, "<f4"));
+  file.write(std::as_bytes(values));
+  file.commit();
 }
 
 }  // namespace melflow::files

@@ -1,15 +1,12 @@
 #include "engine/files/mel_file.h"
 
-#include <fcntl.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstring>
 #include <fstream>
 #include <limits>
 #include <set>
 
-#include "engine/files/mel_frames.h"
 #include "engine/files/npy.h"
 #include "engine/files/safetensors.h"
 #include "tests/files/bytes.h"
@@ -62,68 +59,6 @@ TEST(MelFile, SafetensorsCarryTheRecipe) {
   ASSERT_TRUE(read.recipe.has_value());
   EXPECT_EQ(audio::first_difference(*read.recipe, *mel.recipe), "");
   EXPECT_EQ(*read.recipe, *mel.recipe);
-}
-
-TEST(MelFrames, AreThoseOfTheMelWhereverItLies) {
-  const TempDir folder;
-  const audio::Mel mel = small_mel();
-  write_mel(folder / "a.safetensors", mel, kRefuse);
-  write_mel(folder / "a.npy", mel, kRefuse);
-  const std::vector<float> expected{-1, -4, -2, -11.5f};  // frames 1 and 2, two bands each
-  for (const MelFrames& frames :
-       {MelFrames(mel), MelFrames(folder / "a.npy", 2), MelFrames(folder / "a.safetensors")}) {
-    ASSERT_EQ(frames.n_mels(), 2);
-    ASSERT_EQ(frames.frames(), 3);
-    std::vector<float> out;
-    frames.append(1, 2, out);
-    EXPECT_EQ(out, expected);
-  }
-  EXPECT_EQ(MelFrames(folder / "a.safetensors").recipe(), mel.recipe);
-}
-
-TEST(MelFrames, RefuseWhatIsNoMelBeforeAnythingIsSpoken) {
-  const TempDir folder;
-  const float nan = std::numeric_limits<float>::quiet_NaN();
-  write_npy(folder / "nan.npy", std::vector<int64_t>{2, 2}, std::vector<float>{0, 0, nan, 0}, kRefuse);
-  expect_refused([&] { MelFrames(folder / "nan.npy"); }, Exit::bad_data, "nan.npy", "NaN at mel 1, frame 0");
-  expect_refused([&] { MelFrames(folder / "nan.npy", 80); }, Exit::bad_data, "nan.npy", "mels");
-}
-
-/// Kilobytes of this process that lie in memory and belong to files.
-size_t mapped_kilobytes() {
-  std::ifstream status("/proc/self/status");
-  for (std::string word; status >> word;) {
-    if (word == "RssFile:") return status >> word ? std::stoul(word) : 0;
-  }
-  return 0;
-}
-
-/// The file's pages leave the system's cache: who reads it gets them by readahead, in larger pieces than were written.
-void forget(const std::filesystem::path& path) {
-  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  ::fsync(file);
-  ::posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED);
-  ::close(file);
-}
-
-TEST(MelFrames, OfALongMelStayInTheFile) {
-  const TempDir folder;
-  constexpr int kFrames = 200'000, kStep = 40;  // 64 MB; a page is read several times, as a stream does
-  std::vector<float> values(80 * size_t{kFrames});
-  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i % 8191);
-  write_mel(folder / "long.npy", {80, kFrames, values, {}}, kRefuse);
-  forget(folder / "long.npy");
-  const auto before = mapped_kilobytes();
-  const MelFrames frames(folder / "long.npy", 80);
-  size_t most = 0;
-  std::vector<float> out;
-  for (int t = 0; t < kFrames; t += kStep) {
-    out.clear();
-    frames.append(t, kStep, out);
-    ASSERT_EQ(out[80 * size_t{kStep} - 1], values[79 * size_t{kFrames} + static_cast<size_t>(t) + kStep - 1]);
-    most = std::max(most, mapped_kilobytes());
-  }
-  EXPECT_LT(most, before + 8'000);
 }
 
 TEST(MelFile, NpyHasNoRecipe) {

@@ -20,9 +20,9 @@ using testing::little_endian;
 std::string file_of(const std::string& header, const std::string& data = "") {
   return little_endian(static_cast<uint64_t>(header.size())) + header + data;
 }
-SafetensorsContent parse(const std::string& file) { return parse_safetensors(bytes_of(file), "in.safetensors"); }
+SafetensorsContent parse_text(const std::string& file) { return parse_safetensors(bytes_of(file), "in.safetensors"); }
 void expect_bad(const std::string& file, const std::string& what) {
-  expect_refused([&] { parse(file); }, Exit::bad_data, "in.safetensors", what);
+  expect_refused([&] { parse_text(file); }, Exit::bad_data, "in.safetensors", what);
 }
 std::string entry(const std::string& name, const std::string& shape, int begin, int end,
                   const std::string& dtype = "F32") {
@@ -83,8 +83,8 @@ TEST(Safetensors, RefusesToWriteWhatNoReaderWouldAccept) {
 }
 
 TEST(Safetensors, AFileWithoutTensorsIsWhole) {
-  EXPECT_TRUE(parse(file_of("{}")).tensors.empty());
-  EXPECT_EQ(parse(file_of(R"({"__metadata__":{}})")).metadata.size(), 0u);
+  EXPECT_TRUE(parse_text(file_of("{}")).tensors.empty());
+  EXPECT_EQ(parse_text(file_of(R"({"__metadata__":{}})")).metadata.size(), 0u);
 }
 
 TEST(Safetensors, TheHeaderLengthIsHeldAgainstTheFile) {
@@ -99,7 +99,7 @@ TEST(Safetensors, TheHeaderLengthIsHeldAgainstTheFile) {
 TEST(Safetensors, AHeaderAboveTheLimitIsRefusedEvenWhereItIsThere) {
   const std::string header = "{}" + std::string(99'999'999, ' ');
   expect_bad(file_of(header), "100,000,000");
-  EXPECT_TRUE(parse(file_of(header.substr(0, 100'000'000))).tensors.empty());
+  EXPECT_TRUE(parse_text(file_of(header.substr(0, 100'000'000))).tensors.empty());
 }
 
 TEST(Safetensors, TheHeaderIsOneJsonObject) {
@@ -159,7 +159,7 @@ TEST(Safetensors, OffsetsAreTwoPlainNumbers) {
     return file_of(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":)" + offsets + "}}", kEight);
   };
   const std::string right = with("[0,8]");
-  EXPECT_EQ(parse(right).tensors.at("a").bytes.size(), 8u);
+  EXPECT_EQ(parse_text(right).tensors.at("a").bytes.size(), 8u);
   for (const std::string offsets : {"[]", "[0]", "[0,8,8]"}) expect_bad(with(offsets), "two data_offsets");
   for (const std::string offsets : {"[-0,8]", "[0,-8]", "[0,{}]"}) expect_bad(with(offsets), "where none belongs");
   for (const std::string offsets : {"[0,8.0]", "[0,8e0]", "[0,18446744073709551616]"}) {
@@ -205,7 +205,7 @@ TEST(Safetensors, OrderInTheHeaderIsFree) {
   const std::string file = file_of("{" + entry("a", "[1]", 4, 8) + "," + entry("e", "[0]", 4, 4) + "," +
                                        entry("b", "[1]", 0, 4) + R"(,"__metadata__":{"k":"v"}})",
                                    "\1\1\1\1\2\2\2\2");
-  const auto content = parse(file);
+  const auto content = parse_text(file);
   EXPECT_EQ(content.tensors.at("a").bytes[0], std::byte{2});
   EXPECT_EQ(content.tensors.at("b").bytes[0], std::byte{1});
   EXPECT_EQ(content.metadata.at("k"), "v");
@@ -219,7 +219,7 @@ TEST(Safetensors, TooManyTensorsAreRefused) {
 
 TEST(Safetensors, AMessageShowsNoControlCharactersOfTheFile) {
   const auto file = file_of(R"({"a\u001b[2J)" + std::string(500, 'x') + R"(":7})");
-  const auto refusal = testing::refusal_of([&] { parse(file); });
+  const auto refusal = testing::refusal_of([&] { parse_text(file); });
   EXPECT_EQ(refusal.code, Exit::bad_data);
   EXPECT_EQ(refusal.message.find('\x1b'), std::string::npos);
   EXPECT_LT(refusal.message.size(), 300u);
@@ -279,7 +279,7 @@ TEST(Safetensors, NoDamageCrashesIt) {
   const std::string valid =
       file_of(R"({"__metadata__":{"k":"v"},)" + entry("a", "[1,2]", 0, 8) + "," + entry("b", "[4]", 8, 16, "F16") + "}",
               kEight + kEight);
-  ASSERT_EQ(parse(valid).tensors.size(), 2u);
+  ASSERT_EQ(parse_text(valid).tensors.size(), 2u);
   const auto parse_mutant = [](const std::string& mutant) {
     size_t sum = 0;  // every byte that a view promises is touched, for the address sanitizer
     for (const auto& item : parse_safetensors(bytes_of(mutant), "mutant").tensors) {

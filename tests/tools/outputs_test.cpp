@@ -1,5 +1,8 @@
 // What leaves the program: sound and mels in every format, to files and to stdout.
 
+#include <sys/resource.h>
+#include <sys/wait.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -119,6 +122,22 @@ TEST_F(Outputs, AReaderThatLeavesEarlyIsNoError) {
   const auto status = std::system(("bash -c '" + command + "' >" + path("n")).c_str());
   EXPECT_EQ(WEXITSTATUS(status), 0) << text_of(path("err"));
   EXPECT_EQ(std::stoi(text_of(path("n"))), 100);
+}
+
+TEST_F(Outputs, ARecordingIsReadPieceByPiece) {
+  // Forty minutes of silence at 48 kHz, which no disk holds: 230 MB, in float32 460, its mel 66.
+  constexpr int64_t kSamples = int64_t{40} * 60 * 48000;
+  const auto header = audio::wav_header(48000, audio::Encoding::pcm16, kSamples);
+  put("long.wav", std::string(reinterpret_cast<const char*>(header.data()), header.size()));
+  std::filesystem::resize_file(path("long.wav"), header.size() + 2 * kSamples);
+  rusage usage{};
+  int status = -1;
+  wait4(program_.start({"mel", path("long.wav"), "-o", path("long.npy"), "--json"}), &status, 0, &usage);
+  ASSERT_EQ(status, 0) << text_of(path("stderr"));
+  const auto out = json::parse(text_of(path("stdout")));
+  EXPECT_EQ(out["seconds"], 2400.0);
+  EXPECT_EQ(out["frames"], int64_t{2400} * 22050 / 256 + 1);
+  EXPECT_LT(static_cast<double>(usage.ru_maxrss) * 1024, 130e6);
 }
 
 }  // namespace

@@ -6,13 +6,11 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <string_view>
 #include <utility>
 
-#include "audio/pcm.h"
 #include "audio/resample.h"
 #include "audio/wav.h"
 #include "base/error.h"
@@ -48,15 +46,20 @@ Kind kind_of(const std::string& path) {
   return Kind::sound;
 }
 
+constexpr int64_t kMostStdin = int64_t{1} << 31;  // bytes
+Error too_much_on_stdin() { return {Exit::bad_data, "stdin: holds more than 2 GiB"}; }
+void require_end_of_stdin() {
+  if (stop_requested()) throw Error(Exit::io_error, "stdin: was not read to its end");
+}
+
 }  // namespace
 
 std::vector<std::byte> read_stdin() {
-  constexpr size_t kMost = size_t{1} << 31;
   std::vector<std::byte> all;
   while (read_some_stdin(all)) {
-    if (all.size() > kMost) throw Error(Exit::bad_data, "stdin: holds more than 2 GiB");
+    if (std::ssize(all) > kMostStdin) throw too_much_on_stdin();
   }
-  if (stop_requested()) throw Error(Exit::io_error, "stdin: was not read to its end");
+  require_end_of_stdin();
   return all;
 }
 
@@ -94,36 +97,82 @@ void require_raw(std::span<const std::byte> beginning, const std::string& wanted
   }
 }
 
-Error ends_within_sample(size_t width) {
-  return {Exit::bad_data, "stdin: ends within a sample, which takes " + std::to_string(width) +
-                              " bytes; is it cut short, or --format another?"};
-}
-
 void require_recording(const std::string& input) {
   std::error_code unknown;
   if (!fs::is_regular_file(input, unknown) || fs::file_size(input, unknown) == 0 || !holds_numbers(input)) return;
   throw Error(Exit::bad_data, input + ": holds numbers, and no recording; a mel is what melflow synth speaks");
 }
 
-audio::Waveform read_sound(const std::string& input, int rate, int assume_rate, const RawFormat& raw) {
-  if (input != "-") require_recording(input);
-  if (input != "-") return audio::read_audio(input, {.sample_rate = rate, .assume_rate = assume_rate});
-  if (raw.rate <= 0 || raw.format.empty()) {
-    throw Error(Exit::usage, "-: raw PCM on stdin needs --rate HZ and --format pcm16, pcm24 or float32");
+namespace {
+
+/// The mel of sound that is still being read.
+class MelOfSound {
+ public:
+  explicit MelOfSound(audio::MelStream& stream) : stream_(stream), mel_(stream.options()) { stream_.reset(); }
+
+  void hear(std::span<const float> samples) {
+    frames_.clear();
+    stream_.add(samples, frames_);
+    mel_.append(frames_);
   }
-  const auto bytes = read_stdin();
-  require_raw(bytes, "raw PCM");
-  const auto encoding = audio::encoding_from_name(raw.format);
-  if (const auto width = audio::bytes_per_sample(encoding); bytes.size() % width != 0) throw ends_within_sample(width);
-  audio::Waveform sound{audio::decode_pcm(bytes, encoding), raw.rate};
-  if (sound.samples.empty()) throw Error(Exit::bad_data, "stdin: holds no sample");
-  for (const float s : sound.samples) {
-    if (!std::isfinite(s)) throw Error(Exit::bad_data, "stdin: holds NaN or infinity");
+  Recorded finish() {
+    const auto samples = stream_.samples();
+    frames_.clear();
+    stream_.finish(frames_);
+    mel_.append(frames_);
+    return {std::move(mel_).finish(), samples};
   }
-  if (rate > 0 && rate != sound.sample_rate) {
-    sound = {audio::resample(sound.samples, sound.sample_rate, rate), rate};
+
+ private:
+  audio::MelStream& stream_;
+  files::MelFramesWriter mel_;
+  std::vector<float> frames_;
+};
+
+void hear_stdin(MelOfSound& mel, int rate, const RawFormat& raw) {
+  StdinPcm pcm(raw, "raw PCM");
+  std::optional<audio::StreamResampler> resampler;
+  if (raw.rate != rate) resampler.emplace(raw.rate, rate);
+  std::vector<float> samples, converted;
+  int64_t heard = 0;
+  const auto hear_converted = [&] {
+    mel.hear(converted);
+    converted.clear();
+  };
+  while (pcm.next(samples)) {
+    heard += std::ssize(samples);
+    if (heard > kMostStdin / 4) throw too_much_on_stdin();
+    if (!resampler) {
+      mel.hear(samples);
+      continue;
+    }
+    resampler->push(samples, converted);
+    hear_converted();
   }
-  return sound;
+  require_end_of_stdin();
+  if (heard == 0) throw Error(Exit::bad_data, "stdin: holds no sample");
+  if (!resampler) return;
+  resampler->finish(converted);
+  hear_converted();
+}
+
+}  // namespace
+
+Recorded read_recorded(const std::string& input, audio::MelStream& stream, int assume_rate, const RawFormat& raw) {
+  MelOfSound mel(stream);
+  const int rate = stream.options().sample_rate;
+  if (input == "-") {
+    hear_stdin(mel, rate, raw);
+  } else {
+    require_recording(input);
+    audio::read_audio(input, {.sample_rate = rate, .assume_rate = assume_rate},
+                      [&](std::span<const float> samples) { mel.hear(samples); });
+  }
+  try {
+    return mel.finish();
+  } catch (const Error& e) {
+    throw Error(e.code(), input + ": " + e.what());
+  }
 }
 
 namespace {
@@ -155,13 +204,9 @@ Spoken read_spoken(const std::string& input, const engine::Voice& voice, const R
   }
   const auto kind = input == "-" ? Kind::sound : kind_of(input);
   if (kind == Kind::mel) return spoken_mel(files::MelFrames(input, voice.mel.n_mels), voice, input);
-  const auto sound = read_sound(input, voice.mel.sample_rate, 0, raw);
-  audio::MelExtractor extractor(voice.mel);
-  try {
-    return {extractor(sound), sound.samples.size()};
-  } catch (const Error& e) {
-    throw Error(e.code(), input + ": " + e.what());
-  }
+  audio::MelStream stream(voice.mel);
+  auto recorded = read_recorded(input, stream, 0, raw);
+  return {std::move(recorded.mel), recorded.samples};
 }
 
 nlohmann::json read_json(const std::string& path) {

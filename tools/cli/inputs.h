@@ -7,18 +7,12 @@
 #include <string>
 #include <vector>
 
-#include "audio/mel.h"
-#include "audio/waveform.h"
-#include "base/error.h"
+#include "audio/mel_stream.h"
+#include "engine/files/mel_frames.h"
 #include "engine/voice.h"
+#include "tools/cli/stdin_pcm.h"
 
 namespace melflow::tools {
-
-/// How raw PCM on stdin is to be read: --rate and --format.
-struct RawFormat {
-  int rate = 0;
-  std::string format;
-};
 
 /// Everything on standard input, up to 2 GiB. Throws Error{bad_data, io_error}.
 std::vector<std::byte> read_stdin();
@@ -32,20 +26,25 @@ void leave_stdin(bool leave = true);
 
 /// Throws Error{bad_data} where what is `wanted` ("raw PCM") begins as a container of sound does.
 void require_raw(std::span<const std::byte> beginning, const std::string& wanted);
-/// For raw PCM that ends within a sample of `width` bytes.
-Error ends_within_sample(size_t width);
 
 /// Throws Error{bad_data} for a file of numbers, such as a mel; of others that are no recording their reader tells.
 void require_recording(const std::string& input);
 
-/// A recording, resampled to `rate` (0: as it is); "-" is raw PCM on stdin. Throws as audio::read_audio does.
-audio::Waveform read_sound(const std::string& input, int rate, int assume_rate, const RawFormat& raw);
+/// A recording's own mel, and how many samples it has at the mel's rate.
+struct Recorded {
+  files::MelFrames mel;
+  int64_t samples;
+};
+/// The mel is made by `stream`, from its beginning, while the recording is read, so that memory does not grow with it.
+/// "-" is raw PCM on stdin. `assume_rate` as audio::ReadOptions has it. Throws as audio::read_audio does, and where it
+/// is too short for a mel.
+Recorded read_recorded(const std::string& input, audio::MelStream& stream, int assume_rate, const RawFormat& raw);
 
 /// What a voice is to speak: a mel from a file or from stdin ("-": .npy or .safetensors), or a recording through its
 /// own mel. `samples` is the recording's length, where there was one: the copy is cut to it.
 struct Spoken {
   files::MelFrames mel;
-  std::optional<size_t> samples;
+  std::optional<int64_t> samples;
 };
 Spoken read_spoken(const std::string& input, const engine::Voice& voice, const RawFormat& raw);
 

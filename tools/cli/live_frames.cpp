@@ -1,6 +1,5 @@
 // Frames of live sound: raw PCM on stdin, or a recording device.
 
-#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cmath>
@@ -9,46 +8,15 @@
 #include <thread>
 
 #include "audio/mel_stream.h"
-#include "audio/pcm.h"
 #include "audio/portaudio_io.h"
 #include "audio/resample.h"
-#include "audio/wav.h"
 #include "base/error.h"
 #include "tools/cli/frames.h"
 #include "tools/cli/signals.h"
+#include "tools/cli/stdin_pcm.h"
 
 namespace melflow::tools {
 namespace {
-
-/// Raw PCM on stdin, as samples. False at its end.
-class PcmInput {
- public:
-  explicit PcmInput(const RawFormat& raw) : encoding_(audio::encoding_from_name(raw.format)) {}
-  bool next(std::vector<float>& samples) {
-    constexpr size_t kPrefix = 4;  // tells a file from raw samples
-    while (bytes_.size() < (begun_ ? width_ : std::max(kPrefix, width_))) {
-      if (read_some_stdin(bytes_)) continue;
-      if (bytes_.size() >= width_) break;
-      if (!bytes_.empty() && !stop_requested()) throw ends_within_sample(width_);
-      return false;
-    }
-    if (!begun_) require_raw(bytes_, "raw PCM");
-    begun_ = true;
-    const size_t whole = bytes_.size() / width_ * width_;
-    samples = audio::decode_pcm({bytes_.data(), whole}, encoding_);
-    bytes_.erase(bytes_.begin(), bytes_.begin() + static_cast<ptrdiff_t>(whole));
-    if (!std::ranges::all_of(samples, [](float s) { return std::isfinite(s); })) {
-      throw Error(Exit::bad_data, "stdin: holds NaN or infinity");
-    }
-    return true;
-  }
-
- private:
-  audio::Encoding encoding_;
-  size_t width_ = audio::bytes_per_sample(encoding_);
-  bool begun_ = false;
-  std::vector<std::byte> bytes_;
-};
 
 /// Samples of a recording device.
 class DeviceInput {
@@ -90,10 +58,7 @@ class LiveFrames : public Frames {
   LiveFrames(const std::string& input, const engine::Voice& voice, const RawFormat& raw)
       : input_(input), mel_(voice.mel) {
     if (input == "-") {
-      if (raw.rate <= 0 || raw.format.empty()) {
-        throw Error(Exit::usage, "-: live sound on stdin needs --rate HZ and --format pcm16, pcm24 or float32");
-      }
-      pcm_.emplace(raw);
+      pcm_.emplace(raw, "live sound");
       rate_ = raw.rate;
     } else {
       device_.emplace(input, voice.mel.sample_rate);
@@ -144,7 +109,7 @@ class LiveFrames : public Frames {
 
   std::string input_;
   audio::MelStream mel_;
-  std::optional<PcmInput> pcm_;
+  std::optional<StdinPcm> pcm_;
   std::optional<DeviceInput> device_;
   std::optional<audio::StreamResampler> resampler_;
   int rate_ = 0;

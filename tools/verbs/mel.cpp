@@ -101,20 +101,14 @@ void tell_empty_bands(const audio::MelOptions& recipe) {
                empty, recipe.n_mels);
 }
 
-nlohmann::json make_mel(const MelArguments& a, audio::MelExtractor& extractor, const audio::MelOptions& recipe,
-                        const std::string& input) {
-  const auto sound = read_sound(input, recipe.sample_rate, a.assume_rate, a.raw);
-  if (const auto frames = recipe.stft().frames(std::ssize(sound.samples)); frames > files::kMostMelFrames) {
-    throw Error(Exit::bad_data, input + ": makes " + std::to_string(frames) +
+nlohmann::json make_mel(const MelArguments& a, const audio::MelOptions& recipe, const std::string& input) {
+  thread_local audio::MelStream stream(recipe);
+  const auto recorded = read_recorded(input, stream, a.assume_rate, a.raw);
+  if (recorded.mel.frames() > files::kMostMelFrames) {
+    throw Error(Exit::bad_data, input + ": makes " + std::to_string(recorded.mel.frames()) +
                                     " frames, more than the 2^20 of a mel; cut it into pieces");
   }
-  audio::Mel mel;
-  try {
-    mel = extractor(sound);
-  } catch (const Error& e) {
-    throw Error(e.code(), input + ": " + e.what());
-  }
-  mel.recipe = recipe;
+  const auto mel = recorded.mel.whole();
   const auto path = a.out.path_for(input, "." + a.format);
   if (is_voice(a.recipe)) require_other(path, {find_voice(a.recipe)});
   if (a.out.file == "-") {
@@ -129,7 +123,7 @@ nlohmann::json make_mel(const MelArguments& a, audio::MelExtractor& extractor, c
           {"output", path.string()},
           {"n_mels", mel.n_mels},
           {"frames", mel.frames},
-          {"seconds", sound.seconds()}};
+          {"seconds", static_cast<double>(recorded.samples) / recipe.sample_rate}};
 }
 
 }  // namespace
@@ -138,10 +132,7 @@ int run_mel(CLI::App& app, std::vector<std::string> arguments) {
   const auto a = mel_arguments(app, std::move(arguments));
   const auto recipe = recipe_of(a);
   tell_empty_bands(recipe);
-  const auto make_one = [&](const std::string& input) {
-    thread_local audio::MelExtractor extractor(recipe);
-    return make_mel(a, extractor, recipe, input);
-  };
+  const auto make_one = [&](const std::string& input) { return make_mel(a, recipe, input); };
   return for_each_item(a.inputs, json_stream(a.as_json, a.out.file), make_one, engine::threads_for(a.threads));
 }
 

@@ -87,8 +87,8 @@ nlohmann::json play(const PlayArguments& a, engine::Synthesizer& synthesizer, co
   const auto rate = static_cast<size_t>(voice.mel.sample_rate);
   size_t length = 0;
   if (speech.whole) {
-    length = static_cast<size_t>(speech.whole->mel.frames()) * static_cast<size_t>(voice.mel.hop_length);
-    length = std::min(length, speech.whole->samples.value_or(length));
+    const auto whole = static_cast<int64_t>(speech.whole->mel.frames()) * voice.mel.hop_length;
+    length = static_cast<size_t>(std::min(whole, speech.whole->samples.value_or(whole)));
   }
   constexpr size_t kAhead = 10, kBehind = 600;  // seconds
   SoundAhead sound(kAhead * rate, kBehind * rate);
