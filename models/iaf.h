@@ -12,6 +12,7 @@ namespace melflow::models {
 struct IafOptions {
   int64_t layers = 4, hidden = 64, hidden_layers = 2;
   Scale scale = Scale::tanh;
+  double input_limit = 0;  ///< of what the networks hear: heard() in flow/coupling.h
 };
 std::shared_ptr<Bijection> make_iaf(const FlowShape& shape, const IafOptions& options);
 
@@ -26,6 +27,7 @@ void fields(IafOptions& o, Visit&& visit) {
   visit("hidden", o.hidden);
   visit("hidden_layers", o.hidden_layers);
   visit("scale", o.scale);
+  visit("input_limit", o.input_limit);
 }
 
 }  // namespace melflow::models

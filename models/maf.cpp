@@ -11,7 +11,8 @@ Made::Options net(const FlowShape& shape, const MafOptions& o, int64_t layer) {
           .hidden = o.hidden,
           .hidden_layers = o.hidden_layers,
           .context = shape.context,
-          .reversed = layer % 2 == 1};
+          .reversed = layer % 2 == 1,
+          .input_limit = o.input_limit};
 }
 
 }  // namespace

@@ -15,6 +15,7 @@ struct MafOptions {
   Scale scale = Scale::tanh;
   Norm norm = Norm::none;
   Mixing mixing = Mixing::none;
+  double input_limit = 0;  ///< of what the networks hear: heard() in flow/coupling.h
 };
 std::shared_ptr<Bijection> make_maf(const FlowShape& shape, const MafOptions& options);
 
@@ -29,6 +30,7 @@ void fields(MafOptions& o, Visit&& visit) {
   visit("scale", o.scale);
   visit("norm", o.norm);
   visit("mixing", o.mixing);
+  visit("input_limit", o.input_limit);
 }
 
 }  // namespace melflow::models

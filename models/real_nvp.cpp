@@ -20,7 +20,8 @@ Mlp::Options row_net(const FlowShape& shape, const RealNvpOptions& o) {
           .out = 2 * (d - d / 2),
           .hidden = o.hidden,
           .hidden_layers = o.hidden_layers,
-          .context = shape.context};
+          .context = shape.context,
+          .input_limit = o.input_limit};
 }
 
 std::shared_ptr<Bijection> rows(const FlowShape& shape, const RealNvpOptions& o) {

@@ -18,6 +18,7 @@ struct RealNvpOptions {
   Scale scale = Scale::tanh;
   Norm norm = Norm::none;
   Mixing mixing = Mixing::none;  ///< rows only
+  double input_limit = 0;        ///< rows only, of what the networks hear: heard() in flow/coupling.h
 };
 std::shared_ptr<Bijection> make_real_nvp(const FlowShape& shape, const RealNvpOptions& options);
 
@@ -33,6 +34,7 @@ void fields(RealNvpOptions& o, Visit&& visit) {
   visit("scale", o.scale);
   visit("norm", o.norm);
   visit("mixing", o.mixing);
+  visit("input_limit", o.input_limit);
 }
 
 }  // namespace melflow::models

@@ -52,6 +52,9 @@ void fit_model(json& model, const FlowData& data, bool conditional, const std::s
   const char* front = shape.image() ? "logit" : data.x.defined() ? "standardise" : "none";
   set_default(model, "preprocess", front);
   const auto defaults = resolved_flow_config({{"system", model.value("system", json("glow"))}}, name);
+  constexpr double kHeard = 8;  // standard deviations: 5 costs a flow that mixes by a matrix, 10 keeps some far rows
+  if (defaults.contains("input_limit") && model.at("preprocess") == "standardise")
+    set_default(model, "input_limit", kHeard);
   if (defaults.contains("closed")) set_default(model, "closed", data.energy != nullptr ? "sampling" : "density");
 }
 

@@ -14,6 +14,11 @@ class Conditioner : public torch::nn::Module {
   virtual torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& context) = 0;
 };
 
+/// What a network hears of x: nothing beyond ±limit (0: all). A network of ReLUs goes on along straight lines where no
+/// training row was, and one such number costs its row thousands of nats. The flow stays exact: a conditioner may be
+/// any function.
+inline torch::Tensor heard(const torch::Tensor& x, double limit) { return limit > 0 ? x.clamp(-limit, limit) : x; }
+
 /// How a network's output r becomes the logarithm of a scale.
 enum class Scale {
   exp,       ///< r itself: WaveGlow as published; unbounded

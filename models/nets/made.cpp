@@ -65,7 +65,7 @@ torch::Tensor Made::context_bias(const torch::Tensor& context) const {
 
 torch::Tensor Made::apply(const std::vector<torch::Tensor>& weights, const torch::Tensor& context_bias,
                           const torch::Tensor& x) const {
-  auto h = x;
+  auto h = heard(x, options_.input_limit);
   for (size_t i = 0; i + 1 < weights.size(); ++i) {
     h = apply_linear(h, weights[i], layers_[i]->bias);
     if (i == 0 && context_bias.defined()) h = h + context_bias;

@@ -15,7 +15,8 @@ class Made : public Conditioner {
  public:
   struct Options {
     int64_t dimensions, outputs = 2, hidden = 64, hidden_layers = 2, context = 0;
-    bool reversed = false;  ///< dimensions in the order D-1 … 0
+    bool reversed = false;   ///< dimensions in the order D-1 … 0
+    double input_limit = 0;  ///< heard()
 
     /// Numbers in all matrices.
     double weight_count() const {

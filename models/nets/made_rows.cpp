@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "cpu/clones.h"
@@ -129,6 +130,7 @@ class Inverter {
     const auto& o = net.options();
     activations_.resize(static_cast<size_t>(o.hidden_layers * o.hidden * kTile));
     x_.resize(static_cast<size_t>(o.dimensions * kTile));
+    limit_ = o.input_limit > 0 ? static_cast<T>(o.input_limit) : std::numeric_limits<T>::infinity();
   }
 
   /// Items [first, first + items) of z → x and Σ α.
@@ -147,7 +149,7 @@ class Inverter {
       for (int64_t b = 0; b < items; ++b) {
         const int64_t at = (first + b) * d + dimension;
         x[at] = z[at] * raw[b] + mean[b];
-        x_[static_cast<size_t>(place * kTile + b)] = x[at];
+        x_[static_cast<size_t>(place * kTile + b)] = std::clamp(x[at], -limit_, limit_);
       }
     }
   }
@@ -196,7 +198,8 @@ class Inverter {
   const std::vector<torch::Tensor>& weights_;
   torch::Tensor context_;
   std::vector<T> activations_;  // [hidden layers, hidden, kTile]
-  std::vector<T> x_;            // [dimensions in their order, kTile]
+  std::vector<T> x_;            // what is heard of x, [dimensions in their order, kTile]
+  T limit_;
 };
 
 template <typename T>

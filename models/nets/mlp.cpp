@@ -6,7 +6,7 @@
 
 namespace melflow::models {
 
-Mlp::Mlp(const Options& o) {
+Mlp::Mlp(const Options& o) : input_limit_(o.input_limit) {
   TORCH_CHECK(o.in >= 0 && o.out > 0 && o.hidden > 0 && o.hidden_layers > 0, "Mlp: ", o.in, " to ", o.out, " by ",
               o.hidden_layers, " layers of ", o.hidden);
   for (int64_t i = 0; i <= o.hidden_layers; ++i) {
@@ -22,7 +22,7 @@ Mlp::Mlp(const Options& o) {
 }
 
 torch::Tensor Mlp::forward(const torch::Tensor& x, const torch::Tensor& context) {
-  auto h = x;
+  auto h = heard(x, input_limit_);
   for (size_t i = 0; i + 1 < layers_.size(); ++i) {
     h = apply_linear(h, layers_[i]);
     if (i == 0 && context_) h = h + apply_linear(context, context_->weight);

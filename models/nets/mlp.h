@@ -12,6 +12,7 @@ class Mlp : public Conditioner {
  public:
   struct Options {
     int64_t in, out, hidden = 64, hidden_layers = 2, context = 0;
+    double input_limit = 0;  ///< heard()
 
     /// Numbers in all matrices.
     double weight_count() const {
@@ -23,6 +24,7 @@ class Mlp : public Conditioner {
   torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& context) override;
 
  private:
+  double input_limit_;
   std::vector<torch::nn::Linear> layers_;
   torch::nn::Linear context_{nullptr};
 };

@@ -196,6 +196,22 @@ TEST_F(FlowEngine, NatsAreThoseOfTheDatasOwnUnits) {
   EXPECT_NEAR(*score.standardised_nats - score.nats.mean, std::log(20) + std::log(0.01 * std::sqrt(2.09)), 0.25);
 }
 
+TEST_F(FlowEngine, ANumberFarFromAllRowsCostsItsRowNoThousands) {
+  std::ofstream(file("far.csv")) << "700,0.09\n";  // 30 standard deviations
+  EXPECT_EQ(config(table(), {"model.system=maf"}).model["input_limit"], 8);
+  EXPECT_EQ(config("banana", {"model.system=maf"}).model["input_limit"], 0);  // is as it is
+  const auto nats_with = [&](const std::string& limit) {
+    const auto c = config(table(), {"model.system=maf", "steps=300", "model.hidden=32", "patience=0", limit});
+    auto t = trainer(c, limit);
+    train(t, 300);
+    auto data = c.data;
+    data.path = file("far.csv").string();
+    return score_flow(load_flow(file(limit) / "flow.safetensors"), load_flow_data(data), 0, 0).nats.mean;
+  };
+  EXPECT_LT(nats_with("model.input_limit=0"), -20000);
+  EXPECT_GT(nats_with("model.input_limit=4"), -2000);
+}
+
 class DigitLikeImages : public FlowEngine {
  protected:
   /// Images 4x4 of 8 levels: class 0 is bright on the left, class 1 on the right.

@@ -42,12 +42,15 @@ inline const Member kFamily[] = {
     {"radial_sampling", with(make_radial, {.layers = 3, .closed = Closed::sampling})},
     {"real_nvp", with(make_real_nvp, {.layers = 4, .hidden = 8, .mixing = Mixing::permuted}), true},
     {"real_nvp_batch_norm", with(make_real_nvp, {.layers = 4, .hidden = 8, .norm = Norm::batch_norm}), true},
+    {"real_nvp_limited", with(make_real_nvp, {.layers = 4, .hidden = 8, .input_limit = 2})},
     {"glow", with(make_glow, {.steps = 2, .hidden = 8}), true},
     {"glow_plain", with(make_glow, {.steps = 2, .hidden = 8, .convolution = Convolution::plain}), true},
     {"glow_sigmoid", with(make_glow, {.steps = 2, .hidden = 8, .scale = Scale::sigmoid}), true},
     {"maf", with(make_maf, {.layers = 3, .hidden = 8})},
     {"maf_linear", with(make_maf, {.layers = 3, .hidden = 8, .norm = Norm::batch_norm, .mixing = Mixing::linear})},
+    {"maf_limited", with(make_maf, {.layers = 3, .hidden = 8, .input_limit = 2})},
     {"iaf", with(make_iaf, {.layers = 3, .hidden = 8})},
+    {"iaf_limited", with(make_iaf, {.layers = 3, .hidden = 8, .input_limit = 2})},
 };
 
 }  // namespace melflow::models
