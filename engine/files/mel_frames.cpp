@@ -72,6 +72,10 @@ audio::Mel MelFrames::whole() const {
 
 void MelFramesWriter::append(std::span<const float> frames) {
   constexpr size_t kInMemory = 2 << 20;  // numbers: five minutes of 80 bands
+  taken_ += frames.size();
+  if (taken_ / static_cast<size_t>(recipe_.n_mels) > static_cast<size_t>(kMostMelFrames)) {
+    throw Error(Exit::bad_data, "it makes more than the 2^20 frames of a mel; cut it into pieces");
+  }
   rest_.insert(rest_.end(), frames.begin(), frames.end());
   if (rest_.size() >= kInMemory && !no_room_) move_to_file();
 }

@@ -47,7 +47,7 @@ class MelFramesWriter {
  public:
   explicit MelFramesWriter(const audio::MelOptions& recipe) : recipe_(recipe) {}
 
-  /// Whole frames, n_mels numbers each.
+  /// Whole frames, n_mels numbers each. Throws Error{bad_data} beyond kMostMelFrames.
   void append(std::span<const float> frames);
   MelFrames finish() &&;
 
@@ -57,6 +57,7 @@ class MelFramesWriter {
   audio::MelOptions recipe_;
   std::shared_ptr<TemporaryFile> file_;
   bool no_room_ = false;  // for a file
+  size_t taken_ = 0;      // numbers
   std::vector<float> rest_;
 };
 

@@ -37,6 +37,7 @@ void set_default(json& object, const char* key, const json& value) {
 
 /// What the data says about the model.
 void fit_model(json& model, const FlowData& data, bool conditional, const std::string& name) {
+  const bool complete = model.contains("channels");  // as a run stores it: what is not said there was not yet
   const auto shape = data.shape();
   const std::vector<std::pair<const char*, int64_t>> sizes{{"channels", shape.channels},
                                                            {"height", shape.height},
@@ -53,7 +54,7 @@ void fit_model(json& model, const FlowData& data, bool conditional, const std::s
   set_default(model, "preprocess", front);
   const auto defaults = resolved_flow_config({{"system", model.value("system", json("glow"))}}, name);
   constexpr double kHeard = 8;  // standard deviations: 5 costs a flow that mixes by a matrix, 10 keeps some far rows
-  if (defaults.contains("input_limit") && model.at("preprocess") == "standardise")
+  if (defaults.contains("input_limit") && !complete && model.at("preprocess") == "standardise")
     set_default(model, "input_limit", kHeard);
   if (defaults.contains("closed")) set_default(model, "closed", data.energy != nullptr ? "sampling" : "density");
 }

@@ -17,7 +17,10 @@ class Conditioner : public torch::nn::Module {
 /// What a network hears of x: nothing beyond ±limit (0: all). A network of ReLUs goes on along straight lines where no
 /// training row was, and one such number costs its row thousands of nats. The flow stays exact: a conditioner may be
 /// any function.
-inline torch::Tensor heard(const torch::Tensor& x, double limit) { return limit > 0 ? x.clamp(-limit, limit) : x; }
+inline torch::Tensor heard(const torch::Tensor& x, double limit) {
+  const double most = std::min<double>(limit, std::numeric_limits<float>::max());  // of what x may be made of
+  return limit > 0 ? x.clamp(-most, most) : x;
+}
 
 /// How a network's output r becomes the logarithm of a scale.
 enum class Scale {

@@ -130,7 +130,8 @@ class Inverter {
     const auto& o = net.options();
     activations_.resize(static_cast<size_t>(o.hidden_layers * o.hidden * kTile));
     x_.resize(static_cast<size_t>(o.dimensions * kTile));
-    limit_ = o.input_limit > 0 ? static_cast<T>(o.input_limit) : std::numeric_limits<T>::infinity();
+    limit_ = o.input_limit > 0 ? static_cast<T>(std::min<double>(o.input_limit, std::numeric_limits<float>::max()))
+                               : std::numeric_limits<T>::infinity();
   }
 
   /// Items [first, first + items) of z → x and Σ α.

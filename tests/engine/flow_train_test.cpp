@@ -196,6 +196,16 @@ TEST_F(FlowEngine, NatsAreThoseOfTheDatasOwnUnits) {
   EXPECT_NEAR(*score.standardised_nats - score.nats.mean, std::log(20) + std::log(0.01 * std::sqrt(2.09)), 0.25);
 }
 
+TEST_F(FlowEngine, ARunFromBeforeThereWasALimitGoesOnWithoutOne) {
+  auto stored = to_json(config(table(), {"model.system=maf"}));
+  const auto again = [&] {
+    return parse_flow_config(stored, {}, load_flow_data(parse_flow_data(stored, {}, "run")), "run");
+  };
+  EXPECT_EQ(again().model["input_limit"], 8);
+  stored["model"].erase("input_limit");
+  EXPECT_EQ(again().model["input_limit"], 0);
+}
+
 TEST_F(FlowEngine, ANumberFarFromAllRowsCostsItsRowNoThousands) {
   std::ofstream(file("far.csv")) << "700,0.09\n";  // 30 standard deviations
   EXPECT_EQ(config(table(), {"model.system=maf"}).model["input_limit"], 8);

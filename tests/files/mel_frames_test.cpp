@@ -156,6 +156,7 @@ TEST(MelFramesWriter, LeavesNothingInTheFolderForTemporaryFiles) {
 TEST(MelFramesWriter, KeepsFramesInMemoryWhereNoFileCanBe) {
   const TempDir folder;
   const Temporary nowhere((folder / "is not there").string());
+  EXPECT_EQ(testing::refusal_of([] { TemporaryFile(); }).code, Exit::cannot_create);
   const auto frames = ramp(80 * 60'000);
   expect_all(written(frames, 80), frames);
 }
@@ -171,6 +172,34 @@ TEST(MelFramesWriter, KeepsFramesInMemoryWhereTheFileMayNotGrow) {
   setrlimit(RLIMIT_FSIZE, &before);
   std::signal(SIGXFSZ, handler);
   expect_all(mel, frames);
+}
+
+TEST(MelFramesWriter, StopsWhereAMelWould) {
+  MelFramesWriter writer(recipe_of(1));
+  const auto frames = ramp(1 << 18);
+  for (int i = 0; i < 4; ++i) writer.append(frames);
+  const auto refusal = testing::refusal_of([&] { writer.append(std::span(frames).first(1)); });
+  EXPECT_EQ(refusal.code, Exit::bad_data) << refusal.message;
+}
+
+TEST(TemporaryFile, KeepsWhatItHeldWhereItMayNotGrow) {
+  TemporaryFile file;
+  const std::vector<std::byte> some(600'000, std::byte{7});
+  file.append(some);
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  rlimit before{};
+  getrlimit(RLIMIT_FSIZE, &before);
+  const rlimit limited{1'000'000, before.rlim_max};
+  setrlimit(RLIMIT_FSIZE, &limited);
+  const auto refusal = testing::refusal_of([&] { file.append(some); });
+  setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, handler);
+  EXPECT_EQ(refusal.code, Exit::io_error) << refusal.message;
+  EXPECT_EQ(file.size(), some.size());
+  std::vector<std::byte> there(some.size()), more(1);
+  file.read(0, there);
+  EXPECT_EQ(there, some);
+  EXPECT_EQ(testing::refusal_of([&] { file.read(some.size(), more); }).code, Exit::io_error);
 }
 
 TEST(TemporaryFile, SaysWhereItHoldsLess) {

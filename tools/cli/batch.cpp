@@ -91,8 +91,8 @@ class Results {
   Exit code_ = Exit::ok;
 };
 
-/// How many of the inputs, the largest of them, are at once in half of the memory: FLAC's samples become twice as many
-/// bytes as float32, and there are some copies on the way.
+/// How many of the inputs, the largest of them, are at once in half of the memory: a compressed mel becomes many times
+/// as many bytes as float32, and there are some copies on the way. A recording takes less.
 int as_many_as_fit(const std::vector<std::string>& inputs, int at_once) {
   std::vector<uintmax_t> sizes;
   for (const auto& input : inputs) {

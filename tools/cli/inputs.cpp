@@ -108,23 +108,34 @@ namespace {
 /// The mel of sound that is still being read.
 class MelOfSound {
  public:
-  explicit MelOfSound(audio::MelStream& stream) : stream_(stream), mel_(stream.options()) { stream_.reset(); }
+  MelOfSound(audio::MelStream& stream, std::string name)
+      : stream_(stream), name_(std::move(name)), mel_(stream.options()) {
+    stream_.reset();
+  }
 
   void hear(std::span<const float> samples) {
-    frames_.clear();
-    stream_.add(samples, frames_);
-    mel_.append(frames_);
+    take([&] { stream_.add(samples, frames_); });
   }
   Recorded finish() {
     const auto samples = stream_.samples();
-    frames_.clear();
-    stream_.finish(frames_);
-    mel_.append(frames_);
+    take([&] { stream_.finish(frames_); });
     return {std::move(mel_).finish(), samples};
   }
 
  private:
+  /// The frames that `give` makes.
+  void take(const auto& give) {
+    frames_.clear();
+    try {
+      give();
+      mel_.append(frames_);
+    } catch (const Error& e) {
+      throw Error(e.code(), name_ + ": " + e.what());
+    }
+  }
+
   audio::MelStream& stream_;
+  std::string name_;
   files::MelFramesWriter mel_;
   std::vector<float> frames_;
 };
@@ -141,7 +152,6 @@ void hear_stdin(MelOfSound& mel, int rate, const RawFormat& raw) {
   };
   while (pcm.next(samples)) {
     heard += std::ssize(samples);
-    if (heard > kMostStdin / 4) throw too_much_on_stdin();
     if (!resampler) {
       mel.hear(samples);
       continue;
@@ -158,8 +168,10 @@ void hear_stdin(MelOfSound& mel, int rate, const RawFormat& raw) {
 
 }  // namespace
 
-Recorded read_recorded(const std::string& input, audio::MelStream& stream, int assume_rate, const RawFormat& raw) {
-  MelOfSound mel(stream);
+namespace {
+
+Recorded recorded_mel(const std::string& input, audio::MelStream& stream, int assume_rate, const RawFormat& raw) {
+  MelOfSound mel(stream, input == "-" ? "stdin" : input);
   const int rate = stream.options().sample_rate;
   if (input == "-") {
     hear_stdin(mel, rate, raw);
@@ -168,10 +180,20 @@ Recorded read_recorded(const std::string& input, audio::MelStream& stream, int a
     audio::read_audio(input, {.sample_rate = rate, .assume_rate = assume_rate},
                       [&](std::span<const float> samples) { mel.hear(samples); });
   }
+  return mel.finish();
+}
+
+}  // namespace
+
+Error too_long_for_memory(const std::string& input) {
+  return {Exit::unavailable, input + ": is too long for the memory of this machine; cut it into pieces"};
+}
+
+Recorded read_recorded(const std::string& input, audio::MelStream& stream, int assume_rate, const RawFormat& raw) {
   try {
-    return mel.finish();
-  } catch (const Error& e) {
-    throw Error(e.code(), input + ": " + e.what());
+    return recorded_mel(input, stream, assume_rate, raw);
+  } catch (const std::bad_alloc&) {
+    throw too_long_for_memory(input);
   }
 }
 

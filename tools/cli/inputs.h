@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "audio/mel_stream.h"
+#include "base/error.h"
 #include "engine/files/mel_frames.h"
 #include "engine/voice.h"
 #include "tools/cli/stdin_pcm.h"
@@ -30,6 +31,9 @@ void require_raw(std::span<const std::byte> beginning, const std::string& wanted
 /// Throws Error{bad_data} for a file of numbers, such as a mel; of others that are no recording their reader tells.
 void require_recording(const std::string& input);
 
+/// For an item whose memory is not there.
+Error too_long_for_memory(const std::string& input);
+
 /// A recording's own mel, and how many samples it has at the mel's rate.
 struct Recorded {
   files::MelFrames mel;
@@ -37,7 +41,7 @@ struct Recorded {
 };
 /// The mel is made by `stream`, from its beginning, while the recording is read, so that memory does not grow with it.
 /// "-" is raw PCM on stdin. `assume_rate` as audio::ReadOptions has it. Throws as audio::read_audio does, and where it
-/// is too short for a mel.
+/// is too short for a mel, or makes more than files::kMostMelFrames.
 Recorded read_recorded(const std::string& input, audio::MelStream& stream, int assume_rate, const RawFormat& raw);
 
 /// What a voice is to speak: a mel from a file or from stdin ("-": .npy or .safetensors), or a recording through its

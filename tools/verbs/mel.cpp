@@ -101,14 +101,19 @@ void tell_empty_bands(const audio::MelOptions& recipe) {
                empty, recipe.n_mels);
 }
 
+/// The mel and the samples that it is of. What it took on the way is given back: an output may lie where TMPDIR does.
+std::pair<audio::Mel, int64_t> whole_mel(const std::string& input, audio::MelStream& stream, const MelArguments& a) {
+  const auto recorded = read_recorded(input, stream, a.assume_rate, a.raw);
+  try {
+    return {recorded.mel.whole(), recorded.samples};
+  } catch (const std::bad_alloc&) {
+    throw too_long_for_memory(input);
+  }
+}
+
 nlohmann::json make_mel(const MelArguments& a, const audio::MelOptions& recipe, const std::string& input) {
   thread_local audio::MelStream stream(recipe);
-  const auto recorded = read_recorded(input, stream, a.assume_rate, a.raw);
-  if (recorded.mel.frames() > files::kMostMelFrames) {
-    throw Error(Exit::bad_data, input + ": makes " + std::to_string(recorded.mel.frames()) +
-                                    " frames, more than the 2^20 of a mel; cut it into pieces");
-  }
-  const auto mel = recorded.mel.whole();
+  const auto [mel, samples] = whole_mel(input, stream, a);
   const auto path = a.out.path_for(input, "." + a.format);
   if (is_voice(a.recipe)) require_other(path, {find_voice(a.recipe)});
   if (a.out.file == "-") {
@@ -123,7 +128,7 @@ nlohmann::json make_mel(const MelArguments& a, const audio::MelOptions& recipe, 
           {"output", path.string()},
           {"n_mels", mel.n_mels},
           {"frames", mel.frames},
-          {"seconds", static_cast<double>(recorded.samples) / recipe.sample_rate}};
+          {"seconds", static_cast<double>(samples) / recipe.sample_rate}};
 }
 
 }  // namespace
