@@ -1,5 +1,6 @@
 #include "audio/lane_fft.h"
 
+#include <algorithm>
 #include <bit>
 #include <cassert>
 #include <cmath>
@@ -32,6 +33,7 @@ std::vector<const LaneFftKernels<Real>*> find_runnable() {
     if constexpr (std::is_same_v<Real, double>) {
       out.push_back(&set->doubles);
     } else {
+      if (set->wide_floats.width > 0) out.push_back(&set->wide_floats);
       out.push_back(&set->floats);
     }
   }
@@ -72,6 +74,12 @@ std::span<const LaneFftKernels<Real>* const> runnable_lane_fft_kernels() {
 }
 
 template <typename Real>
+const LaneFftKernels<Real>& fastest_lane_fft_kernels(int lanes) {
+  const auto all = runnable_lane_fft_kernels<Real>();
+  return **std::ranges::find_if(all, [=](const auto* kernels) { return kernels->width <= lanes; });
+}
+
+template <typename Real>
 bool BasicLaneFft<Real>::serves(int n) {
   return n >= 32 && n <= 16384 && std::has_single_bit(static_cast<unsigned>(n));
 }
@@ -89,7 +97,7 @@ BasicLaneFft<Real>::BasicLaneFft(std::span<const double> window, std::span<const
     : leaf_(static_cast<int>(window.size())), bins_(bins), lanes_(lanes), kernels_(&kernels) {
   const auto n = static_cast<int>(window.size());
   assert(serves(n) && offset.size() == window.size() && bins >= 1 && bins <= n / 2 + 1);
-  assert(lanes == 8 || lanes == kFftLanes);
+  assert((lanes == 8 || lanes == kFftLanes) && kernels.width <= lanes);
   for (; leaf_ > 16; leaf_ /= 8) ++passes_;
   std::vector<int> order;
   append_leaves(0, 1, n, leaf_, order);
@@ -121,6 +129,8 @@ void BasicLaneFft<Real>::spectrum(const float* samples, int count, Real* out) {
 
 template std::span<const LaneFftKernels<double>* const> runnable_lane_fft_kernels();
 template std::span<const LaneFftKernels<float>* const> runnable_lane_fft_kernels();
+template const LaneFftKernels<double>& fastest_lane_fft_kernels(int);
+template const LaneFftKernels<float>& fastest_lane_fft_kernels(int);
 template class BasicLaneFft<double>;
 template class BasicLaneFft<float>;
 

@@ -34,11 +34,15 @@ struct LaneFftKernels {
 struct LaneFftKernelSet {
   LaneFftKernels<double> doubles;
   LaneFftKernels<float> floats;
+  LaneFftKernels<float> wide_floats;  ///< for as many lanes as there are at most; width 0: none
 };
 
 /// All that this machine can run, the fastest first.
 template <typename Real>
 std::span<const LaneFftKernels<Real>* const> runnable_lane_fft_kernels();
+/// The fastest for rows of so many lanes.
+template <typename Real>
+const LaneFftKernels<Real>& fastest_lane_fft_kernels(int lanes);
 
 /// FFT of many real frames at once, a SIMD lane for each: no shuffles, and nothing that a frame's neighbours could
 /// change. In double precision (LaneFft), or in single precision for half the work (FloatLaneFft). Decimation in time
@@ -57,8 +61,11 @@ class BasicLaneFft {
   /// Frames of window.size() samples, which serves() must hold for. Sample t of frame `lane` is
   /// window[t]·samples[offset[t] + lane]; the first `bins` bins are wanted, at most n/2 + 1, in rows of `lanes`, 8 or
   /// kFftLanes.
-  BasicLaneFft(std::span<const double> window, std::span<const int32_t> offset, int bins, int lanes = kFftLanes,
-               const LaneFftKernels<Real>& kernels = *runnable_lane_fft_kernels<Real>().front());
+  BasicLaneFft(std::span<const double> window, std::span<const int32_t> offset, int bins, int lanes = kFftLanes)
+      : BasicLaneFft(window, offset, bins, lanes, fastest_lane_fft_kernels<Real>(lanes)) {}
+  /// By kernels that are no wider than the rows.
+  BasicLaneFft(std::span<const double> window, std::span<const int32_t> offset, int bins, int lanes,
+               const LaneFftKernels<Real>& kernels);
 
   /// out[k·lanes + lane] = sqrt(|X[k]|² + epsilon), the root in single precision, for lane < count ≤ lanes. Lanes that
   /// follow may be computed, so `samples` has values for all. `out` is [bins, lanes].

@@ -12,9 +12,10 @@ struct RefineOptions {
   static constexpr int kMostPasses = 64;  ///< that are of any use
 
   int passes = 8;  ///< over what is not given out yet, each time a frame is complete
-  int delay = 6;   ///< hops by which a sample is given out later than it came
+  /// Hops by which a sample is given out later than it came: the window is one frame more, a lane of FloatLaneFft each.
+  int delay = 15;
   /// Of the last pass's change, how much the next one goes on with (heavy ball; Perraudin et al. 2013 do so too).
-  double momentum = 0.85;
+  double momentum = 0.9;
 
   /// The least delay with which every sample has been in some complete frame.
   static int least_delay(const MelOptions& recipe) { return recipe.n_fft / recipe.hop_length - 1; }

@@ -10,11 +10,29 @@
 namespace melflow::audio {
 namespace {
 
-// All that is computed for frames lies [.., lanes], a frame a lane, and is worked on in parts of a lane vector.
-constexpr size_t kPart = 8;
-typedef float Part __attribute__((vector_size(4 * kPart), aligned(4), may_alias));
-[[gnu::always_inline]] inline Part& part_at(float* p) { return *reinterpret_cast<Part*>(p); }
-[[gnu::always_inline]] inline const Part& part_at(const float* p) { return *reinterpret_cast<const Part*>(p); }
+// All that is computed for frames lies [.., lanes], a frame a lane: a row is a vector, of which there are two lengths.
+constexpr size_t kFewLanes = 8;
+static_assert(kFftLanes == 2 * kFewLanes);
+template <size_t kLanes>
+struct Of {
+  typedef float Row __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
+};
+template <size_t kLanes>
+[[gnu::always_inline]] inline typename Of<kLanes>::Row& row_at(float* p) {
+  return *reinterpret_cast<typename Of<kLanes>::Row*>(p);
+}
+template <size_t kLanes>
+[[gnu::always_inline]] inline const typename Of<kLanes>::Row& row_at(const float* p) {
+  return *reinterpret_cast<const typename Of<kLanes>::Row*>(p);
+}
+/// `loop` compiled for either length.
+[[gnu::always_inline]] inline void with_lanes(size_t lanes, const auto& loop) {
+  if (lanes == kFftLanes) {
+    loop.template operator()<size_t{kFftLanes}>();
+  } else {
+    loop.template operator()<kFewLanes>();
+  }
+}
 
 /// Sample t of frame `lane`, in rows that lie transposed.
 std::vector<int32_t> in_rows(const MelOptions& recipe, int64_t stride) {
@@ -42,41 +60,36 @@ void momentum_step(float momentum, size_t n, float* __restrict x, float* __restr
 
 MELFLOW_CPU_CLONES
 void magnitudes_of(const float* __restrict spectrum, float epsilon, size_t bins, size_t lanes, float* __restrict out) {
-  for (size_t k = 0; k < bins; ++k, spectrum += 2 * lanes, out += lanes) {
-    for (size_t part = 0; part < lanes; part += kPart) {
-      for (size_t l = part; l < part + kPart; ++l) {
-        const float re = spectrum[l], im = spectrum[lanes + l];
-        out[l] = std::sqrt(re * re + im * im + epsilon);
-      }
+  with_lanes(lanes, [&]<size_t kLanes> {
+    for (size_t k = 0; k < bins; ++k) {
+      const float *re = spectrum + 2 * k * kLanes, *im = re + kLanes;
+      for (size_t l = 0; l < kLanes; ++l) out[k * kLanes + l] = std::sqrt(re[l] * re[l] + im[l] * im[l] + epsilon);
     }
-  }
+  });
 }
 
 /// out[target] = Σ weight·in[source] over the entries of each target, which follow each other: bands from bins or bins
 /// from bands. A target without an entry keeps what it has.
-template <bool kToBands>
-[[gnu::always_inline]] inline void apply(const SparseBank& bank, const float* __restrict in, size_t lanes,
-                                         float* __restrict out) {
+template <bool kToBands, size_t kLanes>
+[[gnu::always_inline]] inline void apply(const SparseBank& bank, const float* __restrict in, float* __restrict out) {
   const auto target = [](const SparseBank::Entry& e) { return static_cast<size_t>(kToBands ? e.band : e.bin); };
   const auto source = [](const SparseBank::Entry& e) { return static_cast<size_t>(kToBands ? e.bin : e.band); };
   const auto *entry = bank.entries.data(), *end = entry + bank.entries.size();
   while (entry != end) {
     const auto* first = entry;
     while (entry != end && target(*entry) == target(*first)) ++entry;
-    for (size_t part = 0; part < lanes; part += kPart) {
-      Part sum{};
-      for (const auto* e = first; e != entry; ++e) sum += e->weight * part_at(in + source(*e) * lanes + part);
-      part_at(out + target(*first) * lanes + part) = sum;
-    }
+    typename Of<kLanes>::Row sum{};
+    for (const auto* e = first; e != entry; ++e) sum += e->weight * row_at<kLanes>(in + source(*e) * kLanes);
+    row_at<kLanes>(out + target(*first) * kLanes) = sum;
   }
 }
 MELFLOW_CPU_CLONES
 void to_bands(const SparseBank& bank, const float* bins, size_t lanes, float* bands) {
-  apply<true>(bank, bins, lanes, bands);
+  with_lanes(lanes, [&]<size_t kLanes> { apply<true, kLanes>(bank, bins, bands); });
 }
 MELFLOW_CPU_CLONES
 void to_bins(const SparseBank& bank, const float* bands, size_t lanes, float* bins) {
-  apply<false>(bank, bands, lanes, bins);
+  with_lanes(lanes, [&]<size_t kLanes> { apply<false, kLanes>(bank, bands, bins); });
 }
 
 /// bands = the gains that they lack.
@@ -94,31 +107,30 @@ void gains_of_bands(const float* __restrict wanted, float floor, float most, siz
 MELFLOW_CPU_CLONES
 void hartley_of_correction(const float* __restrict spectrum, const float* __restrict gains,
                            const float* __restrict live, size_t n, size_t lanes, float* out) {
-  for (size_t k = 0; k <= n / 2; ++k, spectrum += 2 * lanes, gains += lanes) {
-    float *low = out + k * lanes, *high = out + (k == 0 ? 0 : n - k) * lanes;
-    for (size_t part = 0; part < lanes; part += kPart) {
-      const Part re = part_at(spectrum + part), im = part_at(spectrum + lanes + part);
-      const Part change = (part_at(gains + part) - 1.0f) * part_at(live + part);
-      part_at(high + part) = change * (re + im);
-      part_at(low + part) = change * (re - im);
+  with_lanes(lanes, [&]<size_t kLanes> {
+    const auto alive = row_at<kLanes>(live);
+    for (size_t k = 0; k <= n / 2; ++k) {
+      const auto re = row_at<kLanes>(spectrum + 2 * k * kLanes), im = row_at<kLanes>(spectrum + (2 * k + 1) * kLanes);
+      const auto change = (row_at<kLanes>(gains + k * kLanes) - 1.0f) * alive;
+      row_at<kLanes>(out + (k == 0 ? 0 : n - k) * kLanes) = change * (re + im);
+      row_at<kLanes>(out + k * kLanes) = change * (re - im);
     }
-  }
+  });
 }
 
 /// rows += scale·the inverse transform, of which sample t of frame `lane` belongs to rows[place[t] + lane].
 MELFLOW_CPU_CLONES
 void overlap_add(const float* __restrict spectrum, const float* __restrict scale, const int32_t* __restrict place,
                  size_t n, size_t lanes, float* __restrict rows) {
-  for (size_t part = 0; part < lanes; part += kPart) {
-    const float* at = spectrum + part;
-    for (size_t k = 0; k <= n / 2; ++k, at += 2 * lanes) {
-      const Part re = part_at(at), im = part_at(at + lanes);
+  with_lanes(lanes, [&]<size_t kLanes> {
+    for (size_t k = 0; k <= n / 2; ++k) {
+      const auto re = row_at<kLanes>(spectrum + 2 * k * kLanes), im = row_at<kLanes>(spectrum + (2 * k + 1) * kLanes);
       const size_t mirrored = n - k;
-      part_at(rows + place[k] + part) += scale[k] * (re - im);
+      row_at<kLanes>(rows + place[k]) += scale[k] * (re - im);
       if (k == 0 || mirrored == k) continue;
-      part_at(rows + place[mirrored] + part) += scale[mirrored] * (re + im);
+      row_at<kLanes>(rows + place[mirrored]) += scale[mirrored] * (re + im);
     }
-  }
+  });
 }
 
 }  // namespace
@@ -141,7 +153,7 @@ Refiner::Refiner(const MelOptions& recipe, const RefineOptions& options)
       pad_(recipe.stft().pad_length()),
       rows_in_frame_(recipe.n_fft / recipe.hop_length),
       bank_(recipe),
-      lanes_(options.delay < static_cast<int>(kPart) ? kPart : kFftLanes),
+      lanes_(options.delay < static_cast<int>(kFewLanes) ? kFewLanes : kFftLanes),
       stride_(rows_in_frame_ + static_cast<int64_t>(lanes_)),
       places_(in_rows(recipe, stride_)),
       analysis_(bank_.window(), places_, recipe.stft().bins(), static_cast<int>(lanes_)),

@@ -124,7 +124,7 @@ TEST_P(Refining, InLanesIsThePlainOne) {
     auto cut = s;
     cut.samples.resize(static_cast<size_t>(frames * s.recipe.hop_length));
     cut.mel = first_frames(s.mel, frames);
-    for (const int delay : {RefineOptions::least_delay(s.recipe), 7, 12}) {
+    for (const int delay : {RefineOptions::least_delay(s.recipe), 7, 12, 15}) {
       const RefineOptions options{.passes = 3, .delay = delay};
       const auto plain = refine(cut.samples, cut.mel, cut.recipe, options);
       const auto fast = in_pieces(cut, options, 1, [] { return 1000; });

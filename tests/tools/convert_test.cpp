@@ -12,7 +12,12 @@ namespace {
 using Convert = melflow::testing::CliFixture;
 
 TEST_F(Convert, AVoiceIsMixedWithTheOneThatItsTrainingBeganAs) {
-  const auto kathleen = testing::in_tree("data/voices/kathleen.safetensors").string();
+  // As if nothing had been mixed into it yet.
+  const files::SafetensorsFile shipped(testing::in_tree("data/voices/kathleen.safetensors"));
+  auto unmixed = shipped.metadata();
+  unmixed.erase("mixed_with");
+  const auto kathleen = path("kathleen.safetensors");
+  files::write_safetensors(kathleen, shipped.tensors(), unmixed, AtomicFile::Existing::refuse);
   // Of two that are alike: itself, whatever the share.
   ASSERT_EQ(
       run({"convert", kathleen, "--mix", kathleen, "--share", "0.3", "--int8", "-o", path("same.safetensors")}).code,

@@ -65,9 +65,9 @@ TEST_F(Streaming, SoundLeavesBeforeTheEndOfTheInput) {
   in.close_reader();
   out.close_writer();
   in.write(frames.substr(0, frames.size() / 2));
-  // All that 24 frames let out, 5 of them being what the voice looks ahead and 6 what refining waits for: read while
+  // All that 24 frames let out, 5 of them being what the voice looks ahead and 15 what refining waits for: read while
   // the pipe stays open.
-  constexpr size_t kFirst = (24 - 5 - 6) * 256 * 2;
+  constexpr size_t kFirst = (24 - 5 - 15) * 256 * 2;
   const auto first = out.read(kFirst);
   EXPECT_EQ(first, expected.substr(0, kFirst));
   in.write(frames.substr(frames.size() / 2));
@@ -237,11 +237,11 @@ TEST_F(Streaming, InspectSaysHowLateAVoiceIs) {
   const auto result = run({"inspect", testing::in_tree("data/voices/kathleen.safetensors").string(), "--json"});
   ASSERT_EQ(result.code, 0) << result.err;
   const auto voice = nlohmann::json::parse(result.out)["voice"];
-  // 5 frames of 11.6 ms ahead, 6 for refining, and the frame itself: what SoundLeavesBeforeTheEndOfTheInput sees.
+  // 5 frames of 11.6 ms ahead, 15 for refining, and the frame itself: what SoundLeavesBeforeTheEndOfTheInput sees.
   EXPECT_EQ(voice["lookahead_frames"], 5);
   EXPECT_NEAR(voice["lookahead_ms"].get<double>(), 58.05, 0.01);
-  EXPECT_EQ(voice["first_sample_frames"], 12);
-  EXPECT_NEAR(voice["first_sample_ms"].get<double>(), 139.32, 0.01);
+  EXPECT_EQ(voice["first_sample_frames"], 21);
+  EXPECT_NEAR(voice["first_sample_ms"].get<double>(), 243.81, 0.01);
   const auto refused = run({"synth", short_mel(24), "-o", path("x.wav"), "--latency", "5"});
   EXPECT_EQ(refused.code, 64);
   EXPECT_NE(refused.err.find("--latency 12, and 70 guesses nothing"), std::string::npos) << refused.err;

@@ -21,9 +21,9 @@ void VoiceOptions::add_to(CLI::App& app) {
          "candidates of noise for each block, of which a block voice keeps the one that fits the mel best; 1: no "
          "choice; default: the voice's own")
       ->check(CLI::Range(int64_t{1}, engine::kMostDraws));
-  app.add_option(
-         "--refine", refine,
-         "passes that bring the sound nearer to the mel; 0: none, and 70 ms less latency; default: the voice's own")
+  app.add_option("--refine", refine,
+                 "passes that bring the sound nearer to the mel; 0: none, and 15 frames less of latency; default: the "
+                 "voice's own")
       ->check(CLI::Range(0, audio::RefineOptions::kMostPasses));
   app.add_option("--denoise", denoise, "strength of the denoiser; 0 leaves it out")->check(within(0.0, 100.0));
   app.add_option("--device", device, "cpu or cuda");
