@@ -23,7 +23,6 @@ void MelStream::finish(std::vector<float>& frames) {
   const int64_t end = options().stft().frames(samples());
   if (end == 0) extractor_(kept_);  // throws, and says what is wrong with it
   take(end, frames);
-  reset();
 }
 
 void MelStream::reset() {

@@ -18,10 +18,9 @@ class MelStream {
 
   /// Takes samples of the recipe's rate; appends the frames that are whole, [count, n_mels] frame after frame.
   void add(std::span<const float> samples, std::vector<float>& frames);
-  /// No sample follows: afterwards it stands at the beginning of another sound. Throws Error{bad_data} where the whole
-  /// was too short for a mel, as MelExtractor does.
+  /// No sample follows. Throws Error{bad_data} where the whole was too short for a mel, as MelExtractor does.
   void finish(std::vector<float>& frames);
-  /// Forgets what it has taken.
+  /// Forgets what it has taken: it stands at the beginning of another sound.
   void reset();
 
   const MelOptions& options() const { return extractor_.options(); }

@@ -68,6 +68,10 @@ StreamResampler::StreamResampler(StreamResampler&&) noexcept = default;
 StreamResampler& StreamResampler::operator=(StreamResampler&&) noexcept = default;
 
 void StreamResampler::push(std::span<const float> samples, std::vector<float>& out) {
+  if (impl_->from_hz == impl_->to_hz) {
+    out.insert(out.end(), samples.begin(), samples.end());
+    return;
+  }
   impl_->taken += samples.size();
   while (!samples.empty()) samples = samples.subspan(impl_->process(samples.data(), samples.size(), out));
 }
@@ -88,7 +92,6 @@ void StreamResampler::reset() { impl_->forget(); }
 
 std::vector<float> resample(std::span<const float> samples, int from_hz, int to_hz) {
   assert(from_hz > 0 && to_hz > 0);
-  if (from_hz == to_hz || samples.empty()) return {samples.begin(), samples.end()};
   std::vector<float> result;
   StreamResampler whole(from_hz, to_hz);
   whole.push(samples, result);

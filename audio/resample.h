@@ -12,7 +12,7 @@ std::vector<float> resample(std::span<const float> samples, int from_hz, int to_
 /// resample() for sound that is still arriving. What comes out does not depend on how it was cut.
 class StreamResampler {
  public:
-  StreamResampler(int from_hz, int to_hz);
+  StreamResampler(int from_hz, int to_hz);  ///< of one rate: samples as they are, at once
   ~StreamResampler();
   StreamResampler(StreamResampler&&) noexcept;
   StreamResampler& operator=(StreamResampler&&) noexcept;

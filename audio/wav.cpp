@@ -217,28 +217,23 @@ int give(OpenAudio& audio, const std::string& path, const ReadOptions& options, 
   if (length_known && audio.info.frames > options.max_frames) fail_long(path, options.max_frames);
   const int own = options.assume_rate > 0 ? options.assume_rate : audio.info.samplerate;
   const int rate = options.sample_rate > 0 ? options.sample_rate : own;
-  int64_t given = 0;
-  const auto pass = [&](std::span<const float> samples) {
-    given += std::ssize(samples);
-    if (given > options.max_frames) fail_long(path, options.max_frames);
-    sink(samples);
-  };
-  if (rate == own) {
-    if (give_mono(path, audio, options.max_frames, options.channel, pass) == 0) fail_empty(audio, path);
-    return rate;
-  }
   require_near_rates(path, own, rate);
   StreamResampler resampler(own, rate);
   std::vector<float> converted;
-  const auto convert = [&](std::span<const float> samples) {
+  int64_t given = 0;
+  const auto pass = [&] {
+    given += std::ssize(converted);
+    if (given > options.max_frames) fail_long(path, options.max_frames);
+    sink(converted);
     converted.clear();
+  };
+  const auto convert = [&](std::span<const float> samples) {
     resampler.push(samples, converted);
-    pass(converted);
+    pass();
   };
   if (give_mono(path, audio, options.max_frames, options.channel, convert) == 0) fail_empty(audio, path);
-  converted.clear();
   resampler.finish(converted);
-  pass(converted);
+  pass();
   if (given == 0) fail_bad(path, "holds no samples at that rate; give a longer recording");
   return rate;
 }
@@ -250,12 +245,16 @@ Waveform read_whole(OpenAudio audio, const std::string& path, const ReadOptions&
       whole.samples.insert(whole.samples.end(), samples.begin(), samples.end());
     });
   } catch (const std::bad_alloc&) {
-    throw Error(Exit::unavailable, path + ": is too long for the memory of this machine; cut it into pieces");
+    throw too_long_for_memory(path);
   }
   return whole;
 }
 
 }  // namespace
+
+Error too_long_for_memory(const std::string& name) {
+  return {Exit::unavailable, name + ": is too long for the memory of this machine; cut it into pieces"};
+}
 
 AudioInfo audio_info(const std::filesystem::path& path) { return info_of(open_audio(path), path.string()); }
 

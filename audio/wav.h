@@ -11,6 +11,7 @@
 #include "audio/pcm.h"
 #include "audio/waveform.h"
 #include "base/atomic_file.h"
+#include "base/error.h"
 
 namespace melflow::audio {
 
@@ -36,6 +37,9 @@ AudioInfo audio_info(const std::filesystem::path& path);
 /// really holds, never by what its header claims. Throws Error{no_input} for a missing file, Error{bad_data} for one
 /// that is not audio, holds no sample, or holds NaN or infinity.
 Waveform read_audio(const std::filesystem::path& path, const ReadOptions& options = {});
+
+/// For a recording whose memory is not there.
+Error too_long_for_memory(const std::string& name);
 
 /// Takes samples as they are read.
 using SampleSink = std::function<void(std::span<const float>)>;

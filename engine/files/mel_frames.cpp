@@ -72,13 +72,15 @@ audio::Mel MelFrames::whole() const {
 
 void MelFramesWriter::append(std::span<const float> frames) {
   constexpr size_t kInMemory = 2 << 20;  // numbers: five minutes of 80 bands
-  taken_ += frames.size();
-  if (taken_ / static_cast<size_t>(recipe_.n_mels) > static_cast<size_t>(kMostMelFrames)) {
+  const auto numbers = in_file() + rest_.size() + frames.size();
+  if (numbers / static_cast<size_t>(recipe_.n_mels) > static_cast<size_t>(kMostMelFrames)) {
     throw Error(Exit::bad_data, "it makes more than the 2^20 frames of a mel; cut it into pieces");
   }
   rest_.insert(rest_.end(), frames.begin(), frames.end());
   if (rest_.size() >= kInMemory && !no_room_) move_to_file();
 }
+
+size_t MelFramesWriter::in_file() const { return file_ ? file_->size() / sizeof(float) : 0; }
 
 void MelFramesWriter::move_to_file() {
   try {
@@ -94,8 +96,7 @@ MelFrames MelFramesWriter::finish() && {
   MelFrames frames;
   frames.n_mels_ = recipe_.n_mels;
   frames.recipe_ = recipe_;
-  const auto in_file = file_ ? file_->size() / sizeof(float) : 0;
-  frames.frames_ = static_cast<int>((in_file + rest_.size()) / static_cast<size_t>(recipe_.n_mels));
+  frames.frames_ = static_cast<int>((in_file() + rest_.size()) / static_cast<size_t>(recipe_.n_mels));
   frames.first_ = std::move(file_);
   frames.rest_ = std::make_shared<const std::vector<float>>(std::move(rest_));
   return frames;

@@ -53,11 +53,11 @@ class MelFramesWriter {
 
  private:
   void move_to_file();
+  size_t in_file() const;  // numbers
 
   audio::MelOptions recipe_;
   std::shared_ptr<TemporaryFile> file_;
   bool no_room_ = false;  // for a file
-  size_t taken_ = 0;      // numbers
   std::vector<float> rest_;
 };
 

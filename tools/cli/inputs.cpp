@@ -46,8 +46,6 @@ Kind kind_of(const std::string& path) {
   return Kind::sound;
 }
 
-constexpr int64_t kMostStdin = int64_t{1} << 31;  // bytes
-Error too_much_on_stdin() { return {Exit::bad_data, "stdin: holds more than 2 GiB"}; }
 void require_end_of_stdin() {
   if (stop_requested()) throw Error(Exit::io_error, "stdin: was not read to its end");
 }
@@ -55,9 +53,10 @@ void require_end_of_stdin() {
 }  // namespace
 
 std::vector<std::byte> read_stdin() {
+  constexpr size_t kMost = size_t{1} << 31;
   std::vector<std::byte> all;
   while (read_some_stdin(all)) {
-    if (std::ssize(all) > kMostStdin) throw too_much_on_stdin();
+    if (all.size() > kMost) throw Error(Exit::bad_data, "stdin: holds more than 2 GiB");
   }
   require_end_of_stdin();
   return all;
@@ -142,8 +141,7 @@ class MelOfSound {
 
 void hear_stdin(MelOfSound& mel, int rate, const RawFormat& raw) {
   StdinPcm pcm(raw, "raw PCM");
-  std::optional<audio::StreamResampler> resampler;
-  if (raw.rate != rate) resampler.emplace(raw.rate, rate);
+  audio::StreamResampler resampler(raw.rate, rate);
   std::vector<float> samples, converted;
   int64_t heard = 0;
   const auto hear_converted = [&] {
@@ -152,23 +150,14 @@ void hear_stdin(MelOfSound& mel, int rate, const RawFormat& raw) {
   };
   while (pcm.next(samples)) {
     heard += std::ssize(samples);
-    if (!resampler) {
-      mel.hear(samples);
-      continue;
-    }
-    resampler->push(samples, converted);
+    resampler.push(samples, converted);
     hear_converted();
   }
   require_end_of_stdin();
   if (heard == 0) throw Error(Exit::bad_data, "stdin: holds no sample");
-  if (!resampler) return;
-  resampler->finish(converted);
+  resampler.finish(converted);
   hear_converted();
 }
-
-}  // namespace
-
-namespace {
 
 Recorded recorded_mel(const std::string& input, audio::MelStream& stream, int assume_rate, const RawFormat& raw) {
   MelOfSound mel(stream, input == "-" ? "stdin" : input);
@@ -185,15 +174,11 @@ Recorded recorded_mel(const std::string& input, audio::MelStream& stream, int as
 
 }  // namespace
 
-Error too_long_for_memory(const std::string& input) {
-  return {Exit::unavailable, input + ": is too long for the memory of this machine; cut it into pieces"};
-}
-
 Recorded read_recorded(const std::string& input, audio::MelStream& stream, int assume_rate, const RawFormat& raw) {
   try {
     return recorded_mel(input, stream, assume_rate, raw);
   } catch (const std::bad_alloc&) {
-    throw too_long_for_memory(input);
+    throw audio::too_long_for_memory(input);
   }
 }
 

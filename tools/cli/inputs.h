@@ -1,6 +1,8 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <span>
@@ -8,7 +10,6 @@
 #include <vector>
 
 #include "audio/mel_stream.h"
-#include "base/error.h"
 #include "engine/files/mel_frames.h"
 #include "engine/voice.h"
 #include "tools/cli/stdin_pcm.h"
@@ -31,9 +32,6 @@ void require_raw(std::span<const std::byte> beginning, const std::string& wanted
 /// Throws Error{bad_data} for a file of numbers, such as a mel; of others that are no recording their reader tells.
 void require_recording(const std::string& input);
 
-/// For an item whose memory is not there.
-Error too_long_for_memory(const std::string& input);
-
 /// A recording's own mel, and how many samples it has at the mel's rate.
 struct Recorded {
   files::MelFrames mel;
@@ -49,6 +47,12 @@ Recorded read_recorded(const std::string& input, audio::MelStream& stream, int a
 struct Spoken {
   files::MelFrames mel;
   std::optional<int64_t> samples;
+
+  /// Of the sound, in samples, where a frame is so many.
+  int64_t length(int hop_length) const {
+    const auto whole = static_cast<int64_t>(mel.frames()) * hop_length;
+    return std::min(whole, samples.value_or(whole));
+  }
 };
 Spoken read_spoken(const std::string& input, const engine::Voice& voice, const RawFormat& raw);
 

@@ -64,7 +64,7 @@ class LiveFrames : public Frames {
       device_.emplace(input, voice.mel.sample_rate);
       rate_ = device_->rate();
     }
-    if (rate_ != voice.mel.sample_rate) resampler_.emplace(rate_, voice.mel.sample_rate);
+    resampler_.emplace(rate_, voice.mel.sample_rate);
   }
 
   bool next(std::vector<float>& frames) override {
@@ -72,12 +72,8 @@ class LiveFrames : public Frames {
       const bool more = pcm_ ? pcm_->next(samples_) : device_->next(samples_);
       if (!more) return finish(frames);
       count_ += static_cast<double>(samples_.size());
-      if (resampler_) {
-        converted_.clear();
-        resampler_->push(samples_, converted_);
-        converted_.swap(samples_);
-      }
-      hear(samples_, frames);
+      resampler_->push(samples_, converted_);
+      hear(frames);
       if (!frames.empty()) return true;
     }
     return false;
@@ -90,11 +86,8 @@ class LiveFrames : public Frames {
   bool finish(std::vector<float>& frames) {
     ended_ = true;
     if (stop_requested() && !endless()) return false;
-    if (resampler_) {
-      converted_.clear();
-      resampler_->finish(converted_);
-      hear(converted_, frames);
-    }
+    resampler_->finish(converted_);
+    hear(frames);
     try {
       mel_.finish(frames);
     } catch (const Error& e) {
@@ -102,9 +95,11 @@ class LiveFrames : public Frames {
     }
     return !frames.empty();
   }
-  void hear(const std::vector<float>& samples, std::vector<float>& frames) {
-    mel_.add(samples, frames);
-    heard_ += std::ssize(samples);
+  /// What has been converted.
+  void hear(std::vector<float>& frames) {
+    mel_.add(converted_, frames);
+    heard_ += std::ssize(converted_);
+    converted_.clear();
   }
 
   std::string input_;

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "audio/mel.h"
+#include "audio/wav.h"
 #include "base/error.h"
 #include "base/file_ending.h"
 #include "base/nearest.h"
@@ -107,7 +108,7 @@ std::pair<audio::Mel, int64_t> whole_mel(const std::string& input, audio::MelStr
   try {
     return {recorded.mel.whole(), recorded.samples};
   } catch (const std::bad_alloc&) {
-    throw too_long_for_memory(input);
+    throw audio::too_long_for_memory(input);
   }
 }
 

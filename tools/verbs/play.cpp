@@ -85,11 +85,7 @@ nlohmann::json play(const PlayArguments& a, engine::Synthesizer& synthesizer, co
                     const Speech& speech) {
   const auto& voice = synthesizer.voice();
   const auto rate = static_cast<size_t>(voice.mel.sample_rate);
-  size_t length = 0;
-  if (speech.whole) {
-    const auto whole = static_cast<int64_t>(speech.whole->mel.frames()) * voice.mel.hop_length;
-    length = static_cast<size_t>(std::min(whole, speech.whole->samples.value_or(whole)));
-  }
+  const auto length = speech.whole ? static_cast<size_t>(speech.whole->length(voice.mel.hop_length)) : size_t{0};
   constexpr size_t kAhead = 10, kBehind = 600;  // seconds
   SoundAhead sound(kAhead * rate, kBehind * rate);
   size_t made = 0;

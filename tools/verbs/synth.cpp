@@ -117,8 +117,7 @@ nlohmann::json synthesize(const SynthArguments& a, const VoiceOptions& v, const 
   const auto& recipe = synthesizer.voice().mel;
   const auto noise = noise_of(a, v).noting();
 
-  const auto whole = static_cast<int64_t>(spoken.mel.frames()) * recipe.hop_length;
-  const auto length = std::min(whole, spoken.samples.value_or(whole));
+  const auto length = spoken.length(recipe.hop_length);
   const int64_t samples = samples_after(a.start, length, recipe.sample_rate, input);
   const auto path = a.out.path_for(input, "." + a.format);
   require_lossless(a, v, path, input);
