@@ -2,19 +2,12 @@
 
 #include <string>
 
+#include "models/block_flow_math.h"
 #include "models/nets/complex_math.h"
 #include "models/nets/row_linear.h"
 
 namespace melflow::models {
 namespace {
-
-torch::Tensor pad_left_right(const torch::Tensor& t, int64_t left, int64_t right) {
-  return torch::constant_pad_nd(t, {left, right});
-}
-
-torch::Tensor limited(const torch::Tensor& t, const torch::Tensor& limit) {
-  return torch::minimum(torch::maximum(t, -limit), limit);
-}
 
 /// The identity for small numbers, never beyond ±limit.
 torch::Tensor saturate(const torch::Tensor& t, double limit) { return t * torch::rsqrt(1 + (t / limit).square()); }
@@ -84,7 +77,7 @@ torch::Tensor BlockFlow::to_blocks(const torch::Tensor& at_frames, double fracti
   return torch::lerp(left.expand({-1, -1, ratio, -1}), right.expand({-1, -1, ratio, -1}), weight).flatten(1, 2);
 }
 
-BlockFlow::Heard BlockFlow::heard(const torch::Tensor& mel, int64_t frames) {
+BlockFlow::Features BlockFlow::encode(const torch::Tensor& mel, int64_t frames) {
   const auto n_mels = options_.n_mels;
   TORCH_CHECK(mel.dim() == 3 && mel.size(1) == n_mels && mel.size(2) >= frames, "BlockFlow: wants a mel [batch, ",
               n_mels, ", ", frames, " or more], not ", mel.sizes());
@@ -108,29 +101,38 @@ BlockFlow::Heard BlockFlow::heard(const torch::Tensor& mel, int64_t frames) {
 
 BlockFlow::Guide BlockFlow::guide(const torch::Tensor& mel, int64_t frames) {
   const auto& o = options_;
-  const auto [features, own, own_level] = heard(mel, frames);
+  const auto [features, own, own_level] = encode(mel, frames);
   // Small high quefrencies at the start: they steer the filter most, and would blow it up.
   const auto damping = 1 / (1 + torch::arange(o.cepstrum + 1, own.options()) / 16);
   const auto c = apply_linear(features, cepstrum_).to(own.scalar_type()) * damping;  // no transform is narrower
   // ln A is linear in its bounded cepstrum, so frames are blended there: the blend is a minimum-phase filter again.
-  const auto blended = torch::view_as_complex(to_blocks(torch::view_as_real(log_inverse(c.slice(2, 1))).flatten(2))
-                                                  .unflatten(2, {kFft / 2 + 1, 2})
-                                                  .contiguous());
-  const auto impulse = torch::fft_irfft(complex_exp(-blended), kFft).narrow(2, 1, o.filter_taps - 1);
+  const auto filters = log_inverse(c.slice(2, 1));
+  const auto blended = torch::view_as_complex(
+      to_blocks(torch::view_as_real(filters).flatten(2)).unflatten(2, {kFft / 2 + 1, 2}).contiguous());
+  const auto magnitude = torch::matmul(own.exp(), mel_to_magnitude_).clamp_min(kMagnitudeFloor);
   Guide out;
-  out.taps = torch::cat({torch::ones({impulse.size(0), impulse.size(1), 1}, impulse.options()), impulse}, 2);
+  out.taps = cut(blended);
   out.log_gain = to_blocks(own_level).squeeze(2);
   out.limit = kFilterLimit * torch::exp(out.log_gain).unsqueeze(-1);
-  out.log_sigma = out.log_gain + to_blocks(c.narrow(2, 0, 1).clamp(kLowestLevel, kHighestLevel)).squeeze(2);
+  const auto proper = proper_level(filters, magnitude) - own_level;
+  const auto level =
+      torch::minimum(c.narrow(2, 0, 1).clamp(kLowestLevel, kHighestLevel), proper + std::log(kLevelLimit));
+  out.log_sigma = out.log_gain + to_blocks(level).squeeze(2);
+  out.most = to_blocks(proper - level) + std::log(kBlockLimit);
   out.film = to_blocks(apply_linear(features, film_));
   out.lag_bias = to_blocks(apply_linear(features, lag_bias_));
-  const auto spectrum = torch::matmul(own.exp(), mel_to_magnitude_);
-  out.magnitude = to_blocks(spectrum.clamp_min(kMagnitudeFloor), /*fraction=*/0);
+  out.magnitude = to_blocks(magnitude, /*fraction=*/0);
   const auto hop = std::min(o.hop_length / o.group_size, out.magnitude.size(1));  // in blocks
   out.earlier_magnitude = torch::cat(
       {out.magnitude.narrow(1, 0, 1).expand({-1, hop, -1}), out.magnitude.narrow(1, 0, out.magnitude.size(1) - hop)},
       1);
   return out;
+}
+
+BlockFlow::Past BlockFlow::past_of(const torch::Tensor& samples, const Guide& g) const {
+  const auto last = [&](int64_t n) { return samples.slice(-1, samples.size(-1) - n); };
+  const auto raw = last(kInversionPast);
+  return {{}, last(options_.past) * torch::exp(-g.log_gain).unsqueeze(-1), raw, trust(raw, g)};
 }
 
 torch::Tensor BlockFlow::filter(const torch::Tensor& segment, const torch::Tensor& taps) const {
@@ -175,7 +177,7 @@ std::vector<torch::Tensor> BlockFlow::context(const Past& past, const Guide& g) 
   const auto& o = options_;
   const auto es = saturate(past.e, kPastLimit), xs = saturate(past.x, kPastLimit) * kPastScale;
   // Σ_l weight_l · the group_size samples that followed lag l, as a circular convolution.
-  const auto weights = lag_weights({es, xs, {}}, g.lag_bias);
+  const auto weights = lag_weights({es, xs, {}, {}}, g.lag_bias);
   const auto spectrum = torch::fft_rfft(pad_left_right(weights, o.group_size, o.past - o.group_size - o.lags));
   std::vector<torch::Tensor> seen{es, xs};
   for (const auto& y : {es, xs}) {
@@ -188,22 +190,21 @@ std::vector<torch::Tensor> BlockFlow::context(const Past& past, const Guide& g) 
   const auto guesses = {guess(past.raw, g.earlier_magnitude, 3),
                         guess(past.raw.slice(-1, o.hop_length), g.magnitude, 1)};
   for (const auto& x : guesses) {
-    const auto segment = torch::cat({limited(past.raw.slice(-1, kInversionPast - o.filter_taps), g.limit), x}, -1);
+    const auto segment = torch::cat({heard(past, g), x}, -1);
     seen.push_back(saturate(x * over_gain, kPastLimit) * kPastScale);
     seen.push_back(saturate(filter(segment, g.taps) * over_sigma, kResidualLimit));
   }
   return seen;
 }
 
-std::pair<torch::Tensor, torch::Tensor> BlockFlow::block_network(const std::vector<torch::Tensor>& context,
-                                                                 const torch::Tensor& film) {
+std::pair<torch::Tensor, torch::Tensor> BlockFlow::predict(const Past& past, const Guide& g) {
   const auto& o = options_;
-  auto h = torch::silu(apply_linear(torch::cat(context, -1), past_) * (1 + film.slice(-1, 0, o.hidden)) +
-                       film.slice(-1, o.hidden));
+  auto h = torch::silu(apply_linear(torch::cat(context(past, g), -1), past_) * (1 + g.film.slice(-1, 0, o.hidden)) +
+                       g.film.slice(-1, o.hidden));
   for (auto& layer : layers_) h = h + torch::glu(apply_linear(h, layer), -1);
-  const auto out = apply_linear(h, out_);
+  const auto out = apply_linear(h, out_) * past.trust;
   const auto s = kScaleLimit * torch::tanh(out.slice(-1, o.group_size) / kScaleLimit);
-  return {out.slice(-1, 0, o.group_size), s};
+  return {limited(out.slice(-1, 0, o.group_size), torch::exp(g.most)), torch::minimum(s, g.most)};
 }
 
 Mapped BlockFlow::forward(const torch::Tensor& x, const torch::Tensor& mel) {
@@ -211,33 +212,34 @@ Mapped BlockFlow::forward(const torch::Tensor& x, const torch::Tensor& mel) {
   TORCH_CHECK(x.dim() == 2 && x.size(1) > 0 && x.size(1) % o.hop_length == 0,
               "BlockFlow: wants [batch, samples] with samples a multiple of ", o.hop_length, ", not ", x.sizes());
   const auto g = guide(mel, x.size(1) / o.hop_length);
-  const auto segments = pad_left_right(x, o.filter_taps, 0).unfold(1, o.filter_taps + o.group_size, o.group_size);
-  const auto seen = limited(segments, g.limit);
-  const auto beyond = (segments - seen).slice(-1, o.filter_taps);                          // zero, but for wild samples
-  const auto e = (filter(seen, g.taps) + beyond) * torch::exp(-g.log_sigma).unsqueeze(2);  // [batch, blocks, group]
-
+  const auto blocks = x.unflatten(1, {-1, o.group_size});
   const auto before = [&](const torch::Tensor& signal, int64_t n) {  // the n samples before each block
-    return pad_left_right(signal, n, 0).unfold(1, n, o.group_size).narrow(1, 0, e.size(1));
+    return pad_left_right(signal, n, 0).unfold(1, n, o.group_size).narrow(1, 0, blocks.size(1));
   };
-  Past past{before(e.flatten(1), o.past), before(x, o.past) * torch::exp(-g.log_gain).unsqueeze(2),
-            before(x, kInversionPast)};
+  Past past = past_of(before(x, past_length()), g);
+  const auto seen = limited(blocks, g.limit);
+  const auto beyond = blocks - seen;  // zero, but for wild samples
+  const auto e = (filter(torch::cat({heard(past, g), seen}, -1), g.taps) + beyond) *
+                 torch::exp(-g.log_sigma).unsqueeze(2);  // [batch, blocks, group]
+  past.e = before(e.flatten(1), o.past);
   if (is_training()) {  // the past is data: no gradient flows into how it was whitened
-    past = {past.e.detach(), past.x.detach(), past.raw};
+    past.e = past.e.detach();
+    past.x = past.x.detach();
     perturb(past);
   }
-  const auto [mu, s] = block_network(context(past, g), g.film);
+  const auto [mu, s] = predict(past, g);
   const auto z = (e - mu) * torch::exp(-s);
   const auto local = -(s.sum(2) + g.log_sigma * o.group_size);
   return {z.transpose(1, 2).contiguous(), local.sum(1), local};
 }
 
-torch::Tensor BlockFlow::unfilter(const torch::Tensor& residual, const torch::Tensor& past, const Guide& g) const {
+torch::Tensor BlockFlow::unfilter(const torch::Tensor& residual, const Past& past, const Guide& g) const {
   const auto n = options_.group_size, reach = std::min(n, options_.filter_taps);
   // What the past contributes goes to the right side; the block's own samples solve a unit lower-triangular system.
   const auto right =
-      residual * torch::exp(g.log_sigma).unsqueeze(1) - filter(pad_left_right(limited(past, g.limit), 0, n), g.taps);
+      residual * torch::exp(g.log_sigma).unsqueeze(1) - filter(pad_left_right(heard(past, g), 0, n), g.taps);
   const auto row = torch::arange(n, torch::kInt64).unsqueeze(1), column = row.t();
-  const auto difference = (row - column).clamp_min(0).to(past.device()).flatten();
+  const auto difference = (row - column).clamp_min(0).to(residual.device()).flatten();
   const auto taps = pad_left_right(g.taps.slice(1, 0, reach), 0, n - reach);
   const auto matrix = taps.index_select(1, difference).view({-1, n, n}) * torch::ones({n, n}, taps.options()).tril();
   auto x = torch::linalg_solve_triangular(matrix, right.unsqueeze(2), /*upper=*/false, /*left=*/true,
@@ -261,8 +263,7 @@ torch::Tensor BlockFlow::choose(const torch::Tensor& draws, const torch::Tensor&
   const auto window = window_.to(known.options());
   std::vector<torch::Tensor> distances;
   for (int64_t d = 0; d < count; ++d) {
-    const auto x = unfilter(mu + torch::exp(s) * draws.select(1, d),
-                            past.raw.slice(-1, kInversionPast - options_.filter_taps), guide);
+    const auto x = unfilter(mu + torch::exp(s) * draws.select(1, d), past, guide);
     const auto frame = pad_left_right(torch::cat({known, x}, -1), 0, kFft - known.size(-1) - x.size(-1)) * window;
     distances.push_back((modulus(torch::fft_rfft(frame)) - guide.magnitude).square().sum(-1));
   }
@@ -276,24 +277,23 @@ Mapped BlockFlow::inverse(const torch::Tensor& z, const torch::Tensor& mel) {
   TORCH_CHECK(z.dim() == 3 && z.size(1) > 0 && z.size(1) % n == 0 && blocks * n % o.hop_length == 0 && blocks > 0,
               "BlockFlow: wants [batch, ", n, " for each draw, groups] of whole frames, not ", z.sizes());
   const auto g = guide(mel, blocks * n / o.hop_length);
-  const auto memory = std::max(o.past, kInversionPast);
+  const auto memory = past_length();
   auto x = torch::zeros({batch, memory + blocks * n}, z.options());
   auto e = torch::zeros({batch, o.past + blocks * n}, z.options());
   std::vector<torch::Tensor> local;
   for (int64_t b = 0; b < blocks; ++b) {
     const auto t = memory + b * n;
-    const Guide here{
-        g.taps.select(1, b), g.log_gain.select(1, b), g.limit.select(1, b),     g.log_sigma.select(1, b),
-        g.film.select(1, b), g.lag_bias.select(1, b), g.magnitude.select(1, b), g.earlier_magnitude.select(1, b)};
-    const Past past{e.slice(1, b * n, b * n + o.past),
-                    x.slice(1, t - o.past, t) * torch::exp(-here.log_gain).unsqueeze(1),
-                    x.slice(1, t - kInversionPast, t)};
-    const auto [mu, s] = block_network(context(past, here), here.film);
+    const Guide here{g.taps.select(1, b),     g.log_gain.select(1, b),  g.limit.select(1, b),
+                     g.most.select(1, b),     g.log_sigma.select(1, b), g.film.select(1, b),
+                     g.lag_bias.select(1, b), g.magnitude.select(1, b), g.earlier_magnitude.select(1, b)};
+    Past past = past_of(x.slice(1, t - memory, t), here);
+    past.e = e.slice(1, b * n, b * n + o.past);
+    const auto [mu, s] = predict(past, here);
     const auto draws = z.select(2, b).unflatten(1, {-1, n});
     const auto residual =
         mu + torch::exp(s) * (draws.size(1) > 1 ? choose(draws, mu, s, past, here) : draws.select(1, 0));
     e.slice(1, o.past + b * n, o.past + (b + 1) * n).copy_(residual);
-    x.slice(1, t, t + n).copy_(unfilter(residual, x.slice(1, t - o.filter_taps, t), here));
+    x.slice(1, t, t + n).copy_(unfilter(residual, past, here));
     local.push_back(s.sum(1) + here.log_sigma * n);
   }
   const auto by_block = torch::stack(local, 1);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "models/block_flow_options.h"
@@ -17,11 +18,11 @@ namespace melflow::models {
 ///      that makes its spectrum that of the mel. The guesses carry the mel's error back, so that nothing drifts.
 /// log|det| = -Σ (ln σ_t + s_t). Levels cancel: everything is computed relative to a gain read off the mel.
 /// The whitening is the maximum-likelihood linear prediction of Itakura & Saito (1968) made conditional.
-/// Sampling feeds the past back. What keeps it from running away, whatever the mel: the filter and the network see a
-/// past that is limited relative to the gain, so each sample is bounded by numbers that do not grow, |x_t| ≤ σ_t·|e_t|
-/// + limit·gain·Σ|a_k|; and, so that this bound is not reached, ln|A| and ln σ are limited and the zeros of A drawn
-/// inwards, which keeps A minimum phase when it is cut to its taps. The map stays triangular: any function of the past
-/// may be in it.
+/// Sampling feeds the past back. What keeps it near the mel's loudness, whatever filter and network say
+/// (block_flow_limits.cpp): A stays minimum phase when it is cut to its taps; noise of level σ behind 1/A is at most
+/// kLevelLimit times as loud as the mel, of level σ·exp(s) or σ·|μ| kBlockLimit times; and a past that is louder than
+/// any sound of this mel is heard by neither. No recording comes near these limits. The map stays triangular: any
+/// function of the past may be in it.
 class BlockFlow : public Vocoder, public BlockFlowConstants {
  public:
   explicit BlockFlow(const BlockFlowOptions& options);
@@ -53,6 +54,7 @@ class BlockFlow : public Vocoder, public BlockFlowConstants {
     torch::Tensor taps;       ///< [.., filter_taps], taps_0 = 1
     torch::Tensor log_gain;   ///< [..], read off the mel
     torch::Tensor limit;      ///< [.., 1] of the filter's view of the past
+    torch::Tensor most;       ///< [.., 1], largest s, and ln of the largest |μ|
     torch::Tensor log_sigma;  ///< [..], log_gain + c_0: the level of the residual
     torch::Tensor film;       ///< [.., 2·hidden]
     torch::Tensor lag_bias;   ///< [.., lags]
@@ -61,38 +63,55 @@ class BlockFlow : public Vocoder, public BlockFlowConstants {
   };
   /// Everything before a block. Every tensor is [.., samples], the most recent last.
   struct Past {
-    torch::Tensor e, x;  ///< [.., past]; x over the gain
-    torch::Tensor raw;   ///< [.., kInversionPast] of x
+    torch::Tensor e, x;   ///< [.., past]; x over the gain
+    torch::Tensor raw;    ///< [.., kInversionPast] of x
+    torch::Tensor trust;  ///< [.., 1] in it, from 0 to 1
   };
   /// What the encoder makes of a mel [batch, n_mels, frames or more].
-  struct Heard {
+  struct Features {
     torch::Tensor features;  ///< [batch, frames + 1, encoder_channels]
     torch::Tensor mel;       ///< [batch, frames + 1, n_mels], the last frame repeated, bounded
     torch::Tensor level;     ///< [batch, frames + 1, 1], read off the mel
   };
-  Heard heard(const torch::Tensor& mel, int64_t frames);
+  Features encode(const torch::Tensor& mel, int64_t frames);
   Guide guide(const torch::Tensor& mel, int64_t frames);
   /// Adds noise to what the network sees of the past, as much of it in each item as its seed says.
   void perturb(Past& past) const;
   /// Cepstrum [.., cepstrum] from quefrency 1 on → ln A^-1 [.., bins], bounded.
   torch::Tensor log_inverse(const torch::Tensor& cepstrum) const;
+  /// Root mean square [.., 1] of a sound by the squares [.., bins] of its STFT.
+  static torch::Tensor loudness(const torch::Tensor& square);
+  /// The ln σ [.., 1] at which white noise of level σ, filtered by 1/A, is as loud as a sound of this magnitude
+  /// [.., bins]; log_inverse is ln A^-1, in which it is concave: between frames noise is no louder than at both.
+  torch::Tensor proper_level(const torch::Tensor& log_inverse, const torch::Tensor& magnitude) const;
+  /// ln A^-1 [.., bins] → taps [.., filter_taps], minimum phase. Cut at M taps, A errs by T = A - A_M. Where |T| >
+  /// c·|A|, c = kCutLimit, the zeros of A are drawn inwards first, a_n·ρ^n with ρ^M = c·min|A/T|. T/A = z^-M·S(z) with
+  /// S analytic outside the unit circle, so drawing divides max|T/A| by ρ^-M at least (maximum modulus): |T| ≤ c·|A|.
+  /// Then A_M has its zeros inside as A has (Rouché), and 1/A_M is at most 1/(1 - c) times 1/A, at any frequency.
+  torch::Tensor cut(const torch::Tensor& log_inverse) const;
   /// [batch, frames + 1, n] → [batch, blocks, n]: linear between frames, at this fraction of each block.
   torch::Tensor to_blocks(const torch::Tensor& at_frames, double fraction = 0.5) const;
   /// What the network sees of the past, side by side: each [.., n].
   std::vector<torch::Tensor> context(const Past& past, const Guide& guide);
   torch::Tensor lag_weights(const Past& past, const torch::Tensor& lag_bias);
   torch::Tensor guess(const torch::Tensor& past, const torch::Tensor& magnitude, int iterations) const;
+  /// What the samples [.., past_length()] before a block are to it, but for e.
+  Past past_of(const torch::Tensor& samples, const Guide& guide) const;
+  int64_t past_length() const { return std::max(options_.past, kInversionPast); }
+  /// 1, falling to 0 where the past is louder, in the bins that the mel hears, than any sound of this mel.
+  torch::Tensor trust(const torch::Tensor& past, const Guide& guide) const;
+  /// What the filter hears of the past: [.., filter_taps].
+  torch::Tensor heard(const Past& past, const Guide& guide) const;
   /// → (μ, s), each [.., group].
-  std::pair<torch::Tensor, torch::Tensor> block_network(const std::vector<torch::Tensor>& context,
-                                                        const torch::Tensor& film);
+  std::pair<torch::Tensor, torch::Tensor> predict(const Past& past, const Guide& guide);
   /// Σ_k taps_k·segment_{t-k} for the last group_size samples of segment [.., taps + group].
   torch::Tensor filter(const torch::Tensor& segment, const torch::Tensor& taps) const;
   /// Of the noise [batch, draws, group] the draw [batch, group] whose block x makes Σ_bins (|STFT| - magnitude)² least,
   /// in the window centred at the block's start, silence behind the block.
   torch::Tensor choose(const torch::Tensor& draws, const torch::Tensor& mu, const torch::Tensor& s, const Past& past,
                        const Guide& guide) const;
-  /// The samples [batch, group] whose residual is `residual`, after the past [batch, filter_taps].
-  torch::Tensor unfilter(const torch::Tensor& residual, const torch::Tensor& past, const Guide& guide) const;
+  /// The samples [batch, group] whose residual is `residual`.
+  torch::Tensor unfilter(const torch::Tensor& residual, const Past& past, const Guide& guide) const;
 
   BlockFlowOptions options_;
   std::vector<uint64_t> noise_seeds_;

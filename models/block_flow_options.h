@@ -9,13 +9,19 @@ struct BlockFlowConstants {
   static constexpr int64_t kLookahead = 4;  ///< frames to each side that the encoder's convolutions see, less those
                                             ///< between which it interpolates
   static constexpr int64_t kFft = 1024;     ///< of the cepstrum and the filter; at least taps + group_size
-  static constexpr int64_t kInversionPast = 768;  ///< samples of the past that the guesses continue
-  static constexpr int64_t kLeastGuess = 128;     ///< that are left of them where a guess leaves a hop out
+  static constexpr int64_t kInversionPast = 768;           ///< samples of the past that the guesses continue
+  static constexpr int64_t kLeastGuess = 128;              ///< that are left of them where a guess leaves a hop out
+  static constexpr double kWindowEnergy = 3.0 / 8 * kFft;  ///< the sum of the squares of Hann's window
   static constexpr double kPastScale = 0.7, kLevelFloor = 1e-7, kCorrelationFloor = 1e-4, kScaleLimit = 3.0;
   static constexpr double kMagnitudeFloor = 1e-5, kResidualLimit = 20.0;
   static constexpr double kSpectrumLimit = 6.0;                      ///< of |ln A|: 52 dB to each side of the level
   static constexpr double kLowestLevel = -8.0, kHighestLevel = 2.0;  ///< of ln σ - ln gain
   static constexpr double kPoleRadius = 0.997;                       ///< largest radius of a pole of 1/A
+  static constexpr double kLevelLimit = 4.0;  ///< of the loudness of noise of level σ behind the filter, over the mel's
+  static constexpr double kBlockLimit = 12.0;   ///< the same of noise of level σ·exp(s), and of σ·|μ|
+  static constexpr double kTrustedPast = 2.0;   ///< loudness of the past, over the mel's, up to which it counts
+  static constexpr double kIgnoredPast = 3.0;   ///< and from which on it counts for nothing
+  static constexpr double kCutLimit = 0.5;      ///< of |A - A cut to its taps| over |A|, at any frequency
   static constexpr double kPastLimit = 8.0;     ///< at which the network's view of e and x/gain saturates
   static constexpr double kFilterLimit = 32.0;  ///< of |x/gain| in the filter's view of the past
   static constexpr double kMelLimit = 20.0;     ///< of |mel|: no sound is beyond it

@@ -1,5 +1,6 @@
 #include "engine/kernels/elementwise.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -11,6 +12,7 @@ namespace melflow::engine {
 namespace {
 
 constexpr float kMostExponent = 87;  // of fast_exp
+constexpr size_t kLanes = 16;        // of sums and maxima side by side
 
 /// cos(x) and sin(x) by Cephes' polynomials, after a quarter turn has been taken away as often as it goes into x; no
 /// branch, so that loops over it are vectorised.
@@ -68,6 +70,42 @@ void falling_exponentials(const float* __restrict re, const float* __restrict im
     part[2 * k] = size * cos;
     part[2 * k + 1] = -size * sin;
   }
+}
+
+MELFLOW_CPU_CLONES
+void squares(const std::complex<float>* __restrict z, float* __restrict out, size_t count) {
+  const auto* part = reinterpret_cast<const float*>(z);
+  for (size_t k = 0; k < count; ++k) out[k] = part[2 * k] * part[2 * k] + part[2 * k + 1] * part[2 * k + 1];
+}
+
+MELFLOW_CPU_CLONES
+float energy(const std::complex<float>* z, size_t count) {
+  const auto* part = reinterpret_cast<const float*>(z);
+  float sums[kLanes] = {};
+  size_t k = 0;
+  for (; k + kLanes <= 2 * count; k += kLanes) {
+    for (size_t i = 0; i < kLanes; ++i) sums[i] += part[k + i] * part[k + i];
+  }
+  for (; k < 2 * count; ++k) sums[0] += part[k] * part[k];
+  float sum = 0;
+  for (const float s : sums) sum += s;
+  return sum;
+}
+
+MELFLOW_CPU_CLONES
+float largest_square_over(const float* __restrict unit, const std::complex<float>* __restrict z, size_t count) {
+  float most[kLanes] = {};
+  const auto* part = reinterpret_cast<const float*>(z);
+  const auto see = [&](size_t k, float& lane) {
+    const float square = (part[2 * k] * part[2 * k] + part[2 * k + 1] * part[2 * k + 1]) / unit[k];
+    lane = lane > square ? lane : square;
+  };
+  size_t k = 0;
+  for (; k + kLanes <= count; k += kLanes) {
+    for (size_t i = 0; i < kLanes; ++i) see(k + i, most[i]);
+  }
+  for (; k < count; ++k) see(k, most[0]);
+  return *std::max_element(most, most + kLanes);
 }
 
 MELFLOW_CPU_CLONES

@@ -22,6 +22,15 @@ void bounded_exponentials(float limit, float* x, size_t count);
 /// out[k] = scale·exp(-(re[k] + i·im[k])), for |im| below 1e4.
 void falling_exponentials(const float* re, const float* im, float scale, std::complex<float>* out, size_t count);
 
+/// out[k] = |z[k]|².
+void squares(const std::complex<float>* z, float* out, size_t count);
+
+/// Σ |z[k]|².
+float energy(const std::complex<float>* z, size_t count);
+
+/// max |z[k]|²/unit[k], which are positive.
+float largest_square_over(const float* unit, const std::complex<float>* z, size_t count);
+
 /// x[i] = SiLU(x[i]).
 void silu(float* x, size_t count);
 

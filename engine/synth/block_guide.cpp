@@ -25,7 +25,17 @@ float level_of(std::span<const float> frame) {
   return static_cast<float>(0.5 * std::log(sum / static_cast<double>(frame.size()) + BlockFlow::kLevelFloor));
 }
 
+double squares_of(std::span<const float> magnitude) {
+  double sum = 0;
+  for (const float m : magnitude) sum += m * m;
+  return sum;
+}
+
 }  // namespace
+
+double loudness(double squares) {
+  return std::sqrt(squares / kBins / BlockFlow::kWindowEnergy + BlockFlow::kLevelFloor);
+}
 
 BlockGuides::BlockGuides(std::shared_ptr<const BlockWeights> weights)
     : weights_(std::move(weights)), fft_(kFft), inputs_(weights_->encoder.size()) {
@@ -117,11 +127,20 @@ BlockGuides::AtFrame BlockGuides::describe(std::span<const float> features, std:
   for (size_t n = 1; n < c.size(); ++n) c[n] /= 1 + static_cast<float>(n) / 16;
   at.log_inverse = log_inverse(std::span(c).subspan(1));
 
-  std::vector<float> power;
-  for (const float m : frame) power.push_back(std::exp(m));
-  w.mel_to_magnitude(power, at.magnitude);
+  std::vector<float> bands;
+  for (const float m : frame) bands.push_back(std::exp(m));
+  w.mel_to_magnitude(bands, at.magnitude);
   for (float& m : at.magnitude) m = std::max(m, static_cast<float>(BlockFlow::kMagnitudeFloor));
+  const float most = proper_level(at) - level;
+  at.log_sigma = std::min(at.log_sigma, most + std::log(static_cast<float>(BlockFlow::kLevelLimit)));
+  at.room = most - at.log_sigma;
   return at;
+}
+
+float BlockGuides::proper_level(const AtFrame& at) {
+  double norm = 0;
+  for (int k = 0; k < kBins; ++k) norm += std::exp(2 * at.log_inverse[k]);
+  return static_cast<float>(std::log(loudness(squares_of(at.magnitude)) / std::sqrt(norm / kBins)));
 }
 
 std::vector<float> BlockGuides::log_inverse(std::span<const float> cepstrum) {
@@ -155,6 +174,7 @@ const BlockGuide* BlockGuides::next() {
   // A hop before the first frame there is nothing but the first block's own.
   if (magnitudes_.empty()) magnitudes_.assign(static_cast<size_t>(blocks_in_frame_), guide_.magnitude);
   guide_.earlier_magnitude = std::exchange(magnitudes_[j], guide_.magnitude);
+  guide_.earlier_loudness = static_cast<float>(loudness(squares_of(guide_.earlier_magnitude)));
   if (++block_ == blocks_in_frame_) {
     block_ = 0;
     known_.erase(known_.begin());
@@ -170,14 +190,32 @@ void BlockGuides::blend(double fraction) {
   lerp(a.lag_bias, b.lag_bias, weight, guide_.lag_bias);
   const float level = a.level + weight * (b.level - a.level);
   guide_.gain = std::exp(level);
+  guide_.most = static_cast<float>(BlockFlow::kBlockLimit) * std::exp(a.room + weight * (b.room - a.room));
   guide_.sigma = std::exp(level + a.log_sigma + weight * (b.log_sigma - a.log_sigma));
   // exp of minus the blended ln A^-1: the blend of two minimum-phase filters that is one again.
   std::vector<float> blended(2 * kBins);
   lerp(a.log_inverse, b.log_inverse, weight, blended);
   falling_exponentials(blended.data(), blended.data() + kBins, 1.0f / kFft, fft_.spectrum().data(), kBins);
+  cut_to_taps();
+}
+
+void BlockGuides::cut_to_taps() {
+  constexpr double kLimit = BlockFlow::kCutLimit * BlockFlow::kCutLimit;
+  const auto spectrum = fft_.spectrum();
+  const auto real = fft_.real();
+  auto& taps = guide_.taps;
+  std::vector<float> power(kBins);
+  squares(spectrum.data(), power.data(), kBins);
   fft_.inverse();
-  std::copy_n(fft_.real().begin(), guide_.taps.size(), guide_.taps.begin());
-  guide_.taps[0] = 1.0f;
+  std::copy_n(real.begin(), taps.size(), taps.begin());
+  taps[0] = 1.0f;
+  std::fill_n(real.begin(), taps.size(), 0.0f);
+  fft_.forward();
+  const double error = largest_square_over(power.data(), spectrum.data(), kBins) / (double{kFft} * kFft);
+  if (error <= kLimit) return;
+  const double drawn = std::pow(error / kLimit, -0.5 / static_cast<double>(taps.size()));
+  double product = 1;
+  for (size_t n = 1; n < taps.size(); ++n) taps[n] *= static_cast<float>(product *= drawn);
 }
 
 }  // namespace melflow::engine

@@ -15,10 +15,16 @@ namespace melflow::engine {
 struct BlockGuide {
   std::vector<float> taps;                          ///< [filter_taps], taps[0] = 1
   float gain = 1, sigma = 1;                        ///< not their logarithms
+  float most = 1;                                   ///< largest |μ| and exp(s)
+  float earlier_loudness = 1;                       ///< root mean square of a sound of earlier_magnitude
   std::vector<float> film;                          ///< [2·hidden]
   std::vector<float> lag_bias;                      ///< [lags]
   std::vector<float> magnitude, earlier_magnitude;  ///< [bins]
 };
+
+/// Root mean square of a sound by the sum of the squares of its STFT's magnitudes, up to half the rate:
+/// models::BlockFlow::loudness.
+double loudness(double squares);
 
 /// Mel frames in, guides of blocks out, as soon as the encoder has seen far enough.
 class BlockGuides {
@@ -41,6 +47,7 @@ class BlockGuides {
   struct AtFrame {
     std::vector<float> log_inverse;  ///< [2·bins]: ln of the filter's inverse, real parts, then imaginary
     float level = 0, log_sigma = 0;  ///< log_sigma: over the level
+    float room = 0;                  ///< ln of how far below the mel's loudness noise of this level is
     std::vector<float> film, lag_bias, magnitude;
   };
 
@@ -48,9 +55,12 @@ class BlockGuides {
   /// A convolution's next output: joins the last kernel inputs, SiLU, and adds the middle input where it is as wide.
   std::optional<std::vector<float>> convolve(size_t stage, std::vector<float> input);
   AtFrame describe(std::span<const float> features, std::span<const float> frame, float level);
+  static float proper_level(const AtFrame& at);  ///< BlockFlow::proper_level
   /// What BlockFlow::log_inverse makes of a cepstrum: real parts, then imaginary.
   std::vector<float> log_inverse(std::span<const float> cepstrum);
   void blend(double fraction);
+  /// What BlockFlow::cut makes of the filter whose spectrum, over kFft, is in fft_.
+  void cut_to_taps();
 
   std::shared_ptr<const BlockWeights> weights_;
   audio::FloatRealFft fft_;

@@ -49,7 +49,7 @@ BlockStream::BlockStream(std::shared_ptr<const BlockWeights> weights, Noise nois
   h_.resize(static_cast<size_t>(o.hidden));
   gates_.resize(2 * h_.size());
   out_.resize(2 * group_);
-  guess_.resize(2 * group_);
+  for (auto& guess : guesses_) guess.resize(2 * group_);
   windowed_.resize(kHistory);
   candidates_.resize(kFft * kLanes);
   residuals_.resize(group_ * kLanes);
@@ -93,6 +93,7 @@ int64_t BlockStream::emit(BlockGuides& guides, int64_t at, std::vector<float>& o
 }
 
 void BlockStream::speak_block(const BlockGuide& guide, std::span<const float> draws, std::vector<float>& out) {
+  guess_twice(guide);
   filter_past(guide);
   look_back(guide);
   run_network(guide);
@@ -151,7 +152,7 @@ size_t BlockStream::choose(const BlockGuide& guide, std::span<const float> draws
 void BlockStream::filter_past(const BlockGuide& guide) {
   std::vector<float> padded(taps_ + group_, 0.0f);
   const float wild = guide.gain * static_cast<float>(BlockFlow::kFilterLimit);
-  for (size_t i = 0; i < taps_; ++i) padded[i] = std::clamp(x_[x_.size() - taps_ + i], -wild, wild);
+  for (size_t i = 0; i < taps_; ++i) padded[i] = trust_ * std::clamp(x_[x_.size() - taps_ + i], -wild, wild);
   std::fill(from_past_.begin(), from_past_.end(), 0.0f);
   convolve_into(guide.taps.data(), 1, taps_, padded.data() + taps_, from_past_.data(), group_);
 }
@@ -172,10 +173,7 @@ void BlockStream::look_back(const BlockGuide& guide) {
     // Lag g + l reaches back from the block's own samples, which lie behind the end of y.
     convolve_into(lag_weights_.data(), 0, lag_weights_.size(), y.data() + p - g, seen, g);
   }
-  const std::span history(x_.data() + x_.size() - kHistory, kHistory);
-  see_guess(guide, history, guide.earlier_magnitude, 3, 2 * p + 2 * g);
-  see_guess(guide, history.subspan(static_cast<size_t>(weights_->options.hop_length)), guide.magnitude, 1,
-            2 * p + 4 * g);
+  for (size_t which = 0; which < 2; ++which) see_guess(guide, which, context_.data() + (2 + 2 * which) * g + 2 * p);
 }
 
 /// softmax(bias + Σ sharpness · normalised correlation of the last samples with those of each lag).
@@ -206,33 +204,60 @@ void BlockStream::weigh_lags(const BlockGuide& guide) {
   for (float& w : lag_weights_) w /= sum;
 }
 
-void BlockStream::see_guess(const BlockGuide& guide, std::span<const float> past, std::span<const float> magnitude,
-                            int iterations, size_t at) {
-  const auto block = std::span(guess_).last(group_);
-  guess(past, magnitude, iterations, block);
-  saturate(block.data(), guide.gain, kPastLimit, kPastScale, context_.data() + at, group_);
-  // Its residual: what the filter makes of it, behind the past; silence lies before it in guess_.
-  float* residual = context_.data() + at + group_;
+void BlockStream::see_guess(const BlockGuide& guide, size_t which, float* seen) {
+  const auto block = std::span(guesses_[which]).last(group_);
+  saturate(block.data(), guide.gain, kPastLimit, kPastScale, seen, group_);
+  // Its residual: what the filter makes of it, behind the past; silence lies before it.
+  float* residual = seen + group_;
   std::copy(from_past_.begin(), from_past_.end(), residual);
   convolve_into(guide.taps.data(), 0, std::min(group_, taps_), block.data(), residual, group_);
   saturate(residual, guide.sigma, static_cast<float>(BlockFlow::kResidualLimit), 1, residual, group_);
 }
 
-/// The continuation of the past whose spectrum, with it, is that of the mel: real-time spectrogram inversion.
-void BlockStream::guess(std::span<const float> past, std::span<const float> magnitude, int iterations,
-                        std::span<float> out) {
-  const size_t n = past.size();
+/// The guesses of the block from the mel here and a hop before, and how far to trust in the past.
+void BlockStream::guess_twice(const BlockGuide& guide) {
+  const std::span history(x_.data() + x_.size() - kHistory, kHistory);
+  const auto hop = static_cast<size_t>(weights_->options.hop_length);
+  begin_guess(history);
+  trust_ = trust(guide.earlier_loudness);
+  finish_guess(history.size(), guide.earlier_magnitude, 3, guesses_[0]);
+  begin_guess(history.subspan(hop));
+  finish_guess(history.size() - hop, guide.magnitude, 1, guesses_[1]);
+}
+
+/// models::BlockFlow::trust, from the spectrum of the past that a guess begins with.
+float BlockStream::trust(double expected) {
+  const auto [first, last] = weights_->band;
+  const auto bins = fft_.spectrum().subspan(first, last - first);
+  const double times = loudness(energy(bins.data(), bins.size())) / expected;
+  const double trusted = (BlockFlow::kIgnoredPast - times) / (BlockFlow::kIgnoredPast - BlockFlow::kTrustedPast);
+  return static_cast<float>(std::clamp(trusted, 0.0, 1.0));
+}
+
+/// Windows the past; its spectrum is in fft_ then.
+void BlockStream::begin_guess(std::span<const float> past) {
+  for (size_t i = 0; i < past.size(); ++i) windowed_[i] = past[i] * static_cast<float>(window_[i]);
   auto real = fft_.real();
-  for (size_t i = 0; i < n; ++i) windowed_[i] = past[i] * static_cast<float>(window_[i]);
-  std::fill(real.begin() + static_cast<ptrdiff_t>(n), real.end(), 0.0f);
+  std::copy_n(windowed_.begin(), past.size(), real.begin());
+  std::fill(real.begin() + static_cast<ptrdiff_t>(past.size()), real.end(), 0.0f);
+  fft_.forward();
+}
+
+/// The continuation of the past, of n samples, whose spectrum, with it, is that of the mel: real-time spectrogram
+/// inversion.
+void BlockStream::finish_guess(size_t n, std::span<const float> magnitude, int iterations, std::span<float> guess) {
+  auto real = fft_.real();
   for (int iteration = 0; iteration < iterations; ++iteration) {
-    std::copy_n(windowed_.begin(), n, real.begin());
-    fft_.forward();
+    if (iteration > 0) {
+      std::copy_n(windowed_.begin(), n, real.begin());
+      fft_.forward();
+    }
     impose_magnitude(magnitude.data(), static_cast<float>(BlockFlow::kMagnitudeFloor), 1.0f / kFft,
                      fft_.spectrum().data(), fft_.spectrum().size());
     fft_.inverse();
   }
-  for (size_t t = 0; t < out.size(); ++t) out[t] = real[n + t] / static_cast<float>(window_[n + t]);
+  const auto block = guess.last(group_);
+  for (size_t t = 0; t < group_; ++t) block[t] = real[n + t] / static_cast<float>(window_[n + t]);
 }
 
 void BlockStream::run_network(const BlockGuide& guide) {
@@ -244,7 +269,9 @@ void BlockStream::run_network(const BlockGuide& guide) {
     add_gated(gates_.data(), h_.data(), h_.size());
   }
   w.out(h_, out_);
+  for (float& v : out_) v *= trust_;
   bounded_exponentials(static_cast<float>(BlockFlow::kScaleLimit), out_.data() + group_, group_);
+  for (float& v : out_) v = std::clamp(v, -guide.most, guide.most);
 }
 
 }  // namespace melflow::engine

@@ -30,10 +30,12 @@ class BlockStream : public Stream {
   size_t choose(const BlockGuide& guide, std::span<const float> draws, std::span<float> e, std::span<float> x);
   void look_back(const BlockGuide& guide);
   void weigh_lags(const BlockGuide& guide);
-  void guess(std::span<const float> past, std::span<const float> magnitude, int iterations, std::span<float> out);
+  void guess_twice(const BlockGuide& guide);
+  void begin_guess(std::span<const float> past);
+  void finish_guess(size_t n, std::span<const float> magnitude, int iterations, std::span<float> guess);
+  float trust(double expected);
   void filter_past(const BlockGuide& guide);
-  void see_guess(const BlockGuide& guide, std::span<const float> past, std::span<const float> magnitude, int iterations,
-                 size_t at);
+  void see_guess(const BlockGuide& guide, size_t which, float* seen);
   void run_network(const BlockGuide& guide);
 
   std::shared_ptr<const BlockWeights> weights_;
@@ -49,6 +51,7 @@ class BlockStream : public Stream {
   std::vector<float> candidates_;            // [kFft, lanes]: the past and each block, silence behind it
   std::vector<float> residuals_;             // [group, lanes]
   std::vector<float> spectra_;               // [bins, lanes]
+  float trust_ = 1;                          // in the past, by the block at hand
   std::vector<float> x_, e_;                 // the past: [kInversionPast], [past], the newest last
   std::vector<float> seen_e_, seen_x_;       // [past], as the network sees them
   std::vector<float> from_past_;             // [group]: what the filter makes of the past alone
@@ -56,9 +59,9 @@ class BlockStream : public Stream {
   std::vector<float> correlations_;          // [lags], the longest first
   std::vector<float> lag_weights_;           // [lags]
   std::vector<float> context_, h_, gates_;
-  std::vector<float> guess_;     // [2·group]: silence, then a guess of the block
-  std::vector<float> windowed_;  // [kInversionPast]: the past that a guess continues
-  std::vector<float> out_;       // [2·group]: μ and exp(s)
+  std::vector<float> guesses_[2];  // [2·group]: silence, then a guess of the block
+  std::vector<float> windowed_;    // [kInversionPast]: the past that a guess continues
+  std::vector<float> out_;         // [2·group]: μ and exp(s)
 };
 
 }  // namespace melflow::engine

@@ -1,5 +1,6 @@
 #include "engine/synth/block_weights.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "engine/synth/dense.h"
@@ -24,6 +25,19 @@ std::vector<float> transposed(std::span<const float> matrix, size_t rows, size_t
     for (size_t c = 0; c < columns; ++c) out[c * rows + r] = matrix[r * columns + c];
   }
   return out;
+}
+
+/// Of an inverse filterbank [bands, bins] the first bin with a weight beyond rounding errors, and the one behind the
+/// last, as models::BlockFlow::trust has them.
+std::pair<size_t, size_t> heard_bins(std::span<const float> inverse, size_t bands, size_t bins) {
+  std::vector<float> weight(bins);
+  for (size_t i = 0; i < bands * bins; ++i) weight[i % bins] = std::max(weight[i % bins], std::abs(inverse[i]));
+  const float least = 1e-6f * *std::max_element(weight.begin(), weight.end());
+  const auto heard = [&](float w) { return w > least; };
+  const auto first = std::find_if(weight.begin(), weight.end(), heard);
+  const auto last = std::find_if(weight.rbegin(), weight.rend(), heard);
+  if (first == weight.end()) return {0, 0};
+  return {static_cast<size_t>(first - weight.begin()), bins - static_cast<size_t>(last - weight.rbegin())};
 }
 
 }  // namespace
@@ -51,8 +65,10 @@ BlockWeights::BlockWeights(const models::BlockFlowOptions& o, const std::map<std
   for (int64_t i = 0; i < options.layers; ++i) layers.push_back(linear("layer_" + std::to_string(i)));
   constexpr int kBins = models::BlockFlowConstants::kFft / 2 + 1;
   const auto bands = static_cast<size_t>(options.n_mels);
-  mel_to_magnitude = PackedLinear(transposed(p.floats("mel_to_magnitude"), bands, kBins), std::vector<float>(),
-                                  static_cast<int>(bands), kBins);
+  const auto inverse = p.floats("mel_to_magnitude");
+  mel_to_magnitude =
+      PackedLinear(transposed(inverse, bands, kBins), std::vector<float>(), static_cast<int>(bands), kBins);
+  band = heard_bins(inverse, bands, kBins);
   const auto log_sharpness = p.floats("sharpness");
   for (int i = 0; i < 2; ++i) sharpness[i] = std::exp(log_sharpness[static_cast<size_t>(i)]);
 }

@@ -2,6 +2,7 @@
 
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/files/safetensors.h"
@@ -20,7 +21,8 @@ struct BlockWeights {
   PackedLinear cepstrum, film, lag_bias, past, out;
   std::vector<PackedLinear> layers;
   PackedLinear mel_to_magnitude;
-  float sharpness[2];  ///< the weight of a correlation, not its logarithm
+  std::pair<size_t, size_t> band;  ///< of the bins that the mel hears: the first, and the one behind the last
+  float sharpness[2];              ///< the weight of a correlation, not its logarithm
 };
 
 }  // namespace melflow::engine

@@ -104,7 +104,7 @@ TEST_F(BlockFlowTest, SeesNoMelBeyondItsLookahead) {
 TEST_F(BlockFlowTest, LevelsCancel) {  // a mel k times as loud gives the same sound k times as loud
   auto flow = small_block_flow();
   flow->to(torch::kFloat64);
-  const auto mel = torch::randn({1, 6, 4}, torch::kFloat64) + 3;  // far above the floors
+  const auto mel = torch::randn({1, 6, 4}, torch::kFloat64) + 6;  // far above the floors
   const auto z = torch::randn({1, 8, 8}, torch::kFloat64);
   const auto x = flow->inverse(z, mel).value, louder = flow->inverse(z, mel + std::log(2.0)).value;
   EXPECT_LT((louder - 2 * x).abs().max().item<double>() / x.abs().max().item<double>(), 1e-4);

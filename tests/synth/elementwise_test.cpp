@@ -42,6 +42,27 @@ TEST(Elementwise, FallingExponentialsEndWhereFloatsDo) {
   EXPECT_TRUE(std::isnan(out[3].real()));
 }
 
+TEST(Elementwise, SumsAndMaximaOfSpectraAreThoseOfTheirBins) {
+  for (const size_t count : {1u, 7u, 16u, 513u}) {
+    std::vector<std::complex<float>> z;
+    std::vector<float> unit, square(count);
+    for (size_t k = 0; k < count; ++k) {
+      const auto t = static_cast<float>(k);
+      z.emplace_back(std::sin(t + 1), 3 * std::cos(2 * t));
+      unit.push_back(1 + 0.5f * std::sin(7 * t));
+    }
+    double sum = 0, most = 0;
+    for (size_t k = 0; k < count; ++k) {
+      sum += std::norm(std::complex<double>(z[k]));
+      most = std::max(most, std::norm(std::complex<double>(z[k])) / unit[k]);
+    }
+    squares(z.data(), square.data(), count);
+    for (size_t k = 0; k < count; ++k) EXPECT_FLOAT_EQ(square[k], std::norm(z[k]));
+    EXPECT_NEAR(energy(z.data(), count), sum, 1e-6 * sum);
+    EXPECT_NEAR(largest_square_over(unit.data(), z.data(), count), most, 1e-6 * most);
+  }
+}
+
 TEST(Elementwise, ExponentialsAreRelativeToTheMost) {
   auto x = from_to(40.0);
   const auto before = x;
