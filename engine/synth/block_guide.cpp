@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <utility>
 
 #include "engine/kernels/elementwise.h"
@@ -38,7 +39,7 @@ double loudness(double squares) {
 }
 
 BlockGuides::BlockGuides(std::shared_ptr<const BlockWeights> weights)
-    : weights_(std::move(weights)), fft_(kFft), inputs_(weights_->encoder.size()) {
+    : weights_(std::move(weights)), hearing_fft_(kFft), fft_(kFft), inputs_(weights_->encoder.size()) {
   const auto& o = weights_->options;
   blocks_in_frame_ = o.hop_length / o.group_size;
   guide_.taps.resize(static_cast<size_t>(o.filter_taps));
@@ -47,16 +48,41 @@ BlockGuides::BlockGuides(std::shared_ptr<const BlockWeights> weights)
   guide_.magnitude.resize(kBins);
 }
 
-void BlockGuides::add(std::span<const float> frame) {
-  if (last_frame_.empty()) {  // the first frame has been there before the beginning
-    for (size_t i = 0; i < kLookahead; ++i) push(frame);
+std::vector<BlockGuides::AtFrame> BlockGuides::described(std::span<const float> frame) {
+  // The first frame has been there before the beginning.
+  const size_t times = last_frame_.empty() ? kLookahead + 1 : 1;
+  std::vector<AtFrame> out;
+  for (size_t i = 0; i < times; ++i) {
+    if (auto at = push(frame)) out.push_back(std::move(*at));
   }
-  push(frame);
   last_frame_.assign(frame.begin(), frame.end());
+  return out;
+}
+
+void BlockGuides::hear(std::span<const float> frame) {
+  auto of_it = described(frame);
+  const std::lock_guard lock(hearing_);
+  heard_.push_back(std::move(of_it));
+}
+
+void BlockGuides::add(std::span<const float> frame) {
+  std::vector<AtFrame> of_it;
+  {
+    const std::lock_guard lock(hearing_);
+    if (!heard_.empty()) {
+      of_it = std::move(heard_.front());
+      heard_.pop_front();
+    } else {
+      of_it = described(frame);
+    }
+  }
+  std::move(of_it.begin(), of_it.end(), std::back_inserter(known_));
 }
 
 void BlockGuides::guess(int64_t frames) {
-  for (int64_t i = 0; i < frames && !last_frame_.empty(); ++i) push(last_frame_);
+  for (int64_t i = 0; i < frames && !last_frame_.empty(); ++i) {
+    if (auto at = push(last_frame_)) known_.push_back(std::move(*at));
+  }
 }
 
 void BlockGuides::continue_from(const BlockGuides& other) {
@@ -85,14 +111,14 @@ std::optional<std::vector<float>> BlockGuides::convolve(size_t stage, std::vecto
   return out;
 }
 
-void BlockGuides::push(std::span<const float> wild) {
+std::optional<BlockGuides::AtFrame> BlockGuides::push(std::span<const float> wild) {
   std::vector<float> frame(wild.begin(), wild.end());
   constexpr auto limit = static_cast<float>(BlockFlow::kMelLimit);
   for (float& m : frame) m = std::clamp(m, -limit, limit);
   frames_.push_back(frame);
   levels_.push_back(level_of(frame));
   const size_t n = frames_.size();
-  if (n < 3) return;
+  if (n < 3) return std::nullopt;
   // The frame before the newest knows both its neighbours.
   std::vector<float> features;
   const float level = levels_[n - 2];
@@ -101,13 +127,14 @@ void BlockGuides::push(std::span<const float> wild) {
   features.push_back(levels_[n - 1] - level);
   for (size_t stage = 0; stage < inputs_.size(); ++stage) {
     auto out = convolve(stage, std::move(features));
-    if (!out) return;
+    if (!out) return std::nullopt;
     features = std::move(*out);
   }
   // Three convolutions of three and the neighbours: these are the features of kLookahead frames ago.
-  known_.push_back(describe(features, frames_[n - 1 - kLookahead], levels_[n - 1 - kLookahead]));
+  auto at = describe(features, frames_[n - 1 - kLookahead], levels_[n - 1 - kLookahead]);
   frames_.erase(frames_.begin());
   levels_.erase(levels_.begin());
+  return at;
 }
 
 BlockGuides::AtFrame BlockGuides::describe(std::span<const float> features, std::span<const float> frame, float level) {
@@ -145,19 +172,19 @@ float BlockGuides::proper_level(const AtFrame& at) {
 
 std::vector<float> BlockGuides::log_inverse(std::span<const float> cepstrum) {
   constexpr auto kLimit = static_cast<float>(BlockFlow::kSpectrumLimit);
-  auto real = fft_.real();
-  auto spectrum = fft_.spectrum();
+  auto real = hearing_fft_.real();
+  auto spectrum = hearing_fft_.spectrum();
   std::fill(real.begin(), real.end(), 0.0f);
   std::copy(cepstrum.begin(), cepstrum.end(), real.begin() + 1);
-  fft_.forward();
+  hearing_fft_.forward();
   for (auto& bin : spectrum) bin = kLimit * std::tanh(bin.real() / kLimit);
-  fft_.inverse();
+  hearing_fft_.inverse();
   // Twice the even cepstrum's causal half; the transforms are unnormalised.
   double decay = 2.0 / kFft;
   real[0] = 0;
   for (size_t n = 1; n < kFft / 2; ++n) real[n] *= static_cast<float>(decay *= BlockFlow::kPoleRadius);
   std::fill(real.begin() + kFft / 2, real.end(), 0.0f);
-  fft_.forward();
+  hearing_fft_.forward();
   std::vector<float> out;
   out.reserve(2 * kBins);
   for (const auto& bin : spectrum) out.push_back(bin.real());
@@ -177,7 +204,7 @@ const BlockGuide* BlockGuides::next() {
   guide_.earlier_loudness = static_cast<float>(loudness(squares_of(guide_.earlier_magnitude)));
   if (++block_ == blocks_in_frame_) {
     block_ = 0;
-    known_.erase(known_.begin());
+    known_.pop_front();
   }
   return &guide_;
 }

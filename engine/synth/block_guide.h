@@ -1,7 +1,9 @@
 #pragma once
 
 #include <complex>
+#include <deque>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <vector>
@@ -31,6 +33,9 @@ class BlockGuides {
  public:
   explicit BlockGuides(std::shared_ptr<const BlockWeights> weights);
 
+  /// Makes beforehand of a frame [n_mels], the next behind those that were heard or added, what its add() will only
+  /// take. May run beside an add() of a frame that was heard, and beside next().
+  void hear(std::span<const float> frame);
   /// Takes a frame [n_mels]. Afterwards next() answers the blocks that became known, hop/group of them a frame.
   void add(std::span<const float> frame);
   /// Goes on where `other`, of the same weights, is.
@@ -51,7 +56,8 @@ class BlockGuides {
     std::vector<float> film, lag_bias, magnitude;
   };
 
-  void push(std::span<const float> frame);
+  std::vector<AtFrame> described(std::span<const float> frame);
+  std::optional<AtFrame> push(std::span<const float> frame);
   /// A convolution's next output: joins the last kernel inputs, SiLU, and adds the middle input where it is as wide.
   std::optional<std::vector<float>> convolve(size_t stage, std::vector<float> input);
   AtFrame describe(std::span<const float> features, std::span<const float> frame, float level);
@@ -63,12 +69,14 @@ class BlockGuides {
   void cut_to_taps();
 
   std::shared_ptr<const BlockWeights> weights_;
-  audio::FloatRealFft fft_;
+  audio::FloatRealFft hearing_fft_, fft_;                // of what is described, and of what is blended
   std::vector<std::vector<std::vector<float>>> inputs_;  // of each stage, the last few
   std::vector<std::vector<float>> frames_;               // the last frames, the newest last
   std::vector<float> levels_;
   std::vector<float> last_frame_;
-  std::vector<AtFrame> known_;                  // consecutive frames
+  std::mutex hearing_;
+  std::deque<std::vector<AtFrame>> heard_;      // of each frame that was heard and not added
+  std::deque<AtFrame> known_;                   // consecutive frames
   std::vector<std::vector<float>> magnitudes_;  // of the last hop's blocks
   int64_t blocks_in_frame_, block_ = 0;         // next block within known_[0]
   BlockGuide guide_;

@@ -75,6 +75,12 @@ void BlockStream::add(std::span<const float> frames, std::vector<float>& out) {
   }
 }
 
+void BlockStream::hear(std::span<const float> frames) {
+  if (guessed_frames_ > 0) return;  // guesses go on where the last frame was added
+  const auto bands = static_cast<size_t>(weights_->options.n_mels);
+  for (size_t at = 0; at + bands <= frames.size(); at += bands) guides_.hear(frames.subspan(at, bands));
+}
+
 void BlockStream::finish(std::vector<float>& out) {
   guides_.finish();
   emit(guides_, known_, out);

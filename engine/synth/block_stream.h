@@ -19,6 +19,7 @@ class BlockStream : public Stream {
   /// With `guessed_frames` > 0 it is as many frames ahead of what the encoder needs, whose place its last one takes.
   BlockStream(std::shared_ptr<const BlockWeights> weights, Noise noise, double sigma, int64_t guessed_frames = 0);
   void add(std::span<const float> frames, std::vector<float>& out) override;
+  void hear(std::span<const float> frames) override;
   void finish(std::vector<float>& out) override;
 
  private:

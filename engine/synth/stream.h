@@ -19,6 +19,9 @@ class Stream {
   virtual ~Stream() = default;
   /// Takes any number of frames, [count, n_mels] frame after frame, and appends the samples that are ready to out.
   virtual void add(std::span<const float> frames, std::vector<float>& out) = 0;
+  /// Does beforehand for frames that will be added, the next behind those that were heard or added, what needs no sound
+  /// before them. May run beside an add() of frames that were heard.
+  virtual void hear(std::span<const float> /*frames*/) {}
   /// No frame follows: appends the rest. frames·hop_length samples came out in all.
   virtual void finish(std::vector<float>& out) = 0;
   /// For a stream that is not exact: what it said so far over its error, in decibels.

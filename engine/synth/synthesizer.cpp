@@ -45,13 +45,15 @@ class RefinedStream : public Stream {
       : inner_(std::move(inner)), refiner_(std::move(refiner)), piece_(kPiece * bands), spare_(std::move(spare)) {}
   void add(std::span<const float> frames, std::vector<float>& out) override {
     if (spare_ && frames.size() > piece_) return add_in_pieces(frames, out);
+    refine_last(out);
     inner_->add(frames, raw_);
-    refiner_.push(frames, raw_, out);
-    raw_.clear();
+    last_.assign(frames.begin(), frames.end());
+    refine_last(out);
   }
   void finish(std::vector<float>& out) override {
+    refine_last(out);
     inner_->finish(raw_);
-    refiner_.push({}, raw_, out);
+    refine_last(out);
     refiner_.finish(out);
   }
   std::optional<double> snr_db() const override { return inner_->snr_db(); }
@@ -59,17 +61,25 @@ class RefinedStream : public Stream {
  private:
   static constexpr size_t kPiece = 24;  // frames
 
-  /// A piece is refined while the next is made.
+  /// While a piece is spoken, the one before it is refined and the next one heard. The last is left for the next call.
   void add_in_pieces(std::span<const float> frames, std::vector<float>& out) {
-    std::span<const float> before;
+    const auto piece = [&](size_t at) { return frames.subspan(at).first(std::min(piece_, frames.size() - at)); };
+    inner_->hear(piece(0));
     for (size_t at = 0; at < frames.size(); at += piece_) {
-      const auto piece = frames.subspan(at, std::min(piece_, frames.size() - at));
-      spare_->both([&] { inner_->add(piece, next_raw_); }, [&] { refiner_.push(before, raw_, out); });
+      const auto now = piece(at), next = piece(std::min(at + piece_, frames.size()));
+      spare_->both([&] { inner_->add(now, next_raw_); },
+                   [&] {
+                     inner_->hear(next);
+                     refine_last(out);
+                   });
       raw_.swap(next_raw_);
-      next_raw_.clear();
-      before = piece;
+      last_.assign(now.begin(), now.end());
     }
-    refiner_.push(before, raw_, out);
+  }
+
+  void refine_last(std::vector<float>& out) {
+    refiner_.push(last_, raw_, out);
+    last_.clear();
     raw_.clear();
   }
 
@@ -77,7 +87,7 @@ class RefinedStream : public Stream {
   audio::Refiner refiner_;
   size_t piece_;  // numbers
   std::shared_ptr<ThreadTeam> spare_;
-  std::vector<float> raw_, next_raw_;
+  std::vector<float> last_, raw_, next_raw_;  // frames that were spoken and not refined, and their sound
 };
 
 }  // namespace

@@ -220,10 +220,16 @@ TEST(HastyStream, AVoiceThatFeedsOnItsPastHurriesToo) {
 
 TEST(Refining, InASpareThreadChangesNotABit) {
   RandomVoice voice(melflow::testing::tiny_block_flow());
-  const auto mel = random_mel(voice.voice.mel.n_mels, 130);  // some pieces, the last not whole
+  const auto mel = random_mel(voice.voice.mel.n_mels, 500);  // calls of some pieces, the last not whole
   const auto alone = voice.synthesizer({.refine = 2, .threads = 1})(mel, Noise(5)).samples;
+  const auto bands = static_cast<size_t>(mel.n_mels);
+  const auto frames = frames_of(mel);
+  const auto speaker = voice.synthesizer({.refine = 2, .threads = 2});
+  std::mt19937 random(3);
   for (int i = 0; i < 5; ++i) {
-    EXPECT_EQ(voice.synthesizer({.refine = 2, .threads = 2})(mel, Noise(5)).samples, alone);
+    EXPECT_EQ(speaker(mel, Noise(5)).samples, alone);
+    const auto next = [&] { return std::uniform_int_distribution<size_t>(1, 100)(random); };
+    EXPECT_EQ(in_pieces(*speaker.open_stream(Noise(5)), frames, bands, next), alone);
   }
 }
 
