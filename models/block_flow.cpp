@@ -114,7 +114,8 @@ BlockFlow::Guide BlockFlow::guide(const torch::Tensor& mel, int64_t frames) {
   out.taps = cut(blended);
   out.log_gain = to_blocks(own_level).squeeze(2);
   out.limit = kFilterLimit * torch::exp(out.log_gain).unsqueeze(-1);
-  const auto proper = proper_level(filters, magnitude) - own_level;
+  const auto loud = loudness(magnitude.square());
+  const auto proper = proper_level(filters, loud) - own_level;
   const auto level =
       torch::minimum(c.narrow(2, 0, 1).clamp(kLowestLevel, kHighestLevel), proper + std::log(kLevelLimit));
   out.log_sigma = out.log_gain + to_blocks(level).squeeze(2);
@@ -122,6 +123,8 @@ BlockFlow::Guide BlockFlow::guide(const torch::Tensor& mel, int64_t frames) {
   out.film = to_blocks(apply_linear(features, film_));
   out.lag_bias = to_blocks(apply_linear(features, lag_bias_));
   out.magnitude = to_blocks(magnitude, /*fraction=*/0);
+  out.loudness_behind = loudness_behind(loud, out.magnitude.size(1));
+  out.heard_bins = heard_bins();
   const auto hop = std::min(o.hop_length / o.group_size, out.magnitude.size(1));  // in blocks
   out.earlier_magnitude = torch::cat(
       {out.magnitude.narrow(1, 0, 1).expand({-1, hop, -1}), out.magnitude.narrow(1, 0, out.magnitude.size(1) - hop)},
@@ -271,6 +274,20 @@ torch::Tensor BlockFlow::choose(const torch::Tensor& draws, const torch::Tensor&
   return draws.gather(1, best.view({-1, 1, 1}).expand({-1, 1, draws.size(2)})).squeeze(1);
 }
 
+BlockFlow::Guide BlockFlow::at(const Guide& g, int64_t b) {
+  return {g.taps.select(1, b),
+          g.log_gain.select(1, b),
+          g.limit.select(1, b),
+          g.most.select(1, b),
+          g.log_sigma.select(1, b),
+          g.film.select(1, b),
+          g.lag_bias.select(1, b),
+          g.magnitude.select(1, b),
+          g.earlier_magnitude.select(1, b),
+          g.loudness_behind.select(1, b),
+          g.heard_bins};
+}
+
 Mapped BlockFlow::inverse(const torch::Tensor& z, const torch::Tensor& mel) {
   const auto& o = options_;
   const auto blocks = z.size(2), batch = z.size(0), n = o.group_size;
@@ -283,9 +300,7 @@ Mapped BlockFlow::inverse(const torch::Tensor& z, const torch::Tensor& mel) {
   std::vector<torch::Tensor> local;
   for (int64_t b = 0; b < blocks; ++b) {
     const auto t = memory + b * n;
-    const Guide here{g.taps.select(1, b),     g.log_gain.select(1, b),  g.limit.select(1, b),
-                     g.most.select(1, b),     g.log_sigma.select(1, b), g.film.select(1, b),
-                     g.lag_bias.select(1, b), g.magnitude.select(1, b), g.earlier_magnitude.select(1, b)};
+    const Guide here = at(g, b);
     Past past = past_of(x.slice(1, t - memory, t), here);
     past.e = e.slice(1, b * n, b * n + o.past);
     const auto [mu, s] = predict(past, here);

@@ -19,10 +19,10 @@ namespace melflow::models {
 /// log|det| = -Σ (ln σ_t + s_t). Levels cancel: everything is computed relative to a gain read off the mel.
 /// The whitening is the maximum-likelihood linear prediction of Itakura & Saito (1968) made conditional.
 /// Sampling feeds the past back. What keeps it near the mel's loudness, whatever filter and network say
-/// (block_flow_limits.cpp): A stays minimum phase when it is cut to its taps; noise of level σ behind 1/A is at most
-/// kLevelLimit times as loud as the mel, of level σ·exp(s) or σ·|μ| kBlockLimit times; and a past that is louder than
-/// any sound of this mel is heard by neither. No recording comes near these limits. The map stays triangular: any
-/// function of the past may be in it.
+/// (block_flow_limits.cpp): A stays minimum phase when it is cut to its taps; white noise of level σ through 1/A is at
+/// most kLevelLimit times as loud as the mel, of level σ·exp(s) or σ·|μ| kBlockLimit times (the cut may double that);
+/// and a past that is louder than any sound of this mel, where the mel hears, is heard by neither. Recordings seldom
+/// reach these limits (docs/BENCHMARKS.md). The map stays triangular: any function of the past may be in it.
 class BlockFlow : public Vocoder, public BlockFlowConstants {
  public:
   explicit BlockFlow(const BlockFlowOptions& options);
@@ -60,6 +60,9 @@ class BlockFlow : public Vocoder, public BlockFlowConstants {
     torch::Tensor lag_bias;   ///< [.., lags]
     torch::Tensor magnitude,
         earlier_magnitude;  ///< [.., bins] of the STFT centred at the block's start, and a hop before
+    torch::Tensor
+        loudness_behind;       ///< [.., 1] of the mel in the middle of the window that kInversionPast samples begin
+    torch::Tensor heard_bins;  ///< [bins] of the STFT: 1 from the first of which the mel knows to the last, else 0
   };
   /// Everything before a block. Every tensor is [.., samples], the most recent last.
   struct Past {
@@ -75,20 +78,24 @@ class BlockFlow : public Vocoder, public BlockFlowConstants {
   };
   Features encode(const torch::Tensor& mel, int64_t frames);
   Guide guide(const torch::Tensor& mel, int64_t frames);
+  static Guide at(const Guide& guide, int64_t block);
   /// Adds noise to what the network sees of the past, as much of it in each item as its seed says.
   void perturb(Past& past) const;
   /// Cepstrum [.., cepstrum] from quefrency 1 on → ln A^-1 [.., bins], bounded.
   torch::Tensor log_inverse(const torch::Tensor& cepstrum) const;
   /// Root mean square [.., 1] of a sound by the squares [.., bins] of its STFT.
   static torch::Tensor loudness(const torch::Tensor& square);
-  /// The ln σ [.., 1] at which white noise of level σ, filtered by 1/A, is as loud as a sound of this magnitude
-  /// [.., bins]; log_inverse is ln A^-1, in which it is concave: between frames noise is no louder than at both.
-  torch::Tensor proper_level(const torch::Tensor& log_inverse, const torch::Tensor& magnitude) const;
+  /// The ln σ [.., 1] at which white noise of level σ, filtered by 1/A, is as loud as said; log_inverse is ln A^-1. It
+  /// is concave in that: between frames noise is no louder, over the mel, than at the louder of both.
+  static torch::Tensor proper_level(const torch::Tensor& log_inverse, const torch::Tensor& loudness);
   /// ln A^-1 [.., bins] → taps [.., filter_taps], minimum phase. Cut at M taps, A errs by T = A - A_M. Where |T| >
   /// c·|A|, c = kCutLimit, the zeros of A are drawn inwards first, a_n·ρ^n with ρ^M = c·min|A/T|. T/A = z^-M·S(z) with
   /// S analytic outside the unit circle, so drawing divides max|T/A| by ρ^-M at least (maximum modulus): |T| ≤ c·|A|.
-  /// Then A_M has its zeros inside as A has (Rouché), and 1/A_M is at most 1/(1 - c) times 1/A, at any frequency.
+  /// Then A_M has its zeros inside as A has (Rouché), and 1/A_M is at most 1/(1 - c) times 1/A as it was drawn, at any
+  /// frequency. For that kFineFft bins are taken: of the poles' radius, kPoleRadius, so many samples leave 5e-6.
   torch::Tensor cut(const torch::Tensor& log_inverse) const;
+  torch::Tensor heard_bins() const;
+  torch::Tensor loudness_behind(const torch::Tensor& at_frames, int64_t blocks) const;
   /// [batch, frames + 1, n] → [batch, blocks, n]: linear between frames, at this fraction of each block.
   torch::Tensor to_blocks(const torch::Tensor& at_frames, double fraction = 0.5) const;
   /// What the network sees of the past, side by side: each [.., n].

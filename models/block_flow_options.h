@@ -21,6 +21,7 @@ struct BlockFlowConstants {
   static constexpr double kBlockLimit = 12.0;   ///< the same of noise of level σ·exp(s), and of σ·|μ|
   static constexpr double kTrustedPast = 2.0;   ///< loudness of the past, over the mel's, up to which it counts
   static constexpr double kIgnoredPast = 3.0;   ///< and from which on it counts for nothing
+  static constexpr int64_t kFineFft = 4096;     ///< of filters that are long
   static constexpr double kCutLimit = 0.5;      ///< of |A - A cut to its taps| over |A|, at any frequency
   static constexpr double kPastLimit = 8.0;     ///< at which the network's view of e and x/gain saturates
   static constexpr double kFilterLimit = 32.0;  ///< of |x/gain| in the filter's view of the past

@@ -13,6 +13,7 @@ namespace {
 using BlockFlow = models::BlockFlowConstants;
 
 constexpr int kFft = BlockFlow::kFft, kBins = kFft / 2 + 1;
+constexpr int64_t kBehind = kFft - BlockFlow::kInversionPast;  // from the middle of the window to the block
 constexpr auto kLookahead = static_cast<size_t>(BlockFlow::kLookahead);
 
 void lerp(std::span<const float> a, std::span<const float> b, float weight, std::span<float> out) {
@@ -46,6 +47,7 @@ BlockGuides::BlockGuides(std::shared_ptr<const BlockWeights> weights)
   guide_.film.resize(static_cast<size_t>(2 * o.hidden));
   guide_.lag_bias.resize(static_cast<size_t>(o.lags));
   guide_.magnitude.resize(kBins);
+  blended_.resize(2 * kBins);
 }
 
 std::vector<BlockGuides::AtFrame> BlockGuides::described(std::span<const float> frame) {
@@ -91,6 +93,7 @@ void BlockGuides::continue_from(const BlockGuides& other) {
   levels_ = other.levels_;
   last_frame_ = other.last_frame_;
   known_ = other.known_;
+  past_loudness_ = other.past_loudness_;
   magnitudes_ = other.magnitudes_;
   block_ = other.block_;
 }
@@ -158,6 +161,7 @@ BlockGuides::AtFrame BlockGuides::describe(std::span<const float> features, std:
   for (const float m : frame) bands.push_back(std::exp(m));
   w.mel_to_magnitude(bands, at.magnitude);
   for (float& m : at.magnitude) m = std::max(m, static_cast<float>(BlockFlow::kMagnitudeFloor));
+  at.loudness = static_cast<float>(loudness(squares_of(at.magnitude)));
   const float most = proper_level(at) - level;
   at.log_sigma = std::min(at.log_sigma, most + std::log(static_cast<float>(BlockFlow::kLevelLimit)));
   at.room = most - at.log_sigma;
@@ -167,7 +171,7 @@ BlockGuides::AtFrame BlockGuides::describe(std::span<const float> features, std:
 float BlockGuides::proper_level(const AtFrame& at) {
   double norm = 0;
   for (int k = 0; k < kBins; ++k) norm += std::exp(2 * at.log_inverse[k]);
-  return static_cast<float>(std::log(loudness(squares_of(at.magnitude)) / std::sqrt(norm / kBins)));
+  return static_cast<float>(std::log(at.loudness / std::sqrt(norm / kBins)));
 }
 
 std::vector<float> BlockGuides::log_inverse(std::span<const float> cepstrum) {
@@ -201,10 +205,13 @@ const BlockGuide* BlockGuides::next() {
   // A hop before the first frame there is nothing but the first block's own.
   if (magnitudes_.empty()) magnitudes_.assign(static_cast<size_t>(blocks_in_frame_), guide_.magnitude);
   guide_.earlier_magnitude = std::exchange(magnitudes_[j], guide_.magnitude);
-  guide_.earlier_loudness = static_cast<float>(loudness(squares_of(guide_.earlier_magnitude)));
+  guide_.loudness_behind = loudness_behind();
   if (++block_ == blocks_in_frame_) {
     block_ = 0;
+    past_loudness_.push_back(known_[0].loudness);
     known_.pop_front();
+    const auto asked = static_cast<size_t>((kBehind - 1) / weights_->options.hop_length + 1);
+    if (past_loudness_.size() > asked) past_loudness_.pop_front();
   }
   return &guide_;
 }
@@ -219,30 +226,63 @@ void BlockGuides::blend(double fraction) {
   guide_.gain = std::exp(level);
   guide_.most = static_cast<float>(BlockFlow::kBlockLimit) * std::exp(a.room + weight * (b.room - a.room));
   guide_.sigma = std::exp(level + a.log_sigma + weight * (b.log_sigma - a.log_sigma));
-  // exp of minus the blended ln A^-1: the blend of two minimum-phase filters that is one again.
-  std::vector<float> blended(2 * kBins);
-  lerp(a.log_inverse, b.log_inverse, weight, blended);
-  falling_exponentials(blended.data(), blended.data() + kBins, 1.0f / kFft, fft_.spectrum().data(), kBins);
-  cut_to_taps();
+  // The blend of two minimum-phase filters that is one again.
+  lerp(a.log_inverse, b.log_inverse, weight, blended_);
+  cut();
 }
 
-void BlockGuides::cut_to_taps() {
-  constexpr double kLimit = BlockFlow::kCutLimit * BlockFlow::kCutLimit;
-  const auto spectrum = fft_.spectrum();
-  const auto real = fft_.real();
+/// models::BlockFlow::loudness_behind: linear between frames, of which the first has been there before the beginning.
+float BlockGuides::loudness_behind() const {
+  const int64_t hop = weights_->options.hop_length, samples = block_ * weights_->options.group_size - kBehind;
+  const int64_t frame = samples >= 0 ? samples / hop : -((hop - 1 - samples) / hop);
+  const auto of = [&](int64_t at) {
+    if (at >= 0) return known_[static_cast<size_t>(at)].loudness;
+    const auto behind = static_cast<size_t>(-at);
+    if (behind <= past_loudness_.size()) return past_loudness_[past_loudness_.size() - behind];
+    return past_loudness_.empty() ? known_[0].loudness : past_loudness_[0];
+  };
+  const float before = of(frame), after = of(frame + 1);
+  return before + static_cast<float>(samples - frame * hop) / static_cast<float>(hop) * (after - before);
+}
+
+double BlockGuides::cut_plainly(std::span<const float> log_inverse, audio::FloatRealFft& fft) {
+  const auto bins = static_cast<size_t>(fft.bins());
   auto& taps = guide_.taps;
-  std::vector<float> power(kBins);
-  squares(spectrum.data(), power.data(), kBins);
-  fft_.inverse();
+  const auto real = fft.real();
+  falling_exponentials(log_inverse.data(), log_inverse.data() + bins, 1.0f / static_cast<float>(fft.size()),
+                       fft.spectrum().data(), bins);
+  power_.resize(bins);
+  squares(fft.spectrum().data(), power_.data(), bins);
+  fft.inverse();
   std::copy_n(real.begin(), taps.size(), taps.begin());
   taps[0] = 1.0f;
   std::fill_n(real.begin(), taps.size(), 0.0f);
-  fft_.forward();
-  const double error = largest_square_over(power.data(), spectrum.data(), kBins) / (double{kFft} * kFft);
+  fft.forward();
+  return largest_square_over(power_.data(), fft.spectrum().data(), bins) /
+         (static_cast<double>(fft.size()) * fft.size());
+}
+
+void BlockGuides::cut() {
+  constexpr double kLimit = BlockFlow::kCutLimit * BlockFlow::kCutLimit;
+  if (cut_plainly(blended_, fft_) <= kLimit) return;
+  if (!fine_fft_) fine_fft_.emplace(static_cast<int>(BlockFlow::kFineFft));
+  for (size_t k = 0; k < kBins; ++k) fft_.spectrum()[k] = {blended_[k] / kFft, blended_[kBins + k] / kFft};
+  fft_.inverse();
+  const auto cepstrum = fine_fft_->real();
+  std::copy_n(fft_.real().begin(), kFft / 2, cepstrum.begin());
+  std::fill(cepstrum.begin() + kFft / 2, cepstrum.end(), 0.0f);
+  fine_fft_->forward();
+  const auto bins = static_cast<size_t>(fine_fft_->bins());
+  std::vector<float> log_inverse(2 * bins);
+  for (size_t k = 0; k < bins; ++k) {
+    log_inverse[k] = fine_fft_->spectrum()[k].real();
+    log_inverse[bins + k] = fine_fft_->spectrum()[k].imag();
+  }
+  const double error = cut_plainly(log_inverse, *fine_fft_);
   if (error <= kLimit) return;
-  const double drawn = std::pow(error / kLimit, -0.5 / static_cast<double>(taps.size()));
+  const double drawn = std::pow(error / kLimit, -0.5 / static_cast<double>(guide_.taps.size()));
   double product = 1;
-  for (size_t n = 1; n < taps.size(); ++n) taps[n] *= static_cast<float>(product *= drawn);
+  for (size_t n = 1; n < guide_.taps.size(); ++n) guide_.taps[n] *= static_cast<float>(product *= drawn);
 }
 
 }  // namespace melflow::engine

@@ -18,7 +18,7 @@ struct BlockGuide {
   std::vector<float> taps;                          ///< [filter_taps], taps[0] = 1
   float gain = 1, sigma = 1;                        ///< not their logarithms
   float most = 1;                                   ///< largest |μ| and exp(s)
-  float earlier_loudness = 1;                       ///< root mean square of a sound of earlier_magnitude
+  float loudness_behind = 1;                        ///< root mean square
   std::vector<float> film;                          ///< [2·hidden]
   std::vector<float> lag_bias;                      ///< [lags]
   std::vector<float> magnitude, earlier_magnitude;  ///< [bins]
@@ -52,7 +52,8 @@ class BlockGuides {
   struct AtFrame {
     std::vector<float> log_inverse;  ///< [2·bins]: ln of the filter's inverse, real parts, then imaginary
     float level = 0, log_sigma = 0;  ///< log_sigma: over the level
-    float room = 0;                  ///< ln of how far below the mel's loudness noise of this level is
+    float loudness = 0;              ///< of a sound of this mel, root mean square
+    float room = 0;                  ///< ln of how far below that noise of this level is
     std::vector<float> film, lag_bias, magnitude;
   };
 
@@ -65,8 +66,11 @@ class BlockGuides {
   /// What BlockFlow::log_inverse makes of a cepstrum: real parts, then imaginary.
   std::vector<float> log_inverse(std::span<const float> cepstrum);
   void blend(double fraction);
-  /// What BlockFlow::cut makes of the filter whose spectrum, over kFft, is in fft_.
-  void cut_to_taps();
+  float loudness_behind() const;
+  /// What BlockFlow::cut makes of blended_.
+  void cut();
+  /// The taps of the filter of this ln A^-1 (real parts, then imaginary), and (|T|/|A|)² of what is cut off.
+  double cut_plainly(std::span<const float> log_inverse, audio::FloatRealFft& fft);
 
   std::shared_ptr<const BlockWeights> weights_;
   audio::FloatRealFft hearing_fft_, fft_;                // of what is described, and of what is blended
@@ -75,10 +79,13 @@ class BlockGuides {
   std::vector<float> levels_;
   std::vector<float> last_frame_;
   std::mutex hearing_;
-  std::deque<std::vector<AtFrame>> heard_;      // of each frame that was heard and not added
-  std::deque<AtFrame> known_;                   // consecutive frames
-  std::vector<std::vector<float>> magnitudes_;  // of the last hop's blocks
-  int64_t blocks_in_frame_, block_ = 0;         // next block within known_[0]
+  std::deque<std::vector<AtFrame>> heard_;       // of each frame that was heard and not added
+  std::deque<AtFrame> known_;                    // consecutive frames
+  std::deque<float> past_loudness_;              // of frames before them, as far back as a block may ask
+  std::vector<std::vector<float>> magnitudes_;   // of the last hop's blocks
+  int64_t blocks_in_frame_, block_ = 0;          // next block within known_[0]
+  std::vector<float> blended_, power_;           // [2·bins]: ln A^-1 at a block; [bins]
+  std::optional<audio::FloatRealFft> fine_fft_;  // kFineFft, of filters that are long: few voices have any
   BlockGuide guide_;
 };
 

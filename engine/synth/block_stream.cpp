@@ -225,7 +225,7 @@ void BlockStream::guess_twice(const BlockGuide& guide) {
   const std::span history(x_.data() + x_.size() - kHistory, kHistory);
   const auto hop = static_cast<size_t>(weights_->options.hop_length);
   begin_guess(history);
-  trust_ = trust(guide.earlier_loudness);
+  trust_ = trust(guide.loudness_behind);
   finish_guess(history.size(), guide.earlier_magnitude, 3, guesses_[0]);
   begin_guess(history.subspan(hop));
   finish_guess(history.size() - hop, guide.magnitude, 1, guesses_[1]);

@@ -123,7 +123,7 @@ TEST_P(VocodersElsewhere, WaveGlowComputesWhatItComputesOnTheCpu) {
 
 TEST_P(VocodersElsewhere, BlockFlowComputesWhatItComputesOnTheCpu) {
   OPEN_OR_SKIP(device, GetParam());
-  expect_same(*melflow::testing::small_block_flow(), device, torch::randn({2, 48}), torch::randn({2, 6, 3}), 1e-7);
+  expect_same(*melflow::testing::small_block_flow(), device, torch::randn({2, 48}), torch::randn({2, 6, 3}) + 6, 1e-7);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, VocodersElsewhere, ::testing::ValuesIn(kPlaces), ::testing::PrintToStringParamName());

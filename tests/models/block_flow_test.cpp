@@ -14,8 +14,64 @@ class BlockFlowTest : public ::testing::Test {
   void SetUp() override { torch::manual_seed(11); }
 };
 
+/// A mel beside which torch::randn is not too loud to be believed.
+torch::Tensor loud_mel(int64_t batch, int64_t frames) { return torch::randn({batch, 6, frames}) + 6; }
+
+/// How much each block of z [blocks] hears of the network.
+torch::Tensor network_heard(BlockFlow& flow, const torch::Tensor& x, const torch::Tensor& mel) {
+  torch::NoGradGuard no_grad;
+  const auto before = flow.forward(x, mel).value;
+  flow.named_parameters()["out.bias"].add_(1e-3);
+  const auto after = flow.forward(x, mel).value;
+  flow.named_parameters()["out.bias"].sub_(1e-3);
+  return (after - before).abs().amax(1).squeeze(0);
+}
+
 TEST_F(BlockFlowTest, IsABijection) {
-  expect_bijection(*small_block_flow(), torch::randn({2, 48}), torch::randn({2, 6, 3}), 1e-7);
+  expect_bijection(*small_block_flow(), torch::randn({2, 48}), loud_mel(2, 3), 1e-7);
+}
+
+/// A past that the mel allows, one that it hardly allows, and one that it does not: then nothing but the first block,
+/// which has none, hears the network.
+TEST_F(BlockFlowTest, IsABijectionHoweverLoudThePast) {
+  const auto x = torch::randn({1, 32}), mel = loud_mel(1, 2);
+  const auto flow = small_block_flow();
+  flow->to(torch::kFloat64);
+  int whole = 0, some = 0, none = 0;
+  for (const double loud : {1.0, 4.2, 4.6, 5.0, 6.0, 1e4}) {
+    const auto said = (loud * x).to(torch::kFloat64);
+    expect_bijection(*flow, said, mel, 1e-6 * loud);
+    const auto heard = network_heard(*flow, said, mel.to(torch::kFloat64));
+    const double share = (heard[3] / heard[0]).item<double>();
+    EXPECT_GT(heard[0].item<double>(), 0);
+    ++(share > 0.9 ? whole : share > 0 ? some : none);
+  }
+  EXPECT_TRUE(whole > 0 && some > 0 && none > 0);
+}
+
+/// Recordings are believed with their own mels, whatever the hop.
+TEST_F(BlockFlowTest, BelievesWhatTheMelSaysAtAnyHop) {
+  constexpr int64_t kBins = BlockFlow::kFft / 2 + 1;
+  for (const int64_t hop : {64, 256, 512, 640}) {
+    auto options = small_block_flow_options();
+    options.n_mels = kBins;
+    options.hop_length = hop;
+    options.group_size = 64;
+    options.past = hop * (640 / hop);
+    options.lags = 24;
+    BlockFlow flow(options);
+    flow.set_filterbank(torch::eye(kBins));
+    melflow::testing::shake(flow, 0.01);
+    flow.eval();
+    auto x = 0.1 * torch::randn({1, 15360});
+    x.slice(1, 5000, 7000).mul_(30);  // and a burst of noise
+    const auto mel = torch::stft(x, BlockFlow::kFft, hop, BlockFlow::kFft, torch::hann_window(BlockFlow::kFft), true,
+                                 "reflect", false, std::nullopt, true)
+                         .abs()
+                         .clamp_min(1e-5)
+                         .log();
+    EXPECT_GT(network_heard(flow, x, mel).min().item<double>(), 0) << hop;
+  }
 }
 
 TEST_F(BlockFlowTest, WorksWithoutAFilter) {
@@ -23,7 +79,7 @@ TEST_F(BlockFlowTest, WorksWithoutAFilter) {
   options.filter_taps = 1;
   const auto flow = std::make_shared<BlockFlow>(options);
   flow->set_filterbank(torch::rand({6, BlockFlow::kFft / 2 + 1}));
-  expect_bijection(*flow, torch::randn({2, 48}), torch::randn({2, 6, 3}), 1e-7);
+  expect_bijection(*flow, torch::randn({2, 48}), loud_mel(2, 3), 1e-7);
 }
 
 /// Behind a crop's warm-up nothing depends on what was invented before it.
@@ -33,7 +89,7 @@ TEST_F(BlockFlowTest, WarmsUpByAllThatItSees) {
 }
 
 TEST_F(BlockFlowTest, WorksOnOneFrame) {
-  expect_bijection(*small_block_flow(), torch::randn({1, 16}), torch::randn({1, 6, 1}), 1e-7);
+  expect_bijection(*small_block_flow(), torch::randn({1, 16}), loud_mel(1, 1), 1e-7);
 }
 
 TEST_F(BlockFlowTest, GrowsWithoutAnotherSound) {
@@ -46,7 +102,7 @@ TEST_F(BlockFlowTest, GrowsWithoutAnotherSound) {
   grown->set_filterbank(torch::rand({6, BlockFlow::kFft / 2 + 1}));
   grown->named_buffers()["mel_to_magnitude"].copy_(flow->named_buffers()["mel_to_magnitude"]);
   grown->start_from(*flow);
-  const auto x = torch::randn({2, 48}), mel = torch::randn({2, 6, 3});
+  const auto x = torch::randn({2, 48}), mel = loud_mel(2, 3);
   grown->eval();
   const auto expected = flow->forward(x, mel), actual = grown->forward(x, mel);
   EXPECT_LT((actual.value - expected.value).abs().max().item<double>(), 1e-5);
@@ -75,14 +131,14 @@ TEST_F(BlockFlowTest, IsABijectionFarBeyondTheGain) {
 
 TEST_F(BlockFlowTest, LocalSharesSumToTheLogDeterminant) {
   const auto flow = small_block_flow();
-  const auto out = flow->forward(torch::randn({2, 64}), torch::randn({2, 6, 4}));
+  const auto out = flow->forward(torch::randn({2, 64}), loud_mel(2, 4));
   EXPECT_EQ(out.local.sizes(), torch::IntArrayRef({2, 8}));
   EXPECT_LT((out.local.sum(1) - out.log_det).abs().max().item<double>(), 1e-4);
 }
 
 TEST_F(BlockFlowTest, IsCausalInTheWaveform) {
   const auto flow = small_block_flow();
-  const auto mel = torch::randn({1, 6, 4});
+  const auto mel = loud_mel(1, 4);
   auto a = torch::randn({1, 64}), b = a.clone();
   b.slice(1, 40).add_(1.0);
   const auto za = flow->forward(a, mel).value, zb = flow->forward(b, mel).value;
