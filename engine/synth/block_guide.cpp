@@ -198,22 +198,31 @@ std::vector<float> BlockGuides::log_inverse(std::span<const float> cepstrum) {
 
 const BlockGuide* BlockGuides::next() {
   if (known_.size() < 2) return nullptr;
-  const auto j = static_cast<size_t>(block_);
   blend((static_cast<double>(block_) + 0.5) / static_cast<double>(blocks_in_frame_));
+  advance();
+  return &guide_;
+}
+
+bool BlockGuides::skip() {
+  if (known_.size() < 2) return false;
+  advance();
+  return true;
+}
+
+void BlockGuides::advance() {
+  const auto j = static_cast<size_t>(block_);
   lerp(known_[0].magnitude, known_[1].magnitude, static_cast<float>(block_) / static_cast<float>(blocks_in_frame_),
        guide_.magnitude);
   // A hop before the first frame there is nothing but the first block's own.
   if (magnitudes_.empty()) magnitudes_.assign(static_cast<size_t>(blocks_in_frame_), guide_.magnitude);
   guide_.earlier_magnitude = std::exchange(magnitudes_[j], guide_.magnitude);
   guide_.loudness_behind = loudness_behind();
-  if (++block_ == blocks_in_frame_) {
-    block_ = 0;
-    past_loudness_.push_back(known_[0].loudness);
-    known_.pop_front();
-    const auto asked = static_cast<size_t>((kBehind - 1) / weights_->options.hop_length + 1);
-    if (past_loudness_.size() > asked) past_loudness_.pop_front();
-  }
-  return &guide_;
+  if (++block_ < blocks_in_frame_) return;
+  block_ = 0;
+  past_loudness_.push_back(known_[0].loudness);
+  known_.pop_front();
+  const auto asked = static_cast<size_t>((kBehind - 1) / weights_->options.hop_length + 1);
+  if (past_loudness_.size() > asked) past_loudness_.pop_front();
 }
 
 void BlockGuides::blend(double fraction) {

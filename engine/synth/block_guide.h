@@ -46,6 +46,8 @@ class BlockGuides {
   void guess(int64_t frames);
   /// The next block's guide, valid until the following call; nothing where more frames are needed.
   const BlockGuide* next();
+  /// Goes past what next() would answer; whether there was one.
+  bool skip();
 
  private:
   /// What is known at a frame; blocks blend two of them.
@@ -66,6 +68,8 @@ class BlockGuides {
   /// What BlockFlow::log_inverse makes of a cepstrum: real parts, then imaginary.
   std::vector<float> log_inverse(std::span<const float> cepstrum);
   void blend(double fraction);
+  /// From a block to the next, with all that does not come from the filter.
+  void advance();
   float loudness_behind() const;
   /// What BlockFlow::cut makes of blended_.
   void cut();

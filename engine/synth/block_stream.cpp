@@ -68,7 +68,7 @@ void BlockStream::add(std::span<const float> frames, std::vector<float>& out) {
       known_ = emit(guides_, known_, out);
       continue;
     }
-    while (guides_.next() != nullptr) ++known_;
+    while (guides_.skip()) ++known_;
     hasty_guides_.continue_from(guides_);
     hasty_guides_.guess(guessed_frames_);
     emit(hasty_guides_, known_, out);
