@@ -9,6 +9,10 @@
 namespace melflow::models {
 namespace {
 
+torch::Tensor limited(const torch::Tensor& t, const torch::Tensor& limit) {
+  return torch::minimum(torch::maximum(t, -limit), limit);
+}
+
 /// The identity for small numbers, never beyond ±limit.
 torch::Tensor saturate(const torch::Tensor& t, double limit) { return t * torch::rsqrt(1 + (t / limit).square()); }
 
@@ -134,8 +138,12 @@ BlockFlow::Guide BlockFlow::guide(const torch::Tensor& mel, int64_t frames) {
 
 BlockFlow::Past BlockFlow::past_of(const torch::Tensor& samples, const Guide& g) const {
   const auto last = [&](int64_t n) { return samples.slice(-1, samples.size(-1) - n); };
-  const auto raw = last(kInversionPast);
-  return {{}, last(options_.past) * torch::exp(-g.log_gain).unsqueeze(-1), raw, trust(raw, g)};
+  const auto raw = last(kInversionPast), trusted = trust(raw, g);
+  return {{},
+          last(options_.past) * torch::exp(-g.log_gain).unsqueeze(-1),
+          raw,
+          trusted,
+          limited(last(options_.filter_taps), g.limit) * trusted};
 }
 
 torch::Tensor BlockFlow::filter(const torch::Tensor& segment, const torch::Tensor& taps) const {
@@ -180,7 +188,7 @@ std::vector<torch::Tensor> BlockFlow::context(const Past& past, const Guide& g) 
   const auto& o = options_;
   const auto es = saturate(past.e, kPastLimit), xs = saturate(past.x, kPastLimit) * kPastScale;
   // Σ_l weight_l · the group_size samples that followed lag l, as a circular convolution.
-  const auto weights = lag_weights({es, xs, {}, {}}, g.lag_bias);
+  const auto weights = lag_weights({es, xs, {}, {}, {}}, g.lag_bias);
   const auto spectrum = torch::fft_rfft(pad_left_right(weights, o.group_size, o.past - o.group_size - o.lags));
   std::vector<torch::Tensor> seen{es, xs};
   for (const auto& y : {es, xs}) {
@@ -193,7 +201,7 @@ std::vector<torch::Tensor> BlockFlow::context(const Past& past, const Guide& g) 
   const auto guesses = {guess(past.raw, g.earlier_magnitude, 3),
                         guess(past.raw.slice(-1, o.hop_length), g.magnitude, 1)};
   for (const auto& x : guesses) {
-    const auto segment = torch::cat({heard(past, g), x}, -1);
+    const auto segment = torch::cat({past.heard, x}, -1);
     seen.push_back(saturate(x * over_gain, kPastLimit) * kPastScale);
     seen.push_back(saturate(filter(segment, g.taps) * over_sigma, kResidualLimit));
   }
@@ -222,7 +230,7 @@ Mapped BlockFlow::forward(const torch::Tensor& x, const torch::Tensor& mel) {
   Past past = past_of(before(x, past_length()), g);
   const auto seen = limited(blocks, g.limit);
   const auto beyond = blocks - seen;  // zero, but for wild samples
-  const auto e = (filter(torch::cat({heard(past, g), seen}, -1), g.taps) + beyond) *
+  const auto e = (filter(torch::cat({past.heard, seen}, -1), g.taps) + beyond) *
                  torch::exp(-g.log_sigma).unsqueeze(2);  // [batch, blocks, group]
   past.e = before(e.flatten(1), o.past);
   if (is_training()) {  // the past is data: no gradient flows into how it was whitened
@@ -239,8 +247,7 @@ Mapped BlockFlow::forward(const torch::Tensor& x, const torch::Tensor& mel) {
 torch::Tensor BlockFlow::unfilter(const torch::Tensor& residual, const Past& past, const Guide& g) const {
   const auto n = options_.group_size, reach = std::min(n, options_.filter_taps);
   // What the past contributes goes to the right side; the block's own samples solve a unit lower-triangular system.
-  const auto right =
-      residual * torch::exp(g.log_sigma).unsqueeze(1) - filter(pad_left_right(heard(past, g), 0, n), g.taps);
+  const auto right = residual * torch::exp(g.log_sigma).unsqueeze(1) - filter(pad_left_right(past.heard, 0, n), g.taps);
   const auto row = torch::arange(n, torch::kInt64).unsqueeze(1), column = row.t();
   const auto difference = (row - column).clamp_min(0).to(residual.device()).flatten();
   const auto taps = pad_left_right(g.taps.slice(1, 0, reach), 0, n - reach);

@@ -55,7 +55,7 @@ class BlockFlow : public Vocoder, public BlockFlowConstants {
     torch::Tensor log_gain;   ///< [..], read off the mel
     torch::Tensor limit;      ///< [.., 1] of the filter's view of the past
     torch::Tensor most;       ///< [.., 1], largest s, and ln of the largest |μ|
-    torch::Tensor log_sigma;  ///< [..], log_gain + c_0: the level of the residual
+    torch::Tensor log_sigma;  ///< [..], log_gain + c_0, limited: the level of the residual
     torch::Tensor film;       ///< [.., 2·hidden]
     torch::Tensor lag_bias;   ///< [.., lags]
     torch::Tensor magnitude,
@@ -69,6 +69,7 @@ class BlockFlow : public Vocoder, public BlockFlowConstants {
     torch::Tensor e, x;   ///< [.., past]; x over the gain
     torch::Tensor raw;    ///< [.., kInversionPast] of x
     torch::Tensor trust;  ///< [.., 1] in it, from 0 to 1
+    torch::Tensor heard;  ///< [.., filter_taps] of x, as the filter hears it
   };
   /// What the encoder makes of a mel [batch, n_mels, frames or more].
   struct Features {
@@ -107,8 +108,6 @@ class BlockFlow : public Vocoder, public BlockFlowConstants {
   int64_t past_length() const { return std::max(options_.past, kInversionPast); }
   /// 1, falling to 0 where the past is louder, in the bins that the mel hears, than any sound of this mel.
   torch::Tensor trust(const torch::Tensor& past, const Guide& guide) const;
-  /// What the filter hears of the past: [.., filter_taps].
-  torch::Tensor heard(const Past& past, const Guide& guide) const;
   /// → (μ, s), each [.., group].
   std::pair<torch::Tensor, torch::Tensor> predict(const Past& past, const Guide& guide);
   /// Σ_k taps_k·segment_{t-k} for the last group_size samples of segment [.., taps + group].

@@ -35,21 +35,22 @@ torch::Tensor BlockFlow::cut(const torch::Tensor& log_inverse) const {
   constexpr double kLimit = kCutLimit * kCutLimit;
   const auto n = options_.filter_taps;
   const auto filters = log_inverse.flatten(0, -2);
-  const auto [taps, error] = cut_plainly(filters, n);
+  auto [taps, error] = cut_plainly(filters, n);
   const auto which = (error.squeeze(-1) > kLimit).nonzero().squeeze(-1);
-  if (which.numel() == 0) return taps.unflatten(0, log_inverse.sizes().slice(0, log_inverse.dim() - 1));
-  // What is long is wrapped around in kFft samples.
-  const auto cepstrum = torch::fft_irfft(filters.index_select(0, which), kFft).slice(-1, 0, kFft / 2);
-  const auto [long_taps, long_error] = cut_plainly(torch::fft_rfft(cepstrum, kFineFft), n);
-  const auto order = torch::arange(n, long_taps.options()) / n;
-  const auto drawn = torch::exp(-0.5 * torch::log(long_error.clamp_min(kLimit) / kLimit) * order);
-  return taps.index_copy(0, which, long_taps * drawn).unflatten(0, log_inverse.sizes().slice(0, log_inverse.dim() - 1));
+  if (which.numel() > 0) {  // what is long is wrapped around in kFft samples
+    const auto cepstrum = torch::fft_irfft(filters.index_select(0, which), kFft).slice(-1, 0, kFft / 2);
+    const auto [long_taps, long_error] = cut_plainly(torch::fft_rfft(cepstrum, kFineFft), n);
+    const auto order = torch::arange(n, long_taps.options()) / n;
+    const auto drawn = torch::exp(-0.5 * torch::log(long_error.clamp_min(kLimit) / kLimit) * order);
+    taps = taps.index_copy(0, which, long_taps * drawn);
+  }
+  return taps.unflatten(0, log_inverse.sizes().slice(0, log_inverse.dim() - 1));
 }
 
 torch::Tensor BlockFlow::heard_bins() const {
   // Bins of which the mel knows nothing have a pseudo-inverse of rounding errors alone.
   const auto weight = mel_to_magnitude_.abs().amax(0);
-  const auto heard = (weight > 1e-6 * weight.max()).to(mel_to_magnitude_.dtype());
+  const auto heard = weight > 1e-6 * weight.max();
   return ((heard.cumsum(0) > 0) & (heard.flip(0).cumsum(0).flip(0) > 0)).to(mel_to_magnitude_.dtype());
 }
 
@@ -60,10 +61,6 @@ torch::Tensor BlockFlow::loudness_behind(const torch::Tensor& at_frames, int64_t
   const auto before = at.floor().to(torch::kInt64), after = (before + 1).clamp_max(frames - 1);
   const auto weight = (at - at.floor()).view({1, -1, 1});
   return torch::lerp(at_frames.index_select(1, before), at_frames.index_select(1, after), weight);
-}
-
-torch::Tensor BlockFlow::heard(const Past& past, const Guide& g) const {
-  return limited(past.raw.slice(-1, kInversionPast - options_.filter_taps), g.limit) * past.trust;
 }
 
 torch::Tensor BlockFlow::trust(const torch::Tensor& past, const Guide& g) const {

@@ -1,12 +1,12 @@
 #pragma once
 
 #include <memory>
-#include <vector>
 
 #include <torch/torch.h>
 
 #include "audio/mel.h"
 #include "models/block_flow.h"
+#include "tests/support/frames_of.h"
 
 namespace melflow::testing {
 
@@ -23,15 +23,6 @@ inline std::shared_ptr<models::BlockFlow> block_flow() {
   for (auto& p : model->parameters()) p.add_(torch::randn_like(p) * 0.03);
   model->eval();
   return model;
-}
-
-/// [frames, n_mels], frame after frame.
-inline std::vector<float> frames_of(const audio::Mel& mel) {
-  std::vector<float> out;
-  for (int t = 0; t < mel.frames; ++t) {
-    for (int m = 0; m < mel.n_mels; ++m) out.push_back(mel.values[static_cast<size_t>(m * mel.frames + t)]);
-  }
-  return out;
 }
 
 }  // namespace melflow::testing

@@ -7,6 +7,7 @@
 
 #include "engine/noise.h"
 #include "engine/synth/synthesizer.h"
+#include "tests/support/frames_of.h"
 
 namespace melflow::testing {
 
@@ -82,15 +83,6 @@ inline audio::Mel random_mel(int n_mels, int frames) {
     for (int t = 0; t < frames; ++t) mel.values.push_back(engine::normal_at(77, m, t) - 3);
   }
   return mel;
-}
-
-/// [frames, n_mels].
-inline std::vector<float> frames_of(const audio::Mel& mel) {
-  std::vector<float> out;
-  for (int t = 0; t < mel.frames; ++t) {
-    for (int m = 0; m < mel.n_mels; ++m) out.push_back(mel.values[static_cast<size_t>(m * mel.frames + t)]);
-  }
-  return out;
 }
 
 }  // namespace melflow::testing
