@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <optional>
 #include <span>
 #include <utility>
@@ -143,11 +144,11 @@ std::shared_ptr<const Sound> CropFeed::sound_of(Window& window, int64_t index) {
 
 Crops CropFeed::make(int64_t batch, audio::MelExtractor& extract) {
   const auto& o = corpus_->options();
-  const int64_t hop = o.mel.hop_length, frames = options_.warmup_frames + o.segment_frames;
+  const int64_t frames = options_.warmup_frames + o.segment_frames;
   const int64_t begin = batch * options_.batch_size + options_.batch_size * options_.rank / options_.ranks;
   const int64_t end = batch * options_.batch_size + options_.batch_size * (options_.rank + 1) / options_.ranks;
   Crops crops{.count = end - begin,
-              .samples = frames * hop,
+              .samples = frames * o.mel.hop_length,
               .frames = frames + options_.lookahead_frames,
               .seeds = {},
               .x = {},
@@ -168,18 +169,51 @@ Crops CropFeed::make(int64_t batch, audio::MelExtractor& extract) {
       }
     }
     const auto sound = sound_of(*window, index);
-    // The segment lies anywhere in the clip; its past may reach before the start, where there is silence.
-    const auto spare = std::max<int64_t>(0, static_cast<int64_t>(sound->samples.size()) / hop - o.segment_frames);
-    const auto first = static_cast<int64_t>(uniform_at(o.seed, kCropStream, static_cast<uint64_t>(index)) *
-                                            static_cast<double>(spare + 1)) -
-                       options_.warmup_frames;
-    auto x = corpus_->at_level(*sound, first * hop, crops.samples);
-    dequantise(x, options_.dequantise * corpus_->gain() / 32768.0, o.seed, static_cast<uint64_t>(index));
-    crops.x.insert(crops.x.end(), x.begin(), x.end());
-    const auto mel = corpus_->mel_frames(*sound, first, crops.frames, extract);
-    crops.mel.insert(crops.mel.end(), mel.begin(), mel.end());
+    const auto change = change_of(options_.augmentation, o.seed, static_cast<uint64_t>(index));
+    auto crop = change.none() ? crop_of(*sound, index, extract) : changed_crop(*sound, index, change, extract);
+    dequantise(crop.x, options_.dequantise * corpus_->gain() / 32768.0, o.seed, static_cast<uint64_t>(index));
+    crops.x.insert(crops.x.end(), crop.x.begin(), crop.x.end());
+    crops.mel.insert(crops.mel.end(), crop.mel.begin(), crop.mel.end());
   }
   return crops;
+}
+
+CropFeed::Crop CropFeed::crop_of(const Sound& sound, int64_t index, audio::MelExtractor& extract) const {
+  const auto& o = corpus_->options();
+  const int64_t hop = o.mel.hop_length, frames = options_.warmup_frames + o.segment_frames;
+  // The segment lies anywhere in the clip; its past may reach before the start, where there is silence.
+  const auto spare = std::max<int64_t>(0, static_cast<int64_t>(sound.samples.size()) / hop - o.segment_frames);
+  const auto first = static_cast<int64_t>(uniform_at(o.seed, kCropStream, static_cast<uint64_t>(index)) *
+                                          static_cast<double>(spare + 1)) -
+                     options_.warmup_frames;
+  return {corpus_->at_level(sound, first * hop, frames * hop),
+          corpus_->mel_frames(sound, first, frames + options_.lookahead_frames, extract)};
+}
+
+CropFeed::Crop CropFeed::changed_crop(const Sound& sound, int64_t index, const CropChange& change,
+                                      audio::MelExtractor& extract) const {
+  const auto& o = corpus_->options();
+  const int64_t hop = o.mel.hop_length, frames = options_.warmup_frames + o.segment_frames;
+  // Frames before and behind, of which no window that is wanted sees the ends.
+  const int64_t around = (o.mel.n_fft + kChangeMargin) / hop + 1;
+  const int64_t count = (around + frames + options_.lookahead_frames + around) * hop;
+  // In samples of the recording, which lasts 1/speed as long.
+  const auto lasts = [&](int64_t changed_frames) {
+    return std::llround(static_cast<double>(changed_frames * hop) * change.speed);
+  };
+  const auto spare = std::max<int64_t>(0, static_cast<int64_t>(sound.samples.size()) - lasts(o.segment_frames));
+  const auto first = static_cast<int64_t>(uniform_at(o.seed, kCropStream, static_cast<uint64_t>(index)) *
+                                          static_cast<double>(spare + 1)) -
+                     lasts(around + options_.warmup_frames);
+  const auto piece =
+      changed(corpus_->at_level(sound, first, samples_for(change, count)), change, o.mel.sample_rate, count);
+  const auto mel = extract({piece, o.mel.sample_rate});
+  Crop crop{{piece.begin() + around * hop, piece.begin() + (around + frames) * hop}, {}};
+  for (int64_t m = 0; m < mel.n_mels; ++m) {
+    const auto row = mel.values.begin() + m * mel.frames + around;
+    crop.mel.insert(crop.mel.end(), row, row + frames + options_.lookahead_frames);
+  }
+  return crop;
 }
 
 }  // namespace melflow::engine

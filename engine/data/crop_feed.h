@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "engine/data/augment.h"
 #include "engine/data/corpus.h"
 
 namespace melflow::engine {
@@ -27,6 +28,7 @@ struct FeedOptions {
   int64_t warmup_frames = 0;     ///< of true past before each segment
   int64_t lookahead_frames = 0;  ///< of true future in the mel behind it
   double dequantise = 1.0;       ///< uniform noise added, in steps of 16-bit samples; 0: none
+  Augmentation augmentation{};   ///< of crops; their mels then are computed, whatever lies beside the recording
   int workers = 2;               ///< threads that make batches ahead; 0: each when it is asked for
 };
 
@@ -46,6 +48,9 @@ class CropFeed {
 
  private:
   struct Window;
+  struct Crop {
+    std::vector<float> x, mel;  ///< without dequantisation noise
+  };
   struct Made {
     Crops crops;
     std::exception_ptr failure;
@@ -53,6 +58,8 @@ class CropFeed {
 
   void work();
   Crops make(int64_t batch, audio::MelExtractor& extract);
+  Crop crop_of(const Sound& sound, int64_t index, audio::MelExtractor& extract) const;
+  Crop changed_crop(const Sound& sound, int64_t index, const CropChange& change, audio::MelExtractor& extract) const;
   std::shared_ptr<Window> window_at(int64_t index);
   std::shared_ptr<const Sound> sound_of(Window& window, int64_t index);
   std::shared_ptr<Corpus::Slot> next_to_read();

@@ -60,6 +60,7 @@ enum RandomStream : uint64_t {
   kRunStream,
   kEntryStream,
   kModelStream,
+  kAugmentStream,
 };
 
 }  // namespace melflow::engine

@@ -26,6 +26,10 @@ void fields(TrainConfig& c, Visit&& visit) {
   visit("precision", c.precision);
   visit("level", c.level);
   visit("dequantise", c.dequantise);
+  visit("augment", c.augment.share);
+  visit("augment_speed", c.augment.speed);
+  visit("augment_gain_db", c.augment.gain_db);
+  visit("augment_equaliser_db", c.augment.equaliser_db);
   visit("hold_out_every", c.hold_out_every);
   visit("shuffle_mb", c.shuffle_mb);
   visit("data_workers", c.data_workers);
@@ -159,6 +163,10 @@ void require_ranges(const TrainConfig& c, const std::string& name) {
            {"segment_frames", number(c.segment_frames), 1, number(kMostFrames)},
            {"sigma", c.sigma, 0, kMostScale},
            {"level", c.level, 0, kMostScale},
+           {"augment", c.augment.share, 0, 1},
+           {"augment_speed", c.augment.speed, 0, 1},
+           {"augment_gain_db", c.augment.gain_db, 0, 40},
+           {"augment_equaliser_db", c.augment.equaliser_db, 0, 20},
            {"data_workers", number(c.data_workers), 0, 256},
            {"shuffle_mb", number(c.shuffle_mb), 0, number(int64_t{1} << 30)},
            {"draws", number(c.draws), 1, chooses ? number(kMostDraws) : 1,
@@ -201,6 +209,11 @@ TrainConfig parse_train_config(const json& input, const std::vector<std::string>
     throw Error(Exit::config, name + ": model.n_mels and model.hop_length must be those of the mel recipe");
   }
   require_ranges(config, name);
+  if (config.mels && config.augment.any()) {
+    throw Error(Exit::config, name +
+                                  ": train.mels takes the mels that lie beside recordings, which do not change as "
+                                  "crops do; set augment=0, or mels=false to have them computed");
+  }
   config.validate(name);
   return config;
 }

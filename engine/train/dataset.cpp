@@ -29,6 +29,7 @@ std::unique_ptr<CropFeed> training_feed(std::shared_ptr<Corpus> corpus, const Tr
                                                                    .warmup_frames = warmup_frames,
                                                                    .lookahead_frames = lookahead_frames,
                                                                    .dequantise = config.dequantise,
+                                                                   .augmentation = config.augment,
                                                                    .workers = static_cast<int>(config.data_workers)});
 }
 

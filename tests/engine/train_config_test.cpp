@@ -1,3 +1,5 @@
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <string>
 
@@ -8,6 +10,7 @@
 #include "base/error.h"
 #include "engine/train/config.h"
 #include "tests/support/refusal.h"
+#include "tests/support/shared.h"
 
 namespace melflow::engine {
 namespace {
@@ -61,7 +64,8 @@ TEST(TrainConfig, NumbersThatNoTrainingCanHaveAreRefusedAsConfigurations) {
   // 2^56 frames of 256 samples are 2^64 samples, which 64 bits take for none.
   EXPECT_EQ(code(nlohmann::json::object(), {"segment_frames=72057594037927936"}), Exit::config);
   EXPECT_EQ(code(nlohmann::json::object(), {"segment_frames=0"}), Exit::config);
-  for (const char* set : {"refine=100000", "draws=100000", "sigma=1e9", "level=1e9", "data_workers=1000"}) {
+  for (const char* set : {"refine=100000", "draws=100000", "sigma=1e9", "level=1e9", "data_workers=1000", "augment=1.5",
+                          "augment_speed=-0.1", "augment_gain_db=100", "augment_equaliser_db=nan"}) {
     EXPECT_EQ(code(nlohmann::json::object(), {"model.system=block_flow", set}), Exit::config) << set;
   }
   EXPECT_EQ(code(nlohmann::json::object(), {"patience=3", "validation_every=0"}), Exit::config);
@@ -73,12 +77,39 @@ TEST(TrainConfig, NumbersThatNoTrainingCanHaveAreRefusedAsConfigurations) {
   EXPECT_EQ(code({{"waveglow_config", none}, {"data_config", {{"segment_length", "long"}}}}, {}), Exit::config);
 }
 
+TEST(TrainConfig, MelsThatLieBesideRecordingsAreNotTakenForThoseOfChangedCrops) {
+  const auto refusal = [](const std::vector<std::string>& sets) {
+    return testing::refusal_of([&] { parse_train_config(nlohmann::json::object(), sets, "c.json"); });
+  };
+  EXPECT_EQ(refusal({"mels=true"}).message, "");
+  const auto refused = refusal({"mels=true", "augment_speed=0.1"});
+  EXPECT_EQ(refused.code, Exit::config);
+  EXPECT_NE(refused.message.find("augment=0"), std::string::npos) << refused.message;
+  EXPECT_EQ(refusal({"mels=true", "augment_speed=0.1", "augment=0"}).message, "");
+}
+
 TEST(TrainConfig, WhatIsWrittenIsReadBack) {
   const auto config = parse_train_config({{"model", {{"system", "block_flow"}}}}, {"steps=77", "mel.f_max=7600"}, "t");
   const auto again = parse_train_config(to_json(config), {}, "t");
   EXPECT_EQ(to_json(again), to_json(config));
   EXPECT_EQ(again.steps, 77);
   EXPECT_EQ(again.mel.f_max, 7600);
+}
+
+TEST(TrainConfig, TrainingMdTellsEveryKey) {
+  std::ifstream in(testing::in_tree("docs/TRAINING.md"));
+  const std::string page((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+  ASSERT_FALSE(page.empty());
+  for (const char* system : {"waveglow", "block_flow"}) {
+    const auto config = to_json(parse_train_config({{"model", {{"system", system}}}}, {}, "t"));
+    for (const auto& [section, keys] : config.items()) {
+      for (const auto& [key, value] : keys.items()) {
+        EXPECT_NE(page.find(key == "system" ? "model.system=" + value.get<std::string>() : "`" + key + "`"),
+                  std::string::npos)
+            << section << "." << key;
+      }
+    }
+  }
 }
 
 }  // namespace
