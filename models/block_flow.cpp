@@ -9,10 +9,6 @@
 namespace melflow::models {
 namespace {
 
-torch::Tensor limited(const torch::Tensor& t, const torch::Tensor& limit) {
-  return torch::minimum(torch::maximum(t, -limit), limit);
-}
-
 /// The identity for small numbers, never beyond ±limit.
 torch::Tensor saturate(const torch::Tensor& t, double limit) { return t * torch::rsqrt(1 + (t / limit).square()); }
 
@@ -62,15 +58,6 @@ void BlockFlow::set_filterbank(const torch::Tensor& filterbank) {
               "BlockFlow: wants the filterbank of a mel with n_fft ", kFft, ", not ", filterbank.sizes());
   torch::NoGradGuard no_grad;
   mel_to_magnitude_.copy_(torch::linalg_pinv(filterbank.to(torch::kFloat64)).t());
-}
-
-torch::Tensor BlockFlow::log_inverse(const torch::Tensor& cepstrum) const {
-  const auto spectrum = torch::real(torch::fft_rfft(pad_left_right(cepstrum, 1, 0), kFft));
-  const auto bounded = kSpectrumLimit * torch::tanh(spectrum / kSpectrumLimit);
-  // Folded into a causal cepstrum, the bounded spectrum is that of a minimum-phase filter again.
-  const auto even = torch::fft_irfft(torch::complex(bounded, torch::zeros_like(bounded)), kFft);
-  const auto decay = torch::pow(kPoleRadius, torch::arange(1, kFft / 2, cepstrum.options()));
-  return torch::fft_rfft(pad_left_right(2 * even.slice(-1, 1, kFft / 2) * decay, 1, 0), kFft);
 }
 
 torch::Tensor BlockFlow::to_blocks(const torch::Tensor& at_frames, double fraction) const {
@@ -127,12 +114,9 @@ BlockFlow::Guide BlockFlow::guide(const torch::Tensor& mel, int64_t frames) {
   out.film = to_blocks(apply_linear(features, film_));
   out.lag_bias = to_blocks(apply_linear(features, lag_bias_));
   out.magnitude = to_blocks(magnitude, /*fraction=*/0);
-  out.loudness_behind = loudness_behind(loud, out.magnitude.size(1));
+  out.magnitude_behind = behind(magnitude, out.magnitude.size(1));
+  out.loudness_behind = behind(loud, out.magnitude.size(1));
   out.heard_bins = heard_bins();
-  const auto hop = std::min(o.hop_length / o.group_size, out.magnitude.size(1));  // in blocks
-  out.earlier_magnitude = torch::cat(
-      {out.magnitude.narrow(1, 0, 1).expand({-1, hop, -1}), out.magnitude.narrow(1, 0, out.magnitude.size(1) - hop)},
-      1);
   return out;
 }
 
@@ -144,11 +128,6 @@ BlockFlow::Past BlockFlow::past_of(const torch::Tensor& samples, const Guide& g)
           raw,
           trusted,
           limited(last(options_.filter_taps), g.limit) * trusted};
-}
-
-torch::Tensor BlockFlow::filter(const torch::Tensor& segment, const torch::Tensor& taps) const {
-  const auto y = torch::fft_irfft(torch::fft_rfft(segment, kFft) * torch::fft_rfft(taps, kFft), kFft);
-  return y.slice(-1, options_.filter_taps, options_.filter_taps + options_.group_size);
 }
 
 torch::Tensor BlockFlow::lag_weights(const Past& past, const torch::Tensor& lag_bias) {
@@ -198,8 +177,7 @@ std::vector<torch::Tensor> BlockFlow::context(const Past& past, const Guide& g) 
   torch::AutoGradMode gradients(torch::GradMode::is_enabled() && !is_training());
   const auto over_gain = torch::exp(-g.log_gain).unsqueeze(-1);
   const auto over_sigma = torch::exp(-g.log_sigma).unsqueeze(-1);
-  const auto guesses = {guess(past.raw, g.earlier_magnitude, 3),
-                        guess(past.raw.slice(-1, o.hop_length), g.magnitude, 1)};
+  const auto guesses = {guess(past.raw, g.magnitude_behind, 3), guess(past.raw.slice(-1, kBehind), g.magnitude, 1)};
   for (const auto& x : guesses) {
     const auto segment = torch::cat({past.heard, x}, -1);
     seen.push_back(saturate(x * over_gain, kPastLimit) * kPastScale);
@@ -244,32 +222,10 @@ Mapped BlockFlow::forward(const torch::Tensor& x, const torch::Tensor& mel) {
   return {z.transpose(1, 2).contiguous(), local.sum(1), local};
 }
 
-torch::Tensor BlockFlow::unfilter(const torch::Tensor& residual, const Past& past, const Guide& g) const {
-  const auto n = options_.group_size, reach = std::min(n, options_.filter_taps);
-  // What the past contributes goes to the right side; the block's own samples solve a unit lower-triangular system.
-  const auto right = residual * torch::exp(g.log_sigma).unsqueeze(1) - filter(pad_left_right(past.heard, 0, n), g.taps);
-  const auto row = torch::arange(n, torch::kInt64).unsqueeze(1), column = row.t();
-  const auto difference = (row - column).clamp_min(0).to(residual.device()).flatten();
-  const auto taps = pad_left_right(g.taps.slice(1, 0, reach), 0, n - reach);
-  const auto matrix = taps.index_select(1, difference).view({-1, n, n}) * torch::ones({n, n}, taps.options()).tril();
-  auto x = torch::linalg_solve_triangular(matrix, right.unsqueeze(2), /*upper=*/false, /*left=*/true,
-                                          /*unitriangular=*/true)
-               .squeeze(2);
-  if ((x.abs() <= g.limit).all().item<bool>()) return x;
-  // Some sample is beyond what the filter sees of it: one after the other.
-  auto seen = torch::zeros_like(right);
-  x = right.clone();
-  for (int64_t t = 0; t < n; ++t) {
-    if (t > 0) x.select(1, t).sub_((matrix.slice(1, t, t + 1).slice(2, 0, t).squeeze(1) * seen.slice(1, 0, t)).sum(1));
-    seen.select(1, t).copy_(limited(x.slice(1, t, t + 1), g.limit).squeeze(1));
-  }
-  return x;
-}
-
 torch::Tensor BlockFlow::choose(const torch::Tensor& draws, const torch::Tensor& mu, const torch::Tensor& s,
                                 const Past& past, const Guide& guide) const {
   const auto count = draws.size(1);
-  const auto known = past.raw.slice(-1, options_.hop_length);
+  const auto known = past.raw.slice(-1, kBehind);
   const auto window = window_.to(known.options());
   std::vector<torch::Tensor> distances;
   for (int64_t d = 0; d < count; ++d) {
@@ -290,7 +246,7 @@ BlockFlow::Guide BlockFlow::at(const Guide& g, int64_t b) {
           g.film.select(1, b),
           g.lag_bias.select(1, b),
           g.magnitude.select(1, b),
-          g.earlier_magnitude.select(1, b),
+          g.magnitude_behind.select(1, b),
           g.loudness_behind.select(1, b),
           g.heard_bins};
 }

@@ -51,17 +51,16 @@ class BlockFlow : public Vocoder, public BlockFlowConstants {
  private:
   /// What the mel says about each block. Every tensor is [batch, blocks, …].
   struct Guide {
-    torch::Tensor taps;       ///< [.., filter_taps], taps_0 = 1
-    torch::Tensor log_gain;   ///< [..], read off the mel
-    torch::Tensor limit;      ///< [.., 1] of the filter's view of the past
-    torch::Tensor most;       ///< [.., 1], largest s, and ln of the largest |μ|
-    torch::Tensor log_sigma;  ///< [..], log_gain + c_0, limited: the level of the residual
-    torch::Tensor film;       ///< [.., 2·hidden]
-    torch::Tensor lag_bias;   ///< [.., lags]
-    torch::Tensor magnitude,
-        earlier_magnitude;  ///< [.., bins] of the STFT centred at the block's start, and a hop before
-    torch::Tensor
-        loudness_behind;       ///< [.., 1] of the mel in the middle of the window that kInversionPast samples begin
+    torch::Tensor taps;              ///< [.., filter_taps], taps_0 = 1
+    torch::Tensor log_gain;          ///< [..], read off the mel
+    torch::Tensor limit;             ///< [.., 1] of the filter's view of the past
+    torch::Tensor most;              ///< [.., 1], largest s, and ln of the largest |μ|
+    torch::Tensor log_sigma;         ///< [..], log_gain + c_0, limited: the level of the residual
+    torch::Tensor film;              ///< [.., 2·hidden]
+    torch::Tensor lag_bias;          ///< [.., lags]
+    torch::Tensor magnitude;         ///< [.., bins] of the STFT centred at the block's start
+    torch::Tensor magnitude_behind;  ///< the same kBehind samples before: in the middle of the first guess's window
+    torch::Tensor loudness_behind;   ///< [.., 1] of the mel there
     torch::Tensor heard_bins;  ///< [bins] of the STFT: 1 from the first of which the mel knows to the last, else 0
   };
   /// Everything before a block. Every tensor is [.., samples], the most recent last.
@@ -96,7 +95,8 @@ class BlockFlow : public Vocoder, public BlockFlowConstants {
   /// frequency. For that kFineFft bins are taken: of the poles' radius, kPoleRadius, so many samples leave 5e-6.
   torch::Tensor cut(const torch::Tensor& log_inverse) const;
   torch::Tensor heard_bins() const;
-  torch::Tensor loudness_behind(const torch::Tensor& at_frames, int64_t blocks) const;
+  /// [batch, frames + 1, n] → [batch, blocks, n]: linear between frames, kBehind samples before each block's start.
+  torch::Tensor behind(const torch::Tensor& at_frames, int64_t blocks) const;
   /// [batch, frames + 1, n] → [batch, blocks, n]: linear between frames, at this fraction of each block.
   torch::Tensor to_blocks(const torch::Tensor& at_frames, double fraction = 0.5) const;
   /// What the network sees of the past, side by side: each [.., n].

@@ -8,4 +8,9 @@ inline torch::Tensor pad_left_right(const torch::Tensor& t, int64_t left, int64_
   return torch::constant_pad_nd(t, {left, right});
 }
 
+/// Within ±limit, whose shape broadcasts.
+inline torch::Tensor limited(const torch::Tensor& t, const torch::Tensor& limit) {
+  return torch::minimum(torch::maximum(t, -limit), limit);
+}
+
 }  // namespace melflow::models

@@ -14,9 +14,8 @@ void BlockFlowOptions::validate() const {
           "BlockFlow: sizes must be positive");
   require(hop_length % group_size == 0,
           "BlockFlow: hop_length " + text(hop_length) + " is no multiple of group_size " + text(group_size));
-  require(hop_length <= Constants::kInversionPast - Constants::kLeastGuess,
-          "BlockFlow: hop_length " + text(hop_length) + " is above " +
-              text(Constants::kInversionPast - Constants::kLeastGuess) + "; too little of the past would be left");
+  require(hop_length <= Constants::kFft,
+          "BlockFlow: hop_length " + text(hop_length) + " is above " + text(Constants::kFft));
   require(
       filter_taps > 0 && filter_taps + group_size <= Constants::kFft,
       "BlockFlow: filter_taps + group_size is " + text(filter_taps + group_size) + ", above " + text(Constants::kFft));

@@ -9,9 +9,11 @@ struct BlockFlowConstants {
   static constexpr int64_t kLookahead = 4;  ///< frames to each side that the encoder's convolutions see, less those
                                             ///< between which it interpolates
   static constexpr int64_t kFft = 1024;     ///< of the cepstrum and the filter; at least taps + group_size
-  static constexpr int64_t kInversionPast = 768;           ///< samples of the past that the guesses continue
-  static constexpr int64_t kLeastGuess = 128;              ///< that are left of them where a guess leaves a hop out
-  static constexpr double kWindowEnergy = 3.0 / 8 * kFft;  ///< the sum of the squares of Hann's window
+  static constexpr int64_t kInversionPast = 768;    ///< samples of the past that the first guess continues
+  static constexpr int64_t kRecentPast = kFft / 2;  ///< that the second continues, and candidates: the window's
+                                                    ///< middle is the block's start
+  static constexpr int64_t kBehind = kInversionPast - kRecentPast;  ///< from the middle of the first's to the block
+  static constexpr double kWindowEnergy = 3.0 / 8 * kFft;           ///< the sum of the squares of Hann's window
   static constexpr double kPastScale = 0.7, kLevelFloor = 1e-7, kCorrelationFloor = 1e-4, kScaleLimit = 3.0;
   static constexpr double kMagnitudeFloor = 1e-5, kResidualLimit = 20.0;
   static constexpr double kSpectrumLimit = 6.0;                      ///< of |ln A|: 52 dB to each side of the level

@@ -13,7 +13,6 @@ namespace {
 using BlockFlow = models::BlockFlowConstants;
 
 constexpr int kFft = BlockFlow::kFft, kBins = kFft / 2 + 1;
-constexpr int64_t kBehind = kFft - BlockFlow::kInversionPast;  // from the middle of the window to the block
 constexpr auto kLookahead = static_cast<size_t>(BlockFlow::kLookahead);
 
 void lerp(std::span<const float> a, std::span<const float> b, float weight, std::span<float> out) {
@@ -47,6 +46,7 @@ BlockGuides::BlockGuides(std::shared_ptr<const BlockWeights> weights)
   guide_.film.resize(static_cast<size_t>(2 * o.hidden));
   guide_.lag_bias.resize(static_cast<size_t>(o.lags));
   guide_.magnitude.resize(kBins);
+  guide_.magnitude_behind.resize(kBins);
   blended_.resize(2 * kBins);
 }
 
@@ -93,8 +93,7 @@ void BlockGuides::continue_from(const BlockGuides& other) {
   levels_ = other.levels_;
   last_frame_ = other.last_frame_;
   known_ = other.known_;
-  past_loudness_ = other.past_loudness_;
-  magnitudes_ = other.magnitudes_;
+  past_ = other.past_;
   block_ = other.block_;
 }
 
@@ -210,19 +209,15 @@ bool BlockGuides::skip() {
 }
 
 void BlockGuides::advance() {
-  const auto j = static_cast<size_t>(block_);
   lerp(known_[0].magnitude, known_[1].magnitude, static_cast<float>(block_) / static_cast<float>(blocks_in_frame_),
        guide_.magnitude);
-  // A hop before the first frame there is nothing but the first block's own.
-  if (magnitudes_.empty()) magnitudes_.assign(static_cast<size_t>(blocks_in_frame_), guide_.magnitude);
-  guide_.earlier_magnitude = std::exchange(magnitudes_[j], guide_.magnitude);
-  guide_.loudness_behind = loudness_behind();
+  look_behind();
   if (++block_ < blocks_in_frame_) return;
   block_ = 0;
-  past_loudness_.push_back(known_[0].loudness);
+  past_.push_back({.loudness = known_[0].loudness, .magnitude = std::move(known_[0].magnitude)});
   known_.pop_front();
-  const auto asked = static_cast<size_t>((kBehind - 1) / weights_->options.hop_length + 1);
-  if (past_loudness_.size() > asked) past_loudness_.pop_front();
+  const auto asked = static_cast<size_t>((BlockFlow::kBehind - 1) / weights_->options.hop_length + 1);
+  if (past_.size() > asked) past_.pop_front();
 }
 
 void BlockGuides::blend(double fraction) {
@@ -240,18 +235,20 @@ void BlockGuides::blend(double fraction) {
   cut();
 }
 
-/// models::BlockFlow::loudness_behind: linear between frames, of which the first has been there before the beginning.
-float BlockGuides::loudness_behind() const {
-  const int64_t hop = weights_->options.hop_length, samples = block_ * weights_->options.group_size - kBehind;
+/// Linear between frames, of which the first has been there before the beginning.
+void BlockGuides::look_behind() {
+  const auto& o = weights_->options;
+  const int64_t hop = o.hop_length, samples = block_ * o.group_size - BlockFlow::kBehind;
   const int64_t frame = samples >= 0 ? samples / hop : -((hop - 1 - samples) / hop);
-  const auto of = [&](int64_t at) {
-    if (at >= 0) return known_[static_cast<size_t>(at)].loudness;
-    const auto behind = static_cast<size_t>(-at);
-    if (behind <= past_loudness_.size()) return past_loudness_[past_loudness_.size() - behind];
-    return past_loudness_.empty() ? known_[0].loudness : past_loudness_[0];
+  const auto of = [&](int64_t at) -> const AtFrame& {
+    if (at >= 0) return known_[static_cast<size_t>(at)];
+    const auto back = std::min(static_cast<size_t>(-at), past_.size());
+    return back == 0 ? known_[0] : past_[past_.size() - back];
   };
-  const float before = of(frame), after = of(frame + 1);
-  return before + static_cast<float>(samples - frame * hop) / static_cast<float>(hop) * (after - before);
+  const auto &before = of(frame), &after = of(frame + 1);
+  const auto weight = static_cast<float>(samples - frame * hop) / static_cast<float>(hop);
+  lerp(before.magnitude, after.magnitude, weight, guide_.magnitude_behind);
+  guide_.loudness_behind = before.loudness + weight * (after.loudness - before.loudness);
 }
 
 double BlockGuides::cut_plainly(std::span<const float> log_inverse, audio::FloatRealFft& fft) {

@@ -15,13 +15,13 @@ namespace melflow::engine {
 
 /// What a mel says about one block; models::BlockFlow::Guide, a block at a time.
 struct BlockGuide {
-  std::vector<float> taps;                          ///< [filter_taps], taps[0] = 1
-  float gain = 1, sigma = 1;                        ///< not their logarithms
-  float most = 1;                                   ///< largest |μ| and exp(s)
-  float loudness_behind = 1;                        ///< root mean square
-  std::vector<float> film;                          ///< [2·hidden]
-  std::vector<float> lag_bias;                      ///< [lags]
-  std::vector<float> magnitude, earlier_magnitude;  ///< [bins]
+  std::vector<float> taps;                         ///< [filter_taps], taps[0] = 1
+  float gain = 1, sigma = 1;                       ///< not their logarithms
+  float most = 1;                                  ///< largest |μ| and exp(s)
+  std::vector<float> film;                         ///< [2·hidden]
+  std::vector<float> lag_bias;                     ///< [lags]
+  std::vector<float> magnitude, magnitude_behind;  ///< [bins]
+  float loudness_behind = 1;                       ///< root mean square
 };
 
 /// Root mean square of a sound by the sum of the squares of its STFT's magnitudes, up to half the rate:
@@ -52,11 +52,11 @@ class BlockGuides {
  private:
   /// What is known at a frame; blocks blend two of them.
   struct AtFrame {
-    std::vector<float> log_inverse;  ///< [2·bins]: ln of the filter's inverse, real parts, then imaginary
-    float level = 0, log_sigma = 0;  ///< log_sigma: over the level
-    float loudness = 0;              ///< of a sound of this mel, root mean square
-    float room = 0;                  ///< ln of how far below that noise of this level is
-    std::vector<float> film, lag_bias, magnitude;
+    std::vector<float> log_inverse{};  ///< [2·bins]: ln of the filter's inverse, real parts, then imaginary
+    float level = 0, log_sigma = 0;    ///< log_sigma: over the level
+    float loudness = 0;                ///< of a sound of this mel, root mean square
+    float room = 0;                    ///< ln of how far below that noise of this level is
+    std::vector<float> film{}, lag_bias{}, magnitude{};
   };
 
   std::vector<AtFrame> described(std::span<const float> frame);
@@ -70,7 +70,8 @@ class BlockGuides {
   void blend(double fraction);
   /// From a block to the next, with all that does not come from the filter.
   void advance();
-  float loudness_behind() const;
+  /// models::BlockFlow::behind of magnitude and loudness.
+  void look_behind();
   /// What BlockFlow::cut makes of blended_.
   void cut();
   /// The taps of the filter of this ln A^-1 (real parts, then imaginary), and (|T|/|A|)² of what is cut off.
@@ -85,8 +86,7 @@ class BlockGuides {
   std::mutex hearing_;
   std::deque<std::vector<AtFrame>> heard_;       // of each frame that was heard and not added
   std::deque<AtFrame> known_;                    // consecutive frames
-  std::deque<float> past_loudness_;              // of frames before them, as far back as a block may ask
-  std::vector<std::vector<float>> magnitudes_;   // of the last hop's blocks
+  std::deque<AtFrame> past_;                     // those before them, as far back as a block looks behind
   int64_t blocks_in_frame_, block_ = 0;          // next block within known_[0]
   std::vector<float> blended_, power_;           // [2·bins]: ln A^-1 at a block; [bins]
   std::optional<audio::FloatRealFft> fine_fft_;  // kFineFft, of filters that are long: few voices have any

@@ -119,7 +119,7 @@ void BlockStream::speak_block(const BlockGuide& guide, std::span<const float> dr
 /// e = μ + exp(s)·z, and x solves Σ_k a_k x_{t-k} = σ·e forward in time.
 size_t BlockStream::choose(const BlockGuide& guide, std::span<const float> draws, std::span<float> e,
                            std::span<float> x) {
-  const auto past = std::span(x_).last(kHistory - static_cast<size_t>(weights_->options.hop_length));
+  const auto past = std::span(x_).last(BlockFlow::kRecentPast);
   for (size_t i = 0; i < past.size(); ++i) std::fill_n(candidates_.begin() + i * kLanes, kLanes, past[i]);
   const std::span samples(candidates_.data() + past.size() * kLanes, group_ * kLanes);
   const size_t count = draws.size() / group_;
@@ -220,15 +220,14 @@ void BlockStream::see_guess(const BlockGuide& guide, size_t which, float* seen) 
   saturate(residual, guide.sigma, static_cast<float>(BlockFlow::kResidualLimit), 1, residual, group_);
 }
 
-/// The guesses of the block from the mel here and a hop before, and how far to trust in the past.
+/// The guesses of the block from the mel kBehind samples before it and at its start, and how far to trust in the past.
 void BlockStream::guess_twice(const BlockGuide& guide) {
-  const std::span history(x_.data() + x_.size() - kHistory, kHistory);
-  const auto hop = static_cast<size_t>(weights_->options.hop_length);
+  const auto history = std::span<const float>(x_).last(kHistory), recent = history.last(BlockFlow::kRecentPast);
   begin_guess(history);
   trust_ = trust(guide.loudness_behind);
-  finish_guess(history.size(), guide.earlier_magnitude, 3, guesses_[0]);
-  begin_guess(history.subspan(hop));
-  finish_guess(history.size() - hop, guide.magnitude, 1, guesses_[1]);
+  finish_guess(history.size(), guide.magnitude_behind, 3, guesses_[0]);
+  begin_guess(recent);
+  finish_guess(recent.size(), guide.magnitude, 1, guesses_[1]);
 }
 
 /// models::BlockFlow::trust, from the spectrum of the past that a guess begins with.

@@ -52,12 +52,12 @@ TEST_F(BlockFlowTest, IsABijectionHoweverLoudThePast) {
 /// Recordings are believed with their own mels, whatever the hop.
 TEST_F(BlockFlowTest, BelievesWhatTheMelSaysAtAnyHop) {
   constexpr int64_t kBins = BlockFlow::kFft / 2 + 1;
-  for (const int64_t hop : {64, 256, 512, 640}) {
+  for (const int64_t hop : {64, 256, 512, 640, 1024}) {
     auto options = small_block_flow_options();
     options.n_mels = kBins;
     options.hop_length = hop;
     options.group_size = 64;
-    options.past = hop * (640 / hop);
+    options.past = hop * std::max<int64_t>(640 / hop, 1);
     options.lags = 24;
     BlockFlow flow(options);
     flow.set_filterbank(torch::eye(kBins));
@@ -71,6 +71,50 @@ TEST_F(BlockFlowTest, BelievesWhatTheMelSaysAtAnyHop) {
                          .clamp_min(1e-5)
                          .log();
     EXPECT_GT(network_heard(flow, x, mel).min().item<double>(), 0) << hop;
+  }
+}
+
+/// The first guess continues 768 samples, so the middle of its window is 256 samples before the block, whatever the
+/// hop.
+TEST_F(BlockFlowTest, TheFirstGuessIsOfTheMelInTheMiddleOfItsWindow) {
+  struct Case {
+    int64_t hop, block;
+    std::vector<int64_t> frames;  // that it lies between, then those that the block lies between
+  };
+  for (const auto& [hop, block, frames] : std::vector<Case>{{64, 7, {3, 7, 8}},
+                                                            {128, 8, {2, 4, 5}},
+                                                            {256, 9, {1, 2, 3}},
+                                                            {512, 10, {0, 1, 2}},
+                                                            {512, 13, {1, 2}},
+                                                            {768, 14, {0, 1, 2}}}) {
+    auto options = small_block_flow_options();
+    options.hop_length = options.past = hop;
+    options.group_size = 64;
+    if (hop < 512) options.past = 512;
+    options.lags = 24;
+    BlockFlow flow(options);
+    flow.set_filterbank(torch::rand({6, BlockFlow::kFft / 2 + 1}));
+    melflow::testing::shake(flow, 0.05);
+    flow.eval();
+    {
+      torch::NoGradGuard no_grad;
+      auto parameters = flow.named_parameters();
+      for (auto& parameter : parameters) {  // nothing is learned from frames around
+        if (parameter.key().starts_with("encoder_")) parameter.value().zero_();
+      }
+      auto& network = parameters["past.weight"];  // which sees nothing but the first guess
+      const auto first = 2 * options.past + 2 * options.group_size;
+      network.slice(1, 0, first).zero_();
+      network.slice(1, first + options.group_size).zero_();
+    }
+    const auto mel = loud_mel(1, 9).requires_grad_(true);
+    const auto z = flow.forward(0.1 * torch::randn({1, 9 * hop}), mel).value;  // a past that is believed
+    const auto heard = torch::autograd::grad({z.select(2, block).square().sum()}, {mel})[0].abs().amax(1).squeeze(0);
+    std::vector<int64_t> found;
+    for (int64_t frame = 0; frame < 9; ++frame) {
+      if (heard[frame].item<double>() > 0) found.push_back(frame);
+    }
+    EXPECT_EQ(found, frames) << hop;
   }
 }
 
@@ -171,7 +215,7 @@ TEST_F(BlockFlowTest, RefusesSizesThatCannotBe) {
   options.group_size = 7;
   EXPECT_THROW(BlockFlow{options}, std::invalid_argument);
   options = small_block_flow_options();
-  options.hop_length = options.past = 768;  // a hop before which no guess has a past
+  options.hop_length = options.past = 1032;  // longer than a window
   EXPECT_THROW(BlockFlow{options}, std::invalid_argument);
   options = small_block_flow_options();
   options.lags = 40;
