@@ -3,7 +3,7 @@
 #include <memory>
 #include <span>
 
-#include "audio/wav.h"
+#include "audio/sound_file.h"
 #include "base/atomic_file.h"
 
 namespace melflow::audio {

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "audio/mel.h"
-#include "audio/wav.h"
+#include "audio/sound_file.h"
 #include "engine/files/shard.h"
 
 namespace melflow::engine {

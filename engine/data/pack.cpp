@@ -7,7 +7,7 @@
 #include <string_view>
 #include <unordered_set>
 
-#include "audio/wav.h"
+#include "audio/sound_file.h"
 #include "base/error.h"
 #include "base/folder_of.h"
 #include "engine/data/clips.h"

@@ -6,7 +6,7 @@
 #include <filesystem>
 
 #include "audio/mel.h"
-#include "audio/wav.h"
+#include "audio/sound_file.h"
 #include "engine/files/html.h"
 #include "engine/files/picture.h"
 

@@ -15,7 +15,7 @@
 #include <memory>
 
 #include "audio/resample.h"
-#include "audio/wav.h"
+#include "audio/sound_file.h"
 #include "base/error.h"
 
 extern char** environ;

@@ -5,7 +5,7 @@
 
 #include <torch/torch.h>
 
-#include "audio/wav.h"
+#include "audio/sound_file.h"
 #include "base/error.h"
 #include "engine/files/mel_file.h"
 #include "engine/tensors.h"

@@ -9,7 +9,7 @@
 #include <chrono>
 #include <cstring>
 
-#include "audio/wav.h"
+#include "audio/sound_file.h"
 #include "base/error.h"
 #include "engine/files/crc32c.h"
 

@@ -9,7 +9,7 @@
 #include <torch/torch.h>
 
 #include "audio/quality.h"
-#include "audio/wav.h"
+#include "audio/sound_file.h"
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "engine/build_info.h"

@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "audio/quality.h"
-#include "audio/wav.h"
+#include "audio/sound_file.h"
 #include "base/error.h"
 #include "tests/support/shared.h"
 

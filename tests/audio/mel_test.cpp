@@ -4,7 +4,7 @@
 #include <cmath>
 #include <thread>
 
-#include "audio/wav.h"
+#include "audio/sound_file.h"
 #include "base/error.h"
 #include "tests/audio/reference_files.h"
 #include "tests/audio/signals.h"

@@ -9,7 +9,7 @@
 #include <memory>
 #include <vector>
 
-#include "audio/wav.h"
+#include "audio/sound_file.h"
 #include "base/error.h"
 #include "tests/support/refusal.h"
 #include "tests/support/shared.h"

@@ -4,7 +4,7 @@
 #include <cstring>
 #include <limits>
 
-#include "audio/wav.h"
+#include "audio/sound_file.h"
 #include "base/error.h"
 #include "tests/audio/signals.h"
 #include "tests/support/refusal.h"

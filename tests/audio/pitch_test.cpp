@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "audio/wav.h"
+#include "audio/sound_file.h"
 #include "tests/audio/signals.h"
 #include "tests/support/shared.h"
 

@@ -16,7 +16,7 @@
 
 #include "audio/portaudio_io.h"
 #include "audio/resample.h"
-#include "audio/wav.h"
+#include "audio/sound_file.h"
 #include "base/error.h"
 #include "tests/audio/alsa_config.h"
 #include "tests/audio/signals.h"

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "audio/pcm.h"
-#include "audio/wav.h"
+#include "audio/sound_file.h"
 #include "tests/support/refusal.h"
 
 // Files of sound, byte by byte.

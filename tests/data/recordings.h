@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "audio/wav.h"
+#include "audio/sound_file.h"
 #include "engine/data/corpus.h"
 #include "engine/noise.h"
 #include "tests/files/checkpoints.h"

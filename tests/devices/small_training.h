@@ -8,7 +8,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "audio/wav.h"
+#include "audio/sound_file.h"
 #include "engine/noise.h"
 #include "engine/train/trainer.h"
 #include "tests/devices/places.h"

@@ -7,7 +7,7 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
-#include "audio/wav.h"
+#include "audio/sound_file.h"
 #include "engine/model_config.h"
 #include "engine/model_voice.h"
 #include "tests/support/shared.h"

@@ -12,7 +12,7 @@
 #include <torch/torch.h>
 #include <nlohmann/json.hpp>
 
-#include "audio/wav.h"
+#include "audio/sound_file.h"
 #include "engine/noise.h"
 #include "engine/train/trainer.h"
 #include "tests/engine/reference.h"

@@ -2,7 +2,7 @@
 
 #include <torch/torch.h>
 
-#include "audio/wav.h"
+#include "audio/sound_file.h"
 #include "engine/files/safetensors.h"
 #include "engine/tensors.h"
 #include "engine/train/trainer.h"

@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "audio/refine.h"
-#include "audio/wav.h"
+#include "audio/sound_file.h"
 #include "base/error.h"
 #include "tests/support/refusal.h"
 #include "tests/synth/random_voice.h"

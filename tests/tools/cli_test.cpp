@@ -5,7 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "audio/wav.h"
+#include "audio/sound_file.h"
 #include "engine/files/mel_file.h"
 #include "engine/files/npy.h"
 #include "tests/tools/cli_fixture.h"

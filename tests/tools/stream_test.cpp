@@ -5,7 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "audio/wav.h"
+#include "audio/sound_file.h"
 #include "engine/files/npy.h"
 #include "engine/files/pytorch_writer.h"
 #include "engine/files/sha256.h"

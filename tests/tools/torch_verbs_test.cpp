@@ -6,7 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "audio/wav.h"
+#include "audio/sound_file.h"
 #include "tests/tools/cli_fixture.h"
 
 namespace melflow {

@@ -12,7 +12,7 @@
 #include <utility>
 
 #include "audio/resample.h"
-#include "audio/wav.h"
+#include "audio/sound_file.h"
 #include "base/error.h"
 #include "base/file_ending.h"
 #include "engine/files/file_kind.h"

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "audio/flac_file.h"
-#include "audio/wav.h"
+#include "audio/sound_file.h"
 #include "base/atomic_file.h"
 
 namespace melflow::tools {

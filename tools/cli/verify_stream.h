@@ -5,7 +5,7 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include "audio/mel.h"
-#include "audio/wav.h"
+#include "audio/sound_file.h"
 #include "engine/synth/synthesizer.h"
 
 namespace melflow::tools {

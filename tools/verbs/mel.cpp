@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "audio/mel.h"
-#include "audio/wav.h"
+#include "audio/sound_file.h"
 #include "base/error.h"
 #include "base/file_ending.h"
 #include "base/nearest.h"

@@ -1,4 +1,4 @@
-#include "audio/wav.h"
+#include "audio/sound_file.h"
 
 #include <fcntl.h>
 #include <sndfile.h>
@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cctype>
 #include <cerrno>
 #include <cmath>
@@ -14,12 +13,10 @@
 #include <new>
 #include <utility>
 
-#include "audio/flac_file.h"
 #include "audio/resample.h"
 #include "audio/sndfile_open.h"
 #include "audio/sound_bytes.h"
 #include "base/error.h"
-#include "base/file_ending.h"
 
 namespace melflow::audio {
 namespace {
@@ -275,32 +272,6 @@ int read_audio(const std::filesystem::path& path, const ReadOptions& options, co
 Waveform read_audio(std::span<const std::byte> bytes, const std::string& name, const ReadOptions& options) {
   BytesFile memory{bytes};
   return read_whole(open_audio(memory, name), name, options);
-}
-
-void write_audio(const std::filesystem::path& path, const Waveform& waveform, Encoding encoding,
-                 AtomicFile::Existing existing) {
-  const auto ends_in = [&](const char* ending) { return has_ending(path.native(), ending); };
-  const bool flac = ends_in(".flac"), raw = ends_in(".raw") || ends_in(".pcm");
-  if (!flac && !raw && !ends_in(".wav")) {
-    throw Error(Exit::usage,
-                path.string() + ": the ending names no format that can be written; use .wav, .flac or .raw");
-  }
-  AtomicFile file(path, existing);
-  if (flac) {
-    FlacFile encoder(file, waveform.sample_rate, encoding);
-    encoder.write(waveform.samples);
-    encoder.finish();
-  } else {
-    if (!raw) file.write(wav_header(waveform.sample_rate, encoding, static_cast<int64_t>(waveform.samples.size())));
-    constexpr size_t kBlock = 1 << 16;
-    for (size_t first = 0; first < waveform.samples.size(); first += kBlock) {
-      const size_t count = std::min(kBlock, waveform.samples.size() - first);
-      file.write(encode_pcm(std::span(waveform.samples).subspan(first, count), encoding));
-    }
-    const bool odd = encoding == Encoding::pcm24 && waveform.samples.size() % 2 != 0;
-    if (!raw && odd) file.write(std::array{std::byte{0}});
-  }
-  file.commit();
 }
 
 }  // namespace melflow::audio

@@ -1,4 +1,4 @@
-#include "audio/wav.h"
+#include "audio/sound_file.h"
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
