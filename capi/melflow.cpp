@@ -56,6 +56,15 @@ melflow_status status_of(Exit code) {
   }
 }
 
+/// As much of it as there is memory for.
+void tell(const char* why) noexcept {
+  try {
+    last_error = melflow::one_line(why);
+  } catch (...) {
+    last_error.clear();
+  }
+}
+
 /// Nothing that is thrown gets past a function of C.
 template <typename Work>
 melflow_status guarded(Work&& work) noexcept {
@@ -64,16 +73,13 @@ melflow_status guarded(Work&& work) noexcept {
     work();
     return MELFLOW_OK;
   } catch (const Error& e) {
-    last_error = e.what();
+    tell(e.what());
     return status_of(e.code());
   } catch (const std::bad_alloc&) {
-    last_error = "out of memory";  // short enough to need none
+    tell("out of memory");
     return MELFLOW_UNAVAILABLE;
   } catch (const std::exception& e) {
-    try {
-      last_error = melflow::one_line(e.what());
-    } catch (...) {
-    }
+    tell(e.what());
     return MELFLOW_INTERNAL;
   } catch (...) {
     return MELFLOW_INTERNAL;
@@ -85,9 +91,9 @@ void require(bool fine, const char* what) {
 }
 
 melflow::engine::SynthOptions options_from(const melflow_options* told) {
-  auto o = melflow_defaults();
+  melflow_options o = MELFLOW_DEFAULTS;
   if (told != nullptr) {
-    require(told->size >= sizeof(size_t), "melflow_options: size is not set; begin with melflow_defaults()");
+    require(told->size >= sizeof(size_t), "melflow_options: size is not set; begin with MELFLOW_DEFAULTS");
     std::memcpy(&o, told, std::min(told->size, sizeof o));
   }
   constexpr double kMost = 1e6;
@@ -127,10 +133,14 @@ void add_to(melflow_stream& stream, Work&& work) {
   stream.ready.erase(stream.ready.begin(), stream.ready.begin() + static_cast<ptrdiff_t>(stream.taken));
   stream.taken = 0;
   const auto before = stream.ready.size();
-  stream.broken = true;
-  work();
-  melflow::engine::require_finite(std::span(stream.ready).subspan(before), "a mel", stream.synthesizer->voice().name);
-  stream.broken = false;
+  try {
+    work();
+    melflow::engine::require_finite(std::span(stream.ready).subspan(before), "a mel", stream.synthesizer->voice().name);
+  } catch (...) {
+    stream.broken = true;
+    stream.ready.resize(before);
+    throw;
+  }
 }
 
 /// Samples at the voice's rate.
@@ -145,17 +155,6 @@ constexpr size_t kMostSamples = size_t{1} << 40;  // more is no sound, and sums 
 const char* melflow_error(void) { return last_error.c_str(); }
 const char* melflow_version(void) { return melflow::engine::version(); }
 
-melflow_options melflow_defaults(void) {
-  return {.size = sizeof(melflow_options),
-          .sigma = -1,
-          .draws = 0,
-          .refine = -1,
-          .denoise = 0,
-          .latency = 0,
-          .precision = MELFLOW_FP32,
-          .threads = 1};
-}
-
 melflow_status melflow_voice_open(const char* path, const melflow_options* options, melflow_voice** voice) {
   if (voice != nullptr) *voice = nullptr;
   return guarded([&] {
@@ -167,14 +166,15 @@ melflow_status melflow_voice_open(const char* path, const melflow_options* optio
 }
 void melflow_voice_close(melflow_voice* voice) { delete voice; }
 
-int32_t melflow_voice_sample_rate(const melflow_voice* voice) { return voice->mel().sample_rate; }
-int32_t melflow_voice_hop_length(const melflow_voice* voice) { return voice->mel().hop_length; }
-int32_t melflow_voice_n_mels(const melflow_voice* voice) { return voice->mel().n_mels; }
-int64_t melflow_voice_first_frames(const melflow_voice* voice) {
-  return melflow::engine::first_sample_frames(voice->synthesizer->voice().options()) +
-         voice->synthesizer->refining_delay();
+int32_t melflow_voice_sample_rate(const melflow_voice* voice) {
+  return voice == nullptr ? 0 : voice->mel().sample_rate;
 }
-const char* melflow_voice_json(const melflow_voice* voice) { return voice->json.c_str(); }
+int32_t melflow_voice_hop_length(const melflow_voice* voice) { return voice == nullptr ? 0 : voice->mel().hop_length; }
+int32_t melflow_voice_n_mels(const melflow_voice* voice) { return voice == nullptr ? 0 : voice->mel().n_mels; }
+int64_t melflow_voice_first_frames(const melflow_voice* voice) {
+  return voice == nullptr ? 0 : voice->synthesizer->first_frames();
+}
+const char* melflow_voice_json(const melflow_voice* voice) { return voice == nullptr ? "" : voice->json.c_str(); }
 
 melflow_status melflow_stream_open(const melflow_voice* voice, uint64_t seed, melflow_stream** stream) {
   if (stream != nullptr) *stream = nullptr;
@@ -218,10 +218,13 @@ melflow_status melflow_stream_finish(melflow_stream* stream) {
   });
 }
 
-size_t melflow_stream_ready(const melflow_stream* stream) { return stream->ready.size() - stream->taken; }
+size_t melflow_stream_ready(const melflow_stream* stream) {
+  return stream == nullptr ? 0 : stream->ready.size() - stream->taken;
+}
 
 size_t melflow_stream_take(melflow_stream* stream, float* samples, size_t most) {
   const auto count = std::min(most, melflow_stream_ready(stream));
+  if (count == 0 || samples == nullptr) return 0;
   std::copy_n(stream->ready.begin() + static_cast<ptrdiff_t>(stream->taken), count, samples);
   stream->taken += count;
   return count;
@@ -230,7 +233,7 @@ size_t melflow_stream_take(melflow_stream* stream, float* samples, size_t most) 
 void melflow_stream_close(melflow_stream* stream) { delete stream; }
 
 size_t melflow_mel_frames(const melflow_voice* voice, size_t count, int32_t sample_rate) {
-  if (sample_rate <= 0 || count > kMostSamples) return 0;
+  if (voice == nullptr || sample_rate <= 0 || count > kMostSamples) return 0;
   return static_cast<size_t>(voice->mel().stft().frames(at_rate_of(*voice, count, sample_rate)));
 }
 
@@ -241,8 +244,9 @@ melflow_status melflow_mel(const melflow_voice* voice, const float* samples, siz
             "melflow_mel: a voice, samples and a place for frames are needed");
     require(sample_rate > 0 && count <= kMostSamples, "melflow_mel: no such rate, or more samples than any sound has");
     const std::span sound(samples, count);
-    require(std::ranges::all_of(sound, [](float x) { return std::isfinite(x); }),
-            "melflow_mel: a sample is NaN or infinity");
+    if (!std::ranges::all_of(sound, [](float x) { return std::isfinite(x); })) {
+      throw Error(Exit::bad_data, "melflow_mel: a sample is NaN or infinity");
+    }
     const auto& recipe = voice->mel();
     const auto mel = melflow::audio::MelExtractor(recipe)(
         {melflow::audio::resample(sound, sample_rate, recipe.sample_rate), recipe.sample_rate});

@@ -2,16 +2,18 @@
  *
  *   melflow_voice *voice = NULL;
  *   melflow_stream *stream = NULL;
- *   if (melflow_voice_open("kathleen.safetensors", NULL, &voice) != MELFLOW_OK) puts(melflow_error());
- *   melflow_stream_open(voice, 0, &stream);
- *   melflow_stream_add(stream, frames, count);            as often as frames come
+ *   if (melflow_voice_open("kathleen.safetensors", NULL, &voice) != MELFLOW_OK ||
+ *       melflow_stream_open(voice, 0, &stream) != MELFLOW_OK) return fail(melflow_error());
+ *   melflow_stream_add(stream, frames, count);            as often as frames come; each call may fail, too
  *   while ((n = melflow_stream_take(stream, samples, most)) > 0) play(samples, n);
  *   melflow_stream_finish(stream);                        and take the rest
  *   melflow_stream_close(stream);
  *   melflow_voice_close(voice);
  *
- * Every function that can fail answers MELFLOW_OK or a code; what it was to make is then NULL, or as it was.
- * A voice may be used by any number of threads at once, a stream by one at a time. */
+ * The example of a whole program is example.c. Every function that can fail answers MELFLOW_OK or a code; what it was
+ * to make is then NULL. NULL for a voice or a stream is an error, and where a number is answered, 0. A voice may be
+ * used by any number of threads at once, a stream by one at a time. After a fork(), a child opens voices of its own:
+ * threads of those that it inherits are gone. */
 #ifndef MELFLOW_H
 #define MELFLOW_H
 
@@ -40,18 +42,19 @@ const char* melflow_version(void);
 
 typedef enum melflow_precision { MELFLOW_FP32 = 0, MELFLOW_BF16 = 1, MELFLOW_INT8 = 2 } melflow_precision;
 
-/* How a voice is to speak. Begin with melflow_defaults(), which asks for the voice's own. */
+/* How a voice is to speak. Begin with `melflow_options options = MELFLOW_DEFAULTS;`. */
 typedef struct melflow_options {
-  size_t size;       /* of this struct, as the caller knows it; fields beyond it are as melflow_defaults() says */
+  size_t size;       /* of this struct, as the caller knows it: later versions may add fields behind, of defaults */
   double sigma;      /* standard deviation of the noise; negative: the voice's own */
   int64_t draws;     /* of noise for each block, of which a block voice takes the best; 0: the voice's own */
   int64_t refine;    /* passes that bring the sound nearer to its mel; negative: the voice's own */
   double denoise;    /* strength of the denoiser; 0: none */
   double latency;    /* seconds from a frame to its sound, at most; 0: exact. `melflow synth --help` tells how */
   int32_t precision; /* melflow_precision; others than MELFLOW_FP32 for a WaveGlow alone */
-  int32_t threads;   /* of the processor, for all streams of the voice together; 0: as many as there are cores */
+  int32_t threads;   /* for all streams of the voice together, beside those that call; 0: as many as there are cores */
 } melflow_options;
-melflow_options melflow_defaults(void);
+#define MELFLOW_DEFAULTS \
+  { sizeof(melflow_options), -1, 0, -1, 0, 0, MELFLOW_FP32, 1 }
 
 typedef struct melflow_voice melflow_voice;
 typedef struct melflow_stream melflow_stream;
@@ -64,7 +67,7 @@ void melflow_voice_close(melflow_voice* voice);
 int32_t melflow_voice_sample_rate(const melflow_voice* voice); /* Hz */
 int32_t melflow_voice_hop_length(const melflow_voice* voice);  /* samples of a frame */
 int32_t melflow_voice_n_mels(const melflow_voice* voice);      /* numbers of a frame */
-/* Frames that must have been added before the first samples are there, unless `latency` says otherwise. */
+/* Frames that must have been added before the first samples are there. */
 int64_t melflow_voice_first_frames(const melflow_voice* voice);
 /* JSON: {"name", "model", "mel", "card"}. Valid as long as the voice. */
 const char* melflow_voice_json(const melflow_voice* voice);

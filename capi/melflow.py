@@ -9,7 +9,7 @@
         play(stream.finish())
     mel = voice.mel(sound, sample_rate=22050)       # what the voice takes, of any recording
 
-While it computes, other threads of Python run. The library is looked for in MELFLOW_LIBRARY, beside an installed copy of
+While it computes, other threads of Python run. A process that was forked opens voices of its own. The library is looked for in MELFLOW_LIBRARY, beside an installed copy of
 this file, and where the system looks; voices in MELFLOW_VOICES and beside an installed copy of this file.
 """
 import ctypes
@@ -46,7 +46,7 @@ def _load():
     library = ctypes.CDLL(name)
     pointer, floats, size, whole = ctypes.c_void_p, ctypes.POINTER(ctypes.c_float), ctypes.c_size_t, ctypes.c_int32
     for function, result, *arguments in [
-            ("error", ctypes.c_char_p), ("version", ctypes.c_char_p), ("defaults", _Options),
+            ("error", ctypes.c_char_p), ("version", ctypes.c_char_p),
             ("voice_open", ctypes.c_int, ctypes.c_char_p, ctypes.POINTER(_Options), ctypes.POINTER(pointer)),
             ("voice_close", None, pointer), ("voice_sample_rate", whole, pointer), ("voice_hop_length", whole, pointer),
             ("voice_n_mels", whole, pointer), ("voice_first_frames", ctypes.c_int64, pointer), ("voice_json", ctypes.c_char_p, pointer),
@@ -75,26 +75,23 @@ def _floats(array):
 def _find(name):
     """A voice's file, by its path or, where there is no such file, by the name of a shipped one."""
     path = Path(name)
-    if not path.exists():
-        shipped = Path(os.environ.get("MELFLOW_VOICES") or _HERE.parent / "voices") / f"{name}.safetensors"
-        if shipped.exists():
-            return shipped
-    return path
+    shipped = Path(os.environ.get("MELFLOW_VOICES") or _HERE.parent / "voices") / f"{name}.safetensors"
+    return shipped if shipped.is_file() and not path.is_file() else path
 
 
 class Voice:
     """A voice's file, or a published WaveGlow's. What is left out is as the voice says. Any number of threads may use it."""
 
     def __init__(self, name="kathleen", *, sigma=None, draws=None, refine=None, denoise=0.0, latency=0.0, precision="fp32", threads=1):
-        self._handle = None
         if precision not in _PRECISIONS:
             raise ValueError(f"precision {precision!r}: one of {', '.join(_PRECISIONS)}")
-        options = _library.melflow_defaults()
+        options = _Options(ctypes.sizeof(_Options), -1, 0, -1, denoise, latency, _PRECISIONS[precision], threads)
         for key, value in [("sigma", sigma), ("draws", draws), ("refine", refine)]:
-            if value is not None:
-                setattr(options, key, value)
-        options.denoise, options.latency = denoise, latency
-        options.precision, options.threads = _PRECISIONS[precision], threads
+            if value is None:
+                continue
+            if not value >= 0:
+                raise ValueError(f"{key} is {value}; it must be 0 or more, or None for the voice's own")
+            setattr(options, key, value)
         handle = ctypes.c_void_p()
         _check(_library.melflow_voice_open(os.fsencode(_find(name)), ctypes.byref(options), ctypes.byref(handle)))
         self._handle = handle
@@ -105,7 +102,7 @@ class Voice:
         self.card = json.loads(_library.melflow_voice_json(handle))
 
     def __del__(self):
-        if self._handle:
+        if getattr(self, "_handle", None):
             _library.melflow_voice_close(self._handle)
 
     def stream(self, seed=0):
@@ -117,7 +114,12 @@ class Voice:
             return np.concatenate([stream.add(mel), stream.finish()])
 
     def mel(self, samples, sample_rate):
-        """The mel [n_mels, frames], in the voice's recipe, of a sound [samples] at any rate."""
+        """The mel [n_mels, frames], in the voice's recipe, of a sound [samples] at any rate; full scale 1, of int16 32768."""
+        samples = np.asarray(samples)
+        if samples.dtype == np.int16:
+            samples = samples / np.float32(32768)
+        elif not np.issubdtype(samples.dtype, np.floating):
+            raise ValueError(f"a sound is of floats, full scale 1, or of int16, not {samples.dtype}")
         samples = np.ascontiguousarray(samples, dtype=np.float32)
         if samples.ndim != 1:
             raise ValueError(f"a sound is [samples], not {list(samples.shape)}")
@@ -131,6 +133,8 @@ class Stream:
     """A sound that is made as its mel arrives: the same samples, however the mel is cut. For one thread at a time."""
 
     def __init__(self, voice, seed):
+        if not 0 <= seed < 2**64:
+            raise ValueError(f"seed is {seed}; it must be from 0 to 2^64 - 1")
         self._voice, self._handle = voice, ctypes.c_void_p()
         _check(_library.melflow_stream_open(voice._handle, seed, ctypes.byref(self._handle)))
 

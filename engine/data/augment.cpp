@@ -61,18 +61,14 @@ int64_t samples_for(const CropChange& change, int64_t count) {
 
 std::vector<float> changed(std::span<const float> sound, const CropChange& change, int sample_rate, int64_t count) {
   // A sound of `rate` samples a second, taken for one of sample_rate, lasts as long at that speed.
-  const int rate = static_cast<int>(std::lround(sample_rate * change.speed));
-  std::vector<float> at_speed;
-  if (rate != sample_rate) {
-    at_speed = audio::resample(sound, rate, sample_rate);
-    at_speed.resize(static_cast<size_t>(count), 0.0f);
-    sound = at_speed;
-  }
+  auto at_speed = audio::resample(sound, static_cast<int>(std::lround(sample_rate * change.speed)), sample_rate);
+  at_speed.resize(static_cast<size_t>(count), 0.0f);  // whole rates are a little off: some samples of a long crop
   std::vector<float> out(static_cast<size_t>(count));
   for (int64_t t = 0; t < count; ++t) {
-    double sum = sound[static_cast<size_t>(t)];
+    double sum = at_speed[static_cast<size_t>(t)];
     const auto heard = std::min<int64_t>(t + 1, std::ssize(change.taps));
-    for (int64_t k = 1; k < heard; ++k) sum += change.taps[static_cast<size_t>(k)] * sound[static_cast<size_t>(t - k)];
+    for (int64_t k = 1; k < heard; ++k)
+      sum += change.taps[static_cast<size_t>(k)] * at_speed[static_cast<size_t>(t - k)];
     out[static_cast<size_t>(t)] = static_cast<float>(sum * change.gain);
   }
   return out;

@@ -142,6 +142,15 @@ std::unique_ptr<Stream> Synthesizer::open_stream(const Noise& noise) const {
                                          static_cast<size_t>(voice_.mel.n_mels), source_->spare_thread());
 }
 
+int64_t Synthesizer::first_frames() const {
+  // WaveGlow begins with less than a hop, and what follows it wants whole ones.
+  const int64_t begun = reach(voice_.options()).endless ? 0 : 1;
+  auto frames = hurry_.value_or(first_sample_frames(voice_.options()));
+  if (denoise_ > 0) frames += (Denoiser::kFft - 1) / voice_.mel.hop_length + begun;  // a whole window
+  if (refining_delay() > 0) frames += refining_delay() + begun;
+  return frames;
+}
+
 /// Far enough before sample `start` for everything behind it to be as from the beginning.
 int64_t Synthesizer::frame_to_begin_at(int64_t start) const {
   const auto reach = engine::reach(voice_.options());

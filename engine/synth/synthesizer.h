@@ -64,6 +64,8 @@ class Synthesizer {
   int64_t refining_passes() const { return refining_.passes; }
   /// Hops by which they delay the sound; 0 without them.
   int64_t refining_delay() const { return refining_.passes > 0 ? refining_.delay : 0; }
+  /// Frames that a stream takes before the first samples come out; with the denoiser, at most.
+  int64_t first_frames() const;
   /// How many frames a stream should be given at once, `given` so far: StreamSource::frames_at_once.
   int frames_at_once(int64_t given) const { return source_->frames_at_once(given); }
   /// How many sounds to make at a time, each in a thread of its own, where there are several.

@@ -54,6 +54,9 @@ class Python(unittest.TestCase):
         with wave.open(str(RECORDING)) as file:
             rate, whole = file.getframerate(), np.frombuffer(file.readframes(file.getnframes()), np.int16)
         np.testing.assert_array_equal(self.voice.mel(whole / np.float32(32768), rate), np.load(self.mel))
+        np.testing.assert_array_equal(self.voice.mel(whole, rate), np.load(self.mel))
+        with self.assertRaisesRegex(ValueError, "int32"):
+            self.voice.mel(whole.astype(np.int32), rate)
 
     def test_tells_what_it_is(self):
         self.assertEqual((self.voice.sample_rate, self.voice.hop_length, self.voice.n_mels), (22050, 256, 80))
@@ -67,6 +70,11 @@ class Python(unittest.TestCase):
             self.voice.speak(np.zeros((79, 4)))
         with self.assertRaisesRegex(melflow.Error, "NaN"):
             self.voice.speak(np.full((80, 4), np.nan))
+        for wrong in [{"sigma": -3}, {"refine": -1}, {"precision": "fp64"}]:
+            with self.assertRaisesRegex(ValueError, next(iter(wrong))):
+                melflow.Voice("kathleen", **wrong)
+        with self.assertRaisesRegex(ValueError, "seed"):
+            self.voice.stream(seed=-1)
         stream = self.voice.stream()
         stream.close()
         with self.assertRaisesRegex(ValueError, "closed"):

@@ -88,7 +88,64 @@ TEST(Augment, AToneThatRunsFasterIsHigherAndAsLoudAsTheGainSays) {
   }
 }
 
+/// A speed so near 1 that whole rates are the same asks for fewer samples than a long crop has.
+TEST(Augment, ALongCropAtNearlyItsSpeedIsNothingBeyondItsSound) {
+  constexpr int64_t kCount = 200000;
+  const CropChange change{.speed = 1 - 0.49 / 22050, .gain = 1, .taps = {}};
+  ASSERT_LT(samples_for(change, kCount), kCount);
+  const auto sound = sine(1000, 0.4, samples_for(change, kCount));
+  const auto out = changed(sound, change, 22050, kCount);
+  ASSERT_EQ(std::ssize(out), kCount);
+  EXPECT_TRUE(std::equal(sound.begin(), sound.end(), out.begin()));
+}
+
 using AugmentedCropsTest = CorpusTest;
+
+/// Every sample and every frame of a crop, warm-up and look-ahead too, is what it is in the whole recording, changed.
+TEST_F(AugmentedCropsTest, ACropIsAPieceOfTheChangedRecording) {
+  const auto corpus = open({data() / "clip5.wav"}, {.hold_out_every = 0});
+  const auto& o = corpus->options();
+  const auto sound = corpus->sound(*corpus->slot(0));
+  const auto size = static_cast<int64_t>(sound->samples.size());
+  constexpr Augmentation kSpeedAndCurve{.share = 1, .speed = 0.25, .gain_db = 6, .equaliser_db = 4};
+  constexpr int64_t kWarmup = 2, kLookahead = 3, kHop = 256, kBefore = 8 * kHop;
+  CropFeed feed(corpus, {.batch_size = 1,
+                         .warmup_frames = kWarmup,
+                         .lookahead_frames = kLookahead,
+                         .dequantise = 0,
+                         .augmentation = kSpeedAndCurve,
+                         .workers = 0});
+  audio::MelExtractor extract(o.mel);
+  for (int64_t index = 0; index < 12; ++index) {
+    const auto change = change_of(kSpeedAndCurve, o.seed, static_cast<uint64_t>(index));
+    const auto crop = feed.take(index);
+    // The recording with silence around it, changed from a place that the crop's beginning is whole frames behind, to
+    // a sample of the recording.
+    const double lasts = static_cast<double>(o.segment_frames * kHop) * change.speed;
+    const auto start = static_cast<int64_t>(uniform_at(o.seed, kCropStream, static_cast<uint64_t>(index)) *
+                                            static_cast<double>(size - std::llround(lasts) + 1));
+    const auto from = start - std::llround(static_cast<double>(kBefore + kWarmup * kHop) * change.speed);
+    const auto count = static_cast<int64_t>(static_cast<double>(2 * size) / change.speed) / kHop * kHop;
+    const auto whole = changed(corpus->at_level(*sound, from, samples_for(change, count)), change, 22050, count);
+    const auto mel = extract({whole, 22050});
+    double error = 0, power = 0;
+    for (int64_t t = 0; t < crop.samples; ++t) {
+      const double there = whole[static_cast<size_t>(kBefore + t)];
+      error += std::pow(crop.x[static_cast<size_t>(t)] - there, 2);
+      power += there * there;
+    }
+    ASSERT_LT(error, 0.05 * power) << index;  // of less than a sample; a frame more or less would leave twice the power
+    for (int64_t m = 0; m < o.mel.n_mels; ++m) {
+      for (int64_t f = 0; f < crop.frames; ++f) {
+        // Quiet bands are edges' ringing alone.
+        const auto told = crop.mel[static_cast<size_t>(m * crop.frames + f)];
+        const auto expected = mel.values[static_cast<size_t>(m * mel.frames + kBefore / kHop + f)];
+        if (expected <= -4) continue;
+        ASSERT_NEAR(told, expected, 0.05) << index << " " << m << " " << f;
+      }
+    }
+  }
+}
 
 TEST_F(AugmentedCropsTest, TheMelIsThatOfWhatACropHasBecome) {
   const auto corpus = open({data()}, {.hold_out_every = 0});

@@ -105,21 +105,27 @@ INSTANTIATE_TEST_SUITE_P(Levels, PackedLinearAt,
                                            cpu::Level::v4_vnni),
                          level_name);
 
-TEST(BlockStream, EqualsTheModelsInverse) {
-  const auto model = block_flow();
+class BlockStreamAt : public ::testing::TestWithParam<int64_t> {};
+
+TEST_P(BlockStreamAt, EqualsTheModelsInverse) {
+  const auto hop = GetParam();
+  const auto model = block_flow(hop);
   const auto source = stream_source(model);
   model->to(torch::kFloat64);
   for (const int frames : {1, 2, 3, 12}) {
     const auto mel = small_mel(frames);
     const auto samples = stream(*source, mel, {frames});
-    ASSERT_EQ(samples.size(), static_cast<size_t>(frames) * 256);
+    ASSERT_EQ(samples.size(), static_cast<size_t>(frames * hop));
     torch::InferenceMode guard;
-    const auto z = noise_tensor(Noise(8), 64, 0, frames * 4) * 0.8;
+    const auto z = noise_tensor(Noise(8), 64, 0, frames * hop / 64) * 0.8;
     const auto expected = model->inverse(z.to(torch::kFloat64), mel_tensor(mel).to(torch::kFloat64)).value[0];
     const auto error = (vector_tensor(samples).to(torch::kFloat64) - expected).abs().max() / expected.abs().max();
     EXPECT_LT(error.item<double>(), 2e-4) << frames << " frames";
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Hops, BlockStreamAt, ::testing::Values(64, 128, 256, 512, 1024),
+                         ::testing::PrintToStringParamName());
 
 TEST(BlockStream, TakesTheDrawsThatTheModelTakes) {
   const auto model = block_flow();

@@ -106,6 +106,19 @@ TEST_F(TrainTest, TheLossIsThatBehindTheWarmUp) {
   EXPECT_NEAR(last_of(run("r"), "loss"), expected, 1e-3);
 }
 
+TEST_F(TrainTest, HearsChangedCropsWhereItIsTold) {
+  const auto crops = [&](const std::vector<std::string>& sets) {
+    const auto config = block_flow_config(sets);
+    return training_feed(corpus(config), config, 2, 2, /*rank=*/0, /*ranks=*/1)->take(0).x;
+  };
+  const auto plain = crops({});
+  EXPECT_EQ(crops({"augment=1"}), plain);
+  for (const char* change : {"augment_speed=0.2", "augment_gain_db=6", "augment_equaliser_db=3"}) {
+    EXPECT_NE(crops({"augment=1", change}), plain) << change;
+    EXPECT_EQ(crops({"augment=0", change}), plain) << change;
+  }
+}
+
 TEST_F(TrainTest, NarrowProductsAndFoundInputsTrainTheSameModel) {
   std::map<std::string, double> loss;
   for (const auto* sets : {"precision=fp32", "precision=bf16", "reversible=true"}) {

@@ -93,9 +93,7 @@ TEST_P(Certificate, TheFirstSampleLeavesWhenItIsSaidTo) {
   const auto speaker = synthesizer();
   const auto stream = speaker.open_stream(Noise(1));
   const auto frames = frames_of(random_mel(bands(), 60));
-  // WaveGlow begins with less than a hop, and what refines it wants whole ones.
-  const bool begun = speaker.refining_delay() > 0 && !reach(GetParam().options).endless;
-  const auto said = first_sample_frames(GetParam().options) + speaker.refining_delay() + (begun ? 1 : 0);
+  const auto said = speaker.first_frames();
   std::vector<float> out;
   for (int64_t t = 0; t < said; ++t) {
     EXPECT_TRUE(out.empty()) << t;
@@ -248,12 +246,15 @@ TEST(HastyStream, RefiningWaitsLessFirst) {
   const double frame = 64.0 / voice.voice.mel.sample_rate;
   const auto frames = frames_of(random_mel(voice.voice.mel.n_mels, 40));
   const auto needed = first_sample_frames(voice.options);
+  EXPECT_EQ(voice.synthesizer({.threads = 1}).first_frames(),
+            needed + voice.synthesizer({.threads = 1}).refining_delay());
   for (int64_t limit = 1; limit <= needed + 9; ++limit) {
     const auto speaker =
         voice.synthesizer({.refine = 2, .threads = 1, .latency = (static_cast<double>(limit) + 0.1) * frame});
     const int64_t delay = limit - needed < 3 ? 0 : std::min<int64_t>(audio::RefineOptions{}.delay, limit - needed);
     EXPECT_EQ(speaker.refining_delay(), delay) << limit;
     EXPECT_EQ(speaker.refining_passes(), delay > 0 ? 2 : 0);
+    EXPECT_EQ(speaker.first_frames(), std::min(limit, needed) + delay);
     const auto stream = speaker.open_stream(Noise(2));
     EXPECT_EQ(stream->snr_db().has_value(), limit < needed);
     std::vector<float> out;

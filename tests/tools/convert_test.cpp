@@ -40,6 +40,14 @@ TEST_F(Convert, AVoiceIsMixedWithTheOneThatItsTrainingBeganAs) {
   EXPECT_EQ(twice.metadata().at("licence"), "CC0-1.0; CC-BY-NC-4.0");
   EXPECT_EQ(twice.metadata().at("mixed_with"), "0.3 of kathleen; 0.5 of kathleen");
 
+  // Who says nothing of their own is not free because the other voice is.
+  metadata["licence"] = metadata["training_data"] = "";
+  files::write_safetensors(path("mine.safetensors"), same.tensors(), metadata, AtomicFile::Existing::refuse);
+  ASSERT_EQ(run({"convert", path("mine.safetensors"), "--mix", kathleen, "-o", path("mixed.safetensors")}).code, 0);
+  const files::SafetensorsFile mixed(path("mixed.safetensors"));
+  EXPECT_EQ(mixed.metadata().at("licence"), "not stated; CC0-1.0");
+  EXPECT_EQ(mixed.metadata().at("training_data").find("not stated; "), 0u);
+
   const auto refused = [&](const std::vector<std::string>& more, int code, const std::string& why) {
     std::vector<std::string> words{"convert", kathleen, "-o", path("x.safetensors")};
     words.insert(words.end(), more.begin(), more.end());

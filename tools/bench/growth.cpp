@@ -132,8 +132,7 @@ class Growth {
       });
     }
     // What was said before the end of the shorter mel came into sight.
-    const auto ahead_frames = engine::first_sample_frames(synthesizer.voice().options()) + synthesizer.refining_delay();
-    const auto ahead = static_cast<size_t>(ahead_frames) * static_cast<size_t>(recipe.hop_length);
+    const auto ahead = static_cast<size_t>(synthesizer.first_frames()) * static_cast<size_t>(recipe.hop_length);
     const auto same = before.size() - std::min(before.size(), ahead);
     say(measurement, times, seconds_of(synthesizer, samples), "the shorter sound before it, where both know as much",
         difference(before, beginning, same), by_length_[threads], std::log10(seconds));

@@ -98,7 +98,10 @@ void tell_mix(const Arguments& a, const engine::Voice& other, std::map<std::stri
   const auto name = of_other("name");
   add("mixed_with", of_other("mixed_with"));
   add("mixed_with", share + (name.empty() ? one_line(a.mix) : name));
-  for (const char* key : {"licence", "training_data"}) add(key, of_other(key));
+  for (const char* key : {"licence", "training_data"}) {
+    if (card[key].empty()) card[key] = "not stated";  // the voice's own, of which the other's says nothing
+    add(key, of_other(key));
+  }
 }
 
 engine::Voice write_own(const Arguments& a, int64_t& numbers) {
