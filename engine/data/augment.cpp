@@ -6,6 +6,7 @@
 
 #include "audio/resample.h"
 #include "engine/data/sample_order.h"
+#include "engine/noise.h"
 
 namespace melflow::engine {
 namespace {
@@ -13,7 +14,7 @@ namespace {
 /// Cosines of an equaliser's curve, which makes its narrowest features 11025 / 32 = 340 Hz wide at 22050 Hz.
 constexpr int kCosines = 32;
 constexpr int kTaps = 128;
-/// Random numbers of a crop: its share, speed and gain, then the cosines.
+/// Random numbers of a crop: its share, speed and gain, then the cosines; the last two are of noise.
 constexpr uint64_t kNumbers = 64;
 
 /// log|H(ω)| = Σ_k c_k cos(kω) by exp(Σ_k c_k z^-k), which is causal and minimum phase: n·h_n = Σ_k k·c_k·h_(n-k)
@@ -30,6 +31,18 @@ std::vector<double> minimum_phase(std::span<const double> cepstrum) {
   return h;
 }
 
+/// White, of `level` times the sound's own RMS: sums of four uniform numbers, which are nearly normal.
+void add_noise(std::span<float> sound, double level, uint64_t seed) {
+  double power = 0;
+  for (const float x : sound) power += static_cast<double>(x) * x;
+  const double scale = level * std::sqrt(3 * power / static_cast<double>(std::max<size_t>(sound.size(), 1)));
+  for (size_t t = 0; t < sound.size(); ++t) {
+    const auto u = philox(t, kAugmentNoiseStream, seed);
+    const double sum = static_cast<double>(u.v[0]) + u.v[1] + u.v[2] + u.v[3];
+    sound[t] += static_cast<float>(scale * (sum * 0x1p-32 - 2));
+  }
+}
+
 }  // namespace
 
 CropChange change_of(const Augmentation& augmentation, int64_t seed, uint64_t index) {
@@ -40,6 +53,10 @@ CropChange change_of(const Augmentation& augmentation, int64_t seed, uint64_t in
   if ((number(0) + 1) / 2 >= augmentation.share) return change;
   change.speed = std::pow(1 + augmentation.speed, number(1));
   change.gain = std::pow(10.0, augmentation.gain_db * number(2) / 20);
+  if ((number(kNumbers - 1) + 1) / 2 < augmentation.noise) {
+    change.noise = std::pow(10.0, (-17 + 23 * number(kNumbers - 2)) / 20);
+    change.noise_seed = philox(index, kAugmentNoiseStream, static_cast<uint64_t>(seed)).v[0];
+  }
   if (augmentation.equaliser_db <= 0) return change;
   // Cosine k has 1/k of the first one's size: tilts and broad humps rather than combs. A uniform number's variance is
   // 1/3, a cosine's 1/2.
@@ -63,6 +80,7 @@ std::vector<float> changed(std::span<const float> sound, const CropChange& chang
   // A sound of `rate` samples a second, taken for one of sample_rate, lasts as long at that speed.
   auto at_speed = audio::resample(sound, static_cast<int>(std::lround(sample_rate * change.speed)), sample_rate);
   at_speed.resize(static_cast<size_t>(count), 0.0f);  // whole rates are a little off: some samples of a long crop
+  if (change.noise > 0) add_noise(at_speed, change.noise, change.noise_seed);
   std::vector<float> out(static_cast<size_t>(count));
   for (int64_t t = 0; t < count; ++t) {
     double sum = at_speed[static_cast<size_t>(t)];

@@ -14,17 +14,20 @@ struct Augmentation {
   double speed = 0;         ///< changed ones run at 1/(1 + speed) to 1 + speed of theirs, even in its logarithm
   double gain_db = 0;       ///< and are up to so much louder or softer
   double equaliser_db = 0;  ///< and heard through a smooth random curve: its RMS over the frequencies, expected
+  double noise = 0;         ///< share of the changed ones to which white noise is added, before the curve
 
-  bool any() const { return share > 0 && (speed > 0 || gain_db > 0 || equaliser_db > 0); }
+  bool any() const { return share > 0 && (speed > 0 || gain_db > 0 || equaliser_db > 0 || noise > 0); }
 };
 
 /// What becomes of one crop.
 struct CropChange {
   double speed = 1;
-  double gain = 1;           ///< of amplitudes
+  double gain = 1;   ///< of amplitudes
+  double noise = 0;  ///< its level over the crop's, 0.01 to 2
+  uint64_t noise_seed = 0;
   std::vector<double> taps;  ///< of the equaliser, minimum phase, taps[0] = 1; empty: none
 
-  bool none() const { return speed == 1 && gain == 1 && taps.empty(); }
+  bool none() const { return speed == 1 && gain == 1 && noise == 0 && taps.empty(); }
 };
 
 /// The change of the crop of that global index: a pure function of its arguments.

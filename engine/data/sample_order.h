@@ -61,6 +61,7 @@ enum RandomStream : uint64_t {
   kEntryStream,
   kModelStream,
   kAugmentStream,
+  kAugmentNoiseStream,
 };
 
 }  // namespace melflow::engine

@@ -30,6 +30,7 @@ void fields(TrainConfig& c, Visit&& visit) {
   visit("augment_speed", c.augment.speed);
   visit("augment_gain_db", c.augment.gain_db);
   visit("augment_equaliser_db", c.augment.equaliser_db);
+  visit("augment_noise", c.augment.noise);
   visit("hold_out_every", c.hold_out_every);
   visit("shuffle_mb", c.shuffle_mb);
   visit("data_workers", c.data_workers);
@@ -167,6 +168,7 @@ void require_ranges(const TrainConfig& c, const std::string& name) {
            {"augment_speed", c.augment.speed, 0, 1},
            {"augment_gain_db", c.augment.gain_db, 0, 40},
            {"augment_equaliser_db", c.augment.equaliser_db, 0, 20},
+           {"augment_noise", c.augment.noise, 0, 1},
            {"data_workers", number(c.data_workers), 0, 256},
            {"shuffle_mb", number(c.shuffle_mb), 0, number(int64_t{1} << 30)},
            {"draws", number(c.draws), 1, chooses ? number(kMostDraws) : 1,

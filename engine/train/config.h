@@ -31,7 +31,7 @@ struct TrainConfig : LoopOptions {
   TrainPrecision precision = TrainPrecision::fp32;
   double level = 0.08;          ///< RMS that the corpus is brought to by one gain; 0 leaves it as it is
   double dequantise = 1.0;      ///< uniform noise added, in steps of 16-bit samples; 0: none
-  Augmentation augment{};       ///< of crops, as augment, augment_speed, augment_gain_db, augment_equaliser_db
+  Augmentation augment{};       ///< of crops, as augment, augment_speed, …_gain_db, …_equaliser_db, …_noise
   int64_t hold_out_every = 20;  ///< every n-th sentence is kept out for validation; 0: none
   int64_t shuffle_mb = 512;     ///< decoded sound among which is shuffled; twice as much is in memory at most
   int64_t data_workers = 2;     ///< threads that read and make batches ahead; their number changes nothing

@@ -88,6 +88,39 @@ TEST(Augment, AToneThatRunsFasterIsHigherAndAsLoudAsTheGainSays) {
   }
 }
 
+TEST(Augment, NoiseIsWhiteAndAsLoudAsItWasDrawn) {
+  int64_t noisy = 0;
+  double loudest = 0, softest = 9;
+  for (uint64_t index = 0; index < 2000; ++index) {
+    const auto change = change_of({.share = 1, .noise = 0.25}, 7, index);
+    if (change.none()) continue;
+    ++noisy;
+    loudest = std::max(loudest, change.noise);
+    softest = std::min(softest, change.noise);
+  }
+  EXPECT_NEAR(static_cast<double>(noisy), 500, 80);
+  EXPECT_TRUE(loudest <= 2 && loudest > 1.8) << loudest;
+  EXPECT_TRUE(softest >= 0.0099 && softest < 0.012) << softest;
+
+  constexpr int64_t kCount = 40000;
+  const auto clean = sine(1000, 0.4, kCount);
+  const auto noise_of = [&](uint64_t seed) {
+    auto out = changed(clean, {.noise = 0.5, .noise_seed = seed, .taps = {}}, 22050, kCount);
+    for (size_t t = 0; t < out.size(); ++t) out[t] -= clean[t];
+    return out;
+  };
+  const auto noise = noise_of(3);
+  double power = 0, neighbours = 0;
+  for (size_t t = 1; t < noise.size(); ++t) {
+    power += noise[t] * noise[t];
+    neighbours += noise[t] * noise[t - 1];
+  }
+  EXPECT_NEAR(std::sqrt(power / kCount), 0.5 * 0.4 / std::sqrt(2), 0.003);
+  EXPECT_LT(std::abs(neighbours), 0.02 * power);
+  EXPECT_EQ(noise_of(3), noise);
+  EXPECT_NE(noise_of(4), noise);
+}
+
 /// A speed so near 1 that whole rates are the same asks for fewer samples than a long crop has.
 TEST(Augment, ALongCropAtNearlyItsSpeedIsNothingBeyondItsSound) {
   constexpr int64_t kCount = 200000;

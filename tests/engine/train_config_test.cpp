@@ -65,7 +65,7 @@ TEST(TrainConfig, NumbersThatNoTrainingCanHaveAreRefusedAsConfigurations) {
   EXPECT_EQ(code(nlohmann::json::object(), {"segment_frames=72057594037927936"}), Exit::config);
   EXPECT_EQ(code(nlohmann::json::object(), {"segment_frames=0"}), Exit::config);
   for (const char* set : {"refine=100000", "draws=100000", "sigma=1e9", "level=1e9", "data_workers=1000", "augment=1.5",
-                          "augment_speed=-0.1", "augment_gain_db=100", "augment_equaliser_db=nan"}) {
+                          "augment_speed=-0.1", "augment_gain_db=100", "augment_noise=2", "augment_equaliser_db=nan"}) {
     EXPECT_EQ(code(nlohmann::json::object(), {"model.system=block_flow", set}), Exit::config) << set;
   }
   EXPECT_EQ(code(nlohmann::json::object(), {"patience=3", "validation_every=0"}), Exit::config);

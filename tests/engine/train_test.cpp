@@ -113,7 +113,7 @@ TEST_F(TrainTest, HearsChangedCropsWhereItIsTold) {
   };
   const auto plain = crops({});
   EXPECT_EQ(crops({"augment=1"}), plain);
-  for (const char* change : {"augment_speed=0.2", "augment_gain_db=6", "augment_equaliser_db=3"}) {
+  for (const char* change : {"augment_speed=0.2", "augment_gain_db=6", "augment_equaliser_db=3", "augment_noise=1"}) {
     EXPECT_NE(crops({"augment=1", change}), plain) << change;
     EXPECT_EQ(crops({"augment=0", change}), plain) << change;
   }
