@@ -14,6 +14,7 @@
 #include "audio/resample.h"
 #include "base/error.h"
 #include "engine/build_info.h"
+#include "engine/files/mel_file.h"
 #include "engine/synth/synthesizer.h"
 
 using melflow::Error;
@@ -116,11 +117,7 @@ melflow::engine::SynthOptions options_from(const melflow_options* told) {
 }
 
 std::string json_of(const melflow::engine::Voice& voice) {
-  nlohmann::json mel = nlohmann::json::object();
-  for (const auto& [key, value] : melflow::audio::mel_options_as_text(voice.mel)) {
-    const auto number = nlohmann::json::parse(value, nullptr, false);
-    mel[key] = number.is_discarded() ? nlohmann::json(value) : number;
-  }
+  const auto mel = nlohmann::json::parse(melflow::files::recipe_as_json(voice.mel));
   return nlohmann::json{{"name", voice.name}, {"model", voice.model_config}, {"mel", mel}, {"card", voice.card}}.dump(
       -1, ' ', false, nlohmann::json::error_handler_t::replace);
 }

@@ -8,18 +8,21 @@ _melflow_help() { # its help for these verbs, asked once a shell
   REPLY=${_melflow_told[$key]}
 }
 
+_melflow_verbs() { # that its help lists, of these verbs
+  _melflow_help "$@"
+  inner=$(sed -n '/^verbs:/,/^$/s/^  \([a-z]*\)  .*/\1/p' <<<"$REPLY")
+}
+
 _melflow() {
   COMPREPLY=()
   local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} verbs=() given REPLY inner wanted=
   # The verb, and the verb of the verb where it has any.
   for given in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
-    _melflow_help "${verbs[@]}"
-    inner=$(sed -n '/^verbs:/,/^$/s/^  \([a-z]*\)  .*/\1/p' <<<"$REPLY")
+    _melflow_verbs "${verbs[@]}"
     [[ $given == -* || -z $inner ]] && break
     [[ $given == help ]] || verbs+=("$given")
   done
-  _melflow_help "${verbs[@]}"
-  inner=$(sed -n '/^verbs:/,/^$/s/^  \([a-z]*\)  .*/\1/p' <<<"$REPLY")
+  _melflow_verbs "${verbs[@]}"
   if [[ -n $inner ]]; then
     ((${#verbs[@]})) || inner+=' help'
     wanted=$inner

@@ -28,6 +28,12 @@ void dequantise(std::span<float> x, double width, int64_t seed, uint64_t crop) {
   }
 }
 
+/// Where in `spare` + 1 places a crop begins.
+int64_t place_of(int64_t seed, int64_t index, int64_t spare) {
+  return static_cast<int64_t>(uniform_at(seed, kCropStream, static_cast<uint64_t>(index)) *
+                              static_cast<double>(std::max<int64_t>(0, spare) + 1));
+}
+
 }  // namespace
 
 /// A window of the order, and its recordings as they come in.
@@ -182,10 +188,8 @@ CropFeed::Crop CropFeed::crop_of(const Sound& sound, int64_t index, audio::MelEx
   const auto& o = corpus_->options();
   const int64_t hop = o.mel.hop_length, frames = options_.warmup_frames + o.segment_frames;
   // The segment lies anywhere in the clip; its past may reach before the start, where there is silence.
-  const auto spare = std::max<int64_t>(0, static_cast<int64_t>(sound.samples.size()) / hop - o.segment_frames);
-  const auto first = static_cast<int64_t>(uniform_at(o.seed, kCropStream, static_cast<uint64_t>(index)) *
-                                          static_cast<double>(spare + 1)) -
-                     options_.warmup_frames;
+  const auto spare = static_cast<int64_t>(sound.samples.size()) / hop - o.segment_frames;
+  const auto first = place_of(o.seed, index, spare) - options_.warmup_frames;
   return {corpus_->at_level(sound, first * hop, frames * hop),
           corpus_->mel_frames(sound, first, frames + options_.lookahead_frames, extract)};
 }
@@ -201,10 +205,8 @@ CropFeed::Crop CropFeed::changed_crop(const Sound& sound, int64_t index, const C
   const auto lasts = [&](int64_t changed_frames) {
     return std::llround(static_cast<double>(changed_frames * hop) * change.speed);
   };
-  const auto spare = std::max<int64_t>(0, static_cast<int64_t>(sound.samples.size()) - lasts(o.segment_frames));
-  const auto first = static_cast<int64_t>(uniform_at(o.seed, kCropStream, static_cast<uint64_t>(index)) *
-                                          static_cast<double>(spare + 1)) -
-                     lasts(around + options_.warmup_frames);
+  const auto spare = static_cast<int64_t>(sound.samples.size()) - lasts(o.segment_frames);
+  const auto first = place_of(o.seed, index, spare) - lasts(around + options_.warmup_frames);
   const auto piece =
       changed(corpus_->at_level(sound, first, samples_for(change, count)), change, o.mel.sample_rate, count);
   const auto mel = extract({piece, o.mel.sample_rate});

@@ -7,6 +7,7 @@
 #include "audio/refine.h"
 #include "base/error.h"
 #include "base/nearest.h"
+#include "engine/files/mel_file.h"
 #include "engine/model_options.h"
 #include "engine/noise.h"
 #include "engine/options_json.h"
@@ -224,12 +225,7 @@ json to_json(const TrainConfig& config) {
   auto copy = config;
   OptionWriter writer;
   fields(copy, writer);
-  json mel = json::object();
-  for (const auto& [key, value] : audio::mel_options_as_text(config.mel)) {
-    const auto parsed = json::parse(value, nullptr, false);
-    mel[key] = parsed.is_discarded() ? json(value) : parsed;
-  }
-  return {{"model", config.model}, {"mel", mel}, {"train", writer.out}};
+  return {{"model", config.model}, {"mel", json::parse(files::recipe_as_json(config.mel))}, {"train", writer.out}};
 }
 
 }  // namespace melflow::engine

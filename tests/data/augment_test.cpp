@@ -230,17 +230,7 @@ TEST_F(AugmentedCropsTest, OthersStayAsTheyAre) {
 
 TEST_F(AugmentedCropsTest, ABatchIsAFunctionOfItsNumberWhateverTheWorkers) {
   const auto corpus = open({data()}, {.hold_out_every = 0});
-  const auto take = [&](int workers, int64_t first, int64_t count) {
-    CropFeed feed(corpus, {.batch_size = 3, .augmentation = kAll, .workers = workers});
-    std::vector<float> out;
-    for (int64_t batch = first; batch < first + count; ++batch) {
-      const auto crops = feed.take(batch);
-      out.insert(out.end(), crops.x.begin(), crops.x.end());
-      out.insert(out.end(), crops.mel.begin(), crops.mel.end());
-    }
-    return out;
-  };
-  const auto straight = take(0, 0, 20), later = take(3, 15, 5);
+  const auto straight = heard(corpus, 0, 0, 20, kAll), later = heard(corpus, 3, 15, 5, kAll);
   EXPECT_TRUE(std::equal(later.begin(), later.end(), straight.end() - std::ssize(later)));
 }
 

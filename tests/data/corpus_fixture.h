@@ -49,8 +49,10 @@ class CorpusTest : public ::testing::Test {
 
 /// The samples and mels of some batches, in order.
 inline std::vector<float> heard(const std::shared_ptr<engine::Corpus>& corpus, int workers, int64_t first,
-                                int64_t count) {
-  engine::CropFeed feed(corpus, {.batch_size = 3, .warmup_frames = 2, .lookahead_frames = 3, .workers = workers});
+                                int64_t count, const engine::Augmentation& augmentation = {}) {
+  engine::CropFeed feed(
+      corpus,
+      {.batch_size = 3, .warmup_frames = 2, .lookahead_frames = 3, .augmentation = augmentation, .workers = workers});
   std::vector<float> out;
   for (int64_t batch = first; batch < first + count; ++batch) {
     const auto crops = feed.take(batch);
