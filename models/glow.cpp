@@ -12,7 +12,7 @@ namespace melflow::models {
 namespace {
 
 using Parts = std::vector<std::shared_ptr<Bijection>>;
-using Keep = AffineCoupling::Keep;
+using Keep = Coupling::Keep;
 
 template <typename Net>
 typename Net::Options net_options(int64_t in, int64_t out, const FlowShape& shape, const GlowOptions& o) {
@@ -38,7 +38,8 @@ void append_steps(Parts& parts, const FlowShape& shape, const GlowOptions& o) {
     } else {
       parts.push_back(std::make_shared<Conv1x1>(c));
     }
-    parts.push_back(std::make_shared<AffineCoupling>(c, net(c / 2, 2 * (c - c / 2), shape, o), Keep::first, o.scale));
+    parts.push_back(std::make_shared<Coupling>(c, net(c / 2, 2 * (c - c / 2), shape, o), Keep::first,
+                                               std::make_shared<Affine>(o.scale)));
   }
 }
 
@@ -49,8 +50,8 @@ std::shared_ptr<Bijection> level(const FlowShape& shape, const GlowOptions& o, i
   append_steps(parts, folded, o);
   if (levels > 1) {
     const auto half = folded.channels / 2;
-    parts.push_back(
-        std::make_shared<AffineCoupling>(folded.channels, net(half, 2 * half, folded, o), Keep::last, o.scale));
+    parts.push_back(std::make_shared<Coupling>(folded.channels, net(half, 2 * half, folded, o), Keep::last,
+                                               std::make_shared<Affine>(o.scale)));
     FlowShape rest = folded;
     rest.channels = half;
     parts.push_back(std::make_shared<Split>(half, level(rest, o, levels - 1)));

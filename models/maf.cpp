@@ -25,10 +25,11 @@ double weight_count(const FlowShape& shape, const MafOptions& o) {
 std::shared_ptr<Bijection> make_maf(const FlowShape& shape, const MafOptions& o) {
   TORCH_CHECK(!shape.image(), "maf: takes rows of numbers, not images; real_nvp and glow take both");
   TORCH_CHECK(o.layers > 0, "maf: at least one layer");
+  const auto transform = std::make_shared<Affine>(o.scale, Affine::Order::shift_first);
   std::vector<std::shared_ptr<Bijection>> parts;
   for (int64_t i = 0; i < o.layers; ++i) {
     if (i > 0) append_between(parts, shape.channels, o.mixing, o.norm);
-    parts.push_back(std::make_shared<MaskedAutoregressive>(net(shape, o, i), o.scale));
+    parts.push_back(std::make_shared<MaskedAutoregressive>(net(shape, o, i), transform));
   }
   return std::make_shared<Chain>(parts);
 }

@@ -12,7 +12,7 @@ namespace melflow::models {
 namespace {
 
 using Parts = std::vector<std::shared_ptr<Bijection>>;
-using Keep = AffineCoupling::Keep;
+using Keep = Coupling::Keep;
 
 Mlp::Options row_net(const FlowShape& shape, const RealNvpOptions& o) {
   const auto d = shape.channels;
@@ -32,7 +32,8 @@ std::shared_ptr<Bijection> rows(const FlowShape& shape, const RealNvpOptions& o)
   for (int64_t i = 0; i < o.layers; ++i) {
     if (i > 0) append_between(parts, d, o.mixing, o.norm);
     auto net = std::make_shared<Mlp>(row_net(shape, o));
-    parts.push_back(std::make_shared<AffineCoupling>(d, net, i % 2 == 0 ? Keep::first : Keep::last, o.scale));
+    parts.push_back(
+        std::make_shared<Coupling>(d, net, i % 2 == 0 ? Keep::first : Keep::last, std::make_shared<Affine>(o.scale)));
   }
   return std::make_shared<Chain>(parts);
 }
@@ -65,9 +66,9 @@ std::shared_ptr<Bijection> scale_at(const FlowShape& shape, const RealNvpOptions
   parts.push_back(std::make_shared<Squeeze2d>());
   for (int64_t i = 0; i < kChannelCouplings; ++i) {
     append_between(parts, folded.channels, Mixing::none, o.norm);
-    parts.push_back(std::make_shared<AffineCoupling>(folded.channels,
-                                                     net(folded.channels / 2, folded.channels, folded, o),
-                                                     i % 2 == 0 ? Keep::first : Keep::last, o.scale));
+    parts.push_back(std::make_shared<Coupling>(folded.channels, net(folded.channels / 2, folded.channels, folded, o),
+                                               i % 2 == 0 ? Keep::first : Keep::last,
+                                               std::make_shared<Affine>(o.scale)));
   }
   FlowShape half = folded;
   half.channels /= 2;

@@ -66,7 +66,7 @@ WaveGlow::Levels WaveGlow::register_flows() {
     levels.back().push_back(register_module(name + "_conv1x1", std::make_shared<Conv1x1>(channels)));
     const bool swap = o.swap_odd_halves && k % 2 == 1;
     if (swap) levels.back().push_back(std::make_shared<SwapHalves>());
-    levels.back().push_back(register_module(name + "_coupling", std::make_shared<AffineCoupling>(channels, net)));
+    levels.back().push_back(register_module(name + "_coupling", std::make_shared<Coupling>(channels, net)));
     if (swap) levels.back().push_back(std::make_shared<SwapHalves>());
   }
   return levels;

@@ -3,93 +3,57 @@
 #include "models/flow/flow.h"
 
 namespace melflow::models {
-namespace {
 
-/// log|det| of a scaling by exp(log_s): the whole sum, and by position where there is one position axis.
-Mapped scaled(const torch::Tensor& value, const torch::Tensor& log_s) {
-  if (log_s.dim() != 3) return {value, sum_item(log_s)};
-  const auto local = log_s.sum(1);
-  return {value, local.sum(1), local};
-}
-
-}  // namespace
-
-std::span<const char* const> enum_names(Scale) {
-  static constexpr const char* kNames[] = {"exp", "tanh", "sigmoid", "additive"};
-  return kNames;
-}
-
-torch::Tensor log_scale(const torch::Tensor& raw, Scale scale) {
-  constexpr double kLimit = 3;
-  switch (scale) {
-    case Scale::exp:
-      return raw;
-    case Scale::tanh:
-      return (raw * (1 / kLimit)).tanh() * kLimit;
-    case Scale::sigmoid:
-      return torch::log_sigmoid(raw + 2);
-    case Scale::additive:
-      return torch::zeros_like(raw);
-  }
-  TORCH_CHECK(false, "log_scale: no such scale");
-}
-
-AffineCoupling::AffineCoupling(int64_t channels, std::shared_ptr<Conditioner> net, Keep keep, Scale scale)
+Coupling::Coupling(int64_t channels, std::shared_ptr<Conditioner> net, Keep keep,
+                   std::shared_ptr<const Transform> transform)
     : kept_(channels / 2),
       moved_(channels - channels / 2),
       keep_(keep),
-      scale_(scale),
+      transform_(std::move(transform)),
       net_(register_module("net", std::move(net))) {}
 
-torch::Tensor AffineCoupling::kept(const torch::Tensor& value) const {
-  TORCH_CHECK(value.size(1) == kept_ + moved_, "AffineCoupling: ", kept_ + moved_, " channels wanted, got ",
-              value.sizes());
+torch::Tensor Coupling::kept(const torch::Tensor& value) const {
+  TORCH_CHECK(value.size(1) == kept_ + moved_, "Coupling: ", kept_ + moved_, " channels wanted, got ", value.sizes());
   return value.narrow(1, keep_ == Keep::first ? 0 : moved_, kept_);
 }
 
-torch::Tensor AffineCoupling::moved(const torch::Tensor& value) const {
+torch::Tensor Coupling::moved(const torch::Tensor& value) const {
   return value.narrow(1, keep_ == Keep::first ? kept_ : 0, moved_);
 }
 
-AffineCoupling::Steering AffineCoupling::steer(const torch::Tensor& kept, const torch::Tensor& context) {
+torch::Tensor Coupling::steer(const torch::Tensor& kept, const torch::Tensor& context) {
   const auto weights = net_->parameters();
   const auto own_type = weights.empty() ? kept.scalar_type() : weights.front().scalar_type();
-  const auto out = net_->forward(kept.to(own_type), context).to(kept.scalar_type());
-  return {out.narrow(1, 0, moved_), log_scale(out.narrow(1, moved_, moved_), scale_)};
+  return net_->forward(kept.to(own_type), context).to(kept.scalar_type());
 }
 
-template <typename Move>
-Mapped AffineCoupling::around(const torch::Tensor& value, const torch::Tensor& context, Move&& move) {
-  const auto same = kept(value);
-  const auto [shift, log_s] = steer(same, context);
-  const auto other = move(moved(value), shift, log_s);
-  return scaled(keep_ == Keep::first ? torch::cat({same, other}, 1) : torch::cat({other, same}, 1), log_s);
+Mapped Coupling::joined(const torch::Tensor& same, const Transform::Moved& other) const {
+  const auto value = keep_ == Keep::first ? torch::cat({same, other.value}, 1) : torch::cat({other.value, same}, 1);
+  if (other.log_slope.dim() != 3) return {value, sum_item(other.log_slope)};
+  const auto local = other.log_slope.sum(1);  // there is one axis of positions
+  return {value, local.sum(1), local};
 }
 
-Retraced AffineCoupling::retrace(const torch::Tensor& z, const torch::Tensor& context) {
+Mapped Coupling::forward(const torch::Tensor& x, const torch::Tensor& context) {
+  const auto same = kept(x);
+  return joined(same, transform_->forward(moved(x), steer(same, context)));
+}
+
+Mapped Coupling::inverse(const torch::Tensor& z, const torch::Tensor& context) {
+  const auto same = kept(z);
+  return joined(same, transform_->inverse(moved(z), steer(same, context)));
+}
+
+Retraced Coupling::retrace(const torch::Tensor& z, const torch::Tensor& context) {
   auto x = z.clone().set_requires_grad(true);
   const auto same = kept(x);
-  const auto [shift, log_s] = steer(same, context);
+  const auto raw = steer(same, context);
   {
     const torch::NoGradGuard no_grad;
     // Past autograd's back: only the half that the network has not seen changes.
-    moved(x.variable_data()).copy_((moved(z) - shift) / log_s.exp());
+    moved(x.variable_data()).copy_(transform_->inverse(moved(z), raw).value);
   }
-  const auto other = moved(x) * log_s.exp() + shift;
-  return {x, scaled(keep_ == Keep::first ? torch::cat({same, other}, 1) : torch::cat({other, same}, 1), log_s)};
-}
-
-Mapped AffineCoupling::forward(const torch::Tensor& x, const torch::Tensor& context) {
-  return around(x, context, [](const torch::Tensor& half, const torch::Tensor& shift, const torch::Tensor& log_s) {
-    return half * log_s.exp() + shift;
-  });
-}
-
-Mapped AffineCoupling::inverse(const torch::Tensor& z, const torch::Tensor& context) {
-  auto out = around(z, context, [](const torch::Tensor& half, const torch::Tensor& shift, const torch::Tensor& log_s) {
-    return (half - shift) / log_s.exp();
-  });
-  return {out.value, -out.log_det, out.local.defined() ? -out.local : out.local};
+  return {x, joined(same, transform_->forward(moved(x), raw))};
 }
 
 namespace {

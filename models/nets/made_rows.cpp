@@ -43,27 +43,6 @@ MELFLOW_CPU_CLONES void weigh(double* sum, const double* w, int64_t stride, cons
   accumulate(sum, w, stride, rows, step, n, items);
 }
 
-/// coupling.h's log_scale of n numbers; log_s and raw may be the same.
-template <typename T>
-void log_scales(Scale scale, const T* raw, T* log_s, int64_t n) {
-  switch (scale) {
-    case Scale::exp:
-      std::copy_n(raw, n, log_s);
-      return;
-    case Scale::tanh:
-      return bounded_array(raw, log_s, 3, n);
-    case Scale::sigmoid:
-      for (int64_t i = 0; i < n; ++i) {
-        const T r = raw[i] + 2;
-        log_s[i] = r > 0 ? -std::log1p(std::exp(-r)) : r - std::log1p(std::exp(r));
-      }
-      return;
-    case Scale::additive:
-      std::fill_n(log_s, n, T{0});
-      return;
-  }
-}
-
 /// Σ of n numbers, as many running sums as a vector has places.
 template <typename T>
 T sum_of(const T* x, int64_t n) {
@@ -79,30 +58,22 @@ T sum_of(const T* x, int64_t n) {
   return sum;
 }
 
-/// Rows of x, and the network's answer for them, mean and raw scale, → rows of z and Σ -α.
+/// Rows of x, and the network's answer for them, → rows of z and Σ of the log-slopes.
 template <typename T>
-void shrink(Scale scale, const T* x, const T* out, T* z, T* log_det, int64_t rows, int64_t d) {
-  constexpr int64_t kNumbers = 2048;  // of a tile, which stays in the first-level cache
-  const int64_t tile_rows = std::clamp<int64_t>(kNumbers / d, 1, rows);
-  std::vector<T> factor(static_cast<size_t>(tile_rows * d));
+void move_rows(const Transform& transform, const T* x, const T* out, T* z, T* log_det, int64_t rows, int64_t d) {
+  constexpr int64_t kNumbers = 4096;  // of a tile's answers, which stay in the first-level cache
+  const int64_t outputs = transform.outputs(), tile_rows = std::clamp<int64_t>(kNumbers / (outputs * d), 1, rows);
+  std::vector<T> raw(static_cast<size_t>(outputs * tile_rows * d)), log_slope(static_cast<size_t>(tile_rows * d));
   for (int64_t first = 0; first < rows; first += tile_rows) {
     const int64_t items = std::min(tile_rows, rows - first), n = items * d;
-    T* tile = factor.data();
-    for (int64_t b = 0; b < items; ++b) std::copy_n(out + (2 * (first + b) + 1) * d, d, tile + b * d);
-    log_scales(scale, tile, tile, n);
-    for (int64_t i = 0; i < n; ++i) tile[i] = -tile[i];
-    for (int64_t b = 0; b < items; ++b) log_det[first + b] = sum_of(tile + b * d, d);
-    exp_array(tile, tile, n);
-    for (int64_t b = 0; b < items; ++b) {
-      const T *row = x + (first + b) * d, *mean = out + 2 * (first + b) * d, *f = tile + b * d;
-      T* to = z + (first + b) * d;
-      for (int64_t i = 0; i < d; ++i) to[i] = (row[i] - mean[i]) * f[i];
-    }
+    gather_raw(out + first * outputs * d, items, outputs, d, raw.data());
+    transform.forward(x + first * d, raw.data(), n, z + first * d, log_slope.data(), n);
+    for (int64_t b = 0; b < items; ++b) log_det[first + b] = sum_of(log_slope.data() + b * d, d);
   }
 }
 
 template <typename T>
-Mapped pass(Made& net, Scale scale, const torch::Tensor& x, const torch::Tensor& context_bias) {
+Mapped pass(Made& net, const Transform& transform, const torch::Tensor& x, const torch::Tensor& context_bias) {
   constexpr int64_t kRows = 256;  // at once: their activations stay in the second-level cache, and come from the heap
   const auto from = x.contiguous();
   auto z = torch::empty_like(from), log_det = torch::empty({x.size(0)}, x.options());
@@ -116,7 +87,7 @@ Mapped pass(Made& net, Scale scale, const torch::Tensor& x, const torch::Tensor&
       const int64_t first = part * kRows, rows = std::min(kRows, x.size(0) - first);
       const auto context = context_bias.defined() ? context_bias.narrow(0, first, rows) : context_bias;
       const auto out = net.apply(weights, context, from.narrow(0, first, rows));
-      shrink(scale, in + first * d, out.template const_data_ptr<T>(), to + first * d, sums + first, rows, d);
+      move_rows(transform, in + first * d, out.template const_data_ptr<T>(), to + first * d, sums + first, rows, d);
     }
   });
   return {z, log_det};
@@ -125,37 +96,37 @@ Mapped pass(Made& net, Scale scale, const torch::Tensor& x, const torch::Tensor&
 template <typename T>
 class Inverter {
  public:
-  Inverter(Made& net, Scale scale, const torch::Tensor& context_bias)
-      : net_(net), scale_(scale), weights_(net.masked_weights()), context_(context_bias) {
+  Inverter(Made& net, const Transform& transform, const torch::Tensor& context_bias)
+      : net_(net), transform_(transform), weights_(net.masked_weights()), context_(context_bias) {
     const auto& o = net.options();
     activations_.resize(static_cast<size_t>(o.hidden_layers * o.hidden * kTile));
+    raw_.resize(static_cast<size_t>(o.outputs * kTile));
     x_.resize(static_cast<size_t>(o.dimensions * kTile));
     limit_ = o.input_limit > 0 ? static_cast<T>(std::min<double>(o.input_limit, std::numeric_limits<float>::max()))
                                : std::numeric_limits<T>::infinity();
   }
 
-  /// Items [first, first + items) of z → x and Σ α.
+  /// Items [first, first + items) of z → x and Σ of the inverse's log-slopes.
   void run(const T* z, T* x, T* log_det, int64_t first, int64_t items) {
     const auto d = net_.options().dimensions;
     std::fill_n(log_det + first, items, T{0});
-    T mean[kTile], raw[kTile];
+    T value[kTile], log_slope[kTile];
     for (int64_t place = 0; place < d; ++place) {
       hidden_units_of(place, first, items);
       const auto dimension = net_.dimension_at(place);
-      output(dimension, place, mean, items);
-      output(d + dimension, place, raw, items);
-      log_scales(scale_, raw, raw, items);
-      for (int64_t b = 0; b < items; ++b) log_det[first + b] += raw[b];
-      exp_array(raw, raw, items);
+      for (int64_t k = 0; k < net_.options().outputs; ++k) output(k * d + dimension, place, raw(k), items);
+      for (int64_t b = 0; b < items; ++b) value[b] = z[(first + b) * d + dimension];
+      transform_.inverse(value, raw(0), kTile, value, log_slope, items);
       for (int64_t b = 0; b < items; ++b) {
-        const int64_t at = (first + b) * d + dimension;
-        x[at] = z[at] * raw[b] + mean[b];
-        x_[static_cast<size_t>(place * kTile + b)] = std::clamp(x[at], -limit_, limit_);
+        log_det[first + b] += log_slope[b];
+        x[(first + b) * d + dimension] = value[b];
+        x_[static_cast<size_t>(place * kTile + b)] = std::clamp(value[b], -limit_, limit_);
       }
     }
   }
 
  private:
+  T* raw(int64_t k) { return raw_.data() + k * kTile; }
   T* unit(int64_t layer, int64_t j) { return activations_.data() + (layer * net_.options().hidden + j) * kTile; }
 
   /// The units that see exactly the first `known` dimensions: computable now, and needed from now on.
@@ -195,16 +166,17 @@ class Inverter {
   }
 
   Made& net_;
-  Scale scale_;
+  const Transform& transform_;
   const std::vector<torch::Tensor>& weights_;
   torch::Tensor context_;
   std::vector<T> activations_;  // [hidden layers, hidden, kTile]
+  std::vector<T> raw_;          // [outputs, kTile]
   std::vector<T> x_;            // what is heard of x, [dimensions in their order, kTile]
   T limit_;
 };
 
 template <typename T>
-Mapped invert(Made& net, Scale scale, const torch::Tensor& z, const torch::Tensor& context_bias) {
+Mapped invert(Made& net, const Transform& transform, const torch::Tensor& z, const torch::Tensor& context_bias) {
   const auto from = z.contiguous();
   const auto context = context_bias.defined() ? context_bias.contiguous() : context_bias;
   auto x = torch::empty_like(from), log_det = torch::empty({z.size(0)}, z.options());
@@ -214,7 +186,7 @@ Mapped invert(Made& net, Scale scale, const torch::Tensor& z, const torch::Tenso
   const int64_t tiles = (z.size(0) + kTile - 1) / kTile;
   at::parallel_for(0, tiles, 1, [&](int64_t begin, int64_t end) {
     c10::InferenceMode no_graph;
-    Inverter<T> inverter(net, scale, context);
+    Inverter<T> inverter(net, transform, context);
     for (int64_t t = begin; t < end; ++t) {
       inverter.run(in, out, sum, t * kTile, std::min(kTile, z.size(0) - t * kTile));
     }
@@ -229,16 +201,16 @@ void check_rows(const Made& net, const torch::Tensor& rows) {
 
 }  // namespace
 
-Mapped made_forward(Made& net, Scale scale, const torch::Tensor& x, const torch::Tensor& context_bias) {
+Mapped made_forward(Made& net, const Transform& transform, const torch::Tensor& x, const torch::Tensor& context_bias) {
   check_rows(net, x);
-  if (x.scalar_type() == torch::kFloat64) return pass<double>(net, scale, x, context_bias);
-  return pass<float>(net, scale, x.to(torch::kFloat32), context_bias);
+  if (x.scalar_type() == torch::kFloat64) return pass<double>(net, transform, x, context_bias);
+  return pass<float>(net, transform, x.to(torch::kFloat32), context_bias);
 }
 
-Mapped made_inverse(Made& net, Scale scale, const torch::Tensor& z, const torch::Tensor& context_bias) {
+Mapped made_inverse(Made& net, const Transform& transform, const torch::Tensor& z, const torch::Tensor& context_bias) {
   check_rows(net, z);
-  if (z.scalar_type() == torch::kFloat64) return invert<double>(net, scale, z, context_bias);
-  return invert<float>(net, scale, z.to(torch::kFloat32), context_bias);
+  if (z.scalar_type() == torch::kFloat64) return invert<double>(net, transform, z, context_bias);
+  return invert<float>(net, transform, z.to(torch::kFloat32), context_bias);
 }
 
 }  // namespace melflow::models

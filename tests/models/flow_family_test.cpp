@@ -217,9 +217,11 @@ TEST_F(FlowParts, RadialInverseIsExact) {
   }
 }
 
+std::shared_ptr<Affine> shift_first(Scale scale) { return std::make_shared<Affine>(scale, Affine::Order::shift_first); }
+
 /// The first dimension has nothing before it, but its context.
 TEST_F(FlowParts, MaskedAutoregressiveHearsTheContextInEveryDimension) {
-  MaskedAutoregressive flow({.dimensions = 3, .hidden = 16, .context = 2}, Scale::tanh);
+  MaskedAutoregressive flow({.dimensions = 3, .hidden = 16, .context = 2}, shift_first(Scale::tanh));
   shake(flow, 0.5);
   const auto c = torch::randn({1, 2}).set_requires_grad(true);
   const auto z = flow.forward(torch::randn({1, 3}), c).value[0];
@@ -241,7 +243,7 @@ TEST_F(FlowParts, CheckerboardsTakeTurns) {
 
 TEST_F(FlowParts, MaskedAutoregressiveSeesOnlyWhatIsBefore) {
   for (const bool reversed : {false, true}) {
-    MaskedAutoregressive flow({.dimensions = 5, .hidden = 16, .reversed = reversed}, Scale::tanh);
+    MaskedAutoregressive flow({.dimensions = 5, .hidden = 16, .reversed = reversed}, shift_first(Scale::tanh));
     shake(flow, 0.5);
     auto x = torch::randn({50, 5}).set_requires_grad(true);  // many points: at one of them a ReLU may be shut
     const auto z = flow.forward(x).value;
@@ -253,14 +255,20 @@ TEST_F(FlowParts, MaskedAutoregressiveSeesOnlyWhatIsBefore) {
       }
     }
   }
-  EXPECT_THROW(MaskedAutoregressive({.dimensions = 9, .hidden = 4}, Scale::tanh), c10::Error);
+  EXPECT_THROW(MaskedAutoregressive({.dimensions = 9, .hidden = 4}, shift_first(Scale::tanh)), c10::Error);
 }
 
 TEST_F(FlowParts, FastAutoregressivePathsEqualTheWholePasses) {
+  std::vector<std::shared_ptr<const Transform>> transforms{
+      std::make_shared<Affine>(Scale::tanh),
+      std::make_shared<Composed>(shift_first(Scale::tanh), shift_first(Scale::exp))};
+  for (const auto scale : {Scale::exp, Scale::tanh, Scale::sigmoid, Scale::additive}) {
+    transforms.push_back(shift_first(scale));
+  }
   for (const bool reversed : {false, true}) {
     for (const int64_t context : {0, 3}) {
-      for (const auto scale : {Scale::exp, Scale::tanh, Scale::sigmoid, Scale::additive}) {
-        MaskedAutoregressive flow({.dimensions = 7, .hidden = 20, .context = context, .reversed = reversed}, scale);
+      for (const auto& transform : transforms) {
+        MaskedAutoregressive flow({.dimensions = 7, .hidden = 20, .context = context, .reversed = reversed}, transform);
         shake(flow, 0.2);
         for (const int64_t batch : {1, 128, 300}) {  // below, at and across a tile
           const auto z = torch::randn({batch, 7}), c = context > 0 ? torch::randn({batch, 3}) : torch::Tensor();

@@ -49,16 +49,16 @@ TEST_F(FlowTest, Conv1x1SurvivesAReflection) {  // ln(det W) would be NaN here
   EXPECT_NEAR(flow.forward(torch::randn({1, 3, 2})).log_det.item<float>(), 2 * std::log(6.0), 1e-5);
 }
 
-TEST_F(FlowTest, AffineCouplingIsABijectionWithEvenAndOddChannels) {
+TEST_F(FlowTest, CouplingIsABijectionWithEvenAndOddChannels) {
   for (const int64_t channels : {4, 5}) {
-    AffineCoupling flow(channels, small_wavenet(channels / 2, 2 * (channels - channels / 2)));
+    Coupling flow(channels, small_wavenet(channels / 2, 2 * (channels - channels / 2)));
     shake(flow);
     expect_bijection(flow, torch::randn({2, channels, 6}), torch::randn({2, 5, 6}));
   }
 }
 
-TEST_F(FlowTest, AffineCouplingTakesContextAtALowerRate) {
-  AffineCoupling flow(4, small_wavenet(2, 4));
+TEST_F(FlowTest, CouplingTakesContextAtALowerRate) {
+  Coupling flow(4, small_wavenet(2, 4));
   shake(flow);
   const auto x = torch::randn({1, 4, 6}), context = torch::randn({1, 5, 2});
   expect_bijection(flow, x, context);
