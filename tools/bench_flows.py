@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Speed of melflow's flows beside those of zuko, nflows and normflows of the same size, interleaved in one run, one thread:
 
-  tools/bench_flows.py [--rounds 3] [--seconds 0.2] [--dimensions 2,43] [--only maf,iaf,real_nvp,planar,radial,glow]
+  tools/bench_flows.py [--rounds 3] [--seconds 0.2] [--dimensions 2,43] [--only maf,iaf,real_nvp,nsf,planar,radial,glow]
 
 Prints items a second, and the ratio melflow / rival, for density and sampling at several batch sizes. All time is the
 processor's: what other work on the machine takes is nobody's. The first run installs the rivals from PyPI into .deps/rivals
@@ -57,6 +57,24 @@ def nflows_real_nvp(d, layers):
 
     mask = torch.arange(d) % 2
     parts = [AffineCouplingTransform(mask if i % 2 else 1 - mask, nflows_mlp) for i in range(layers)]
+    return Flow(CompositeTransform(parts), StandardNormal([d]))
+
+
+def nflows_nsf(d, layers, autoregressive):
+    import torch
+    from nflows.distributions.normal import StandardNormal
+    from nflows.flows.base import Flow
+    from nflows.transforms import (CompositeTransform, MaskedPiecewiseRationalQuadraticAutoregressiveTransform,
+                                   PiecewiseRationalQuadraticCouplingTransform, ReversePermutation)
+
+    parts, spline = [], dict(num_bins=8, tails="linear", tail_bound=4.0)
+    for i in range(layers):
+        if autoregressive:
+            parts += [MaskedPiecewiseRationalQuadraticAutoregressiveTransform(d, 64, num_blocks=2, use_residual_blocks=False, **spline),
+                      ReversePermutation(d)]
+        else:
+            mask = torch.arange(d) % 2
+            parts.append(PiecewiseRationalQuadraticCouplingTransform(mask if i % 2 else 1 - mask, nflows_mlp, **spline))
     return Flow(CompositeTransform(parts), StandardNormal([d]))
 
 
@@ -117,6 +135,10 @@ def cases():
         Case("IAF (5)", "iaf", "model.layers=5", {"zuko": lambda d: zuko_iaf(d, 5), "nflows": lambda d: nflows_maf(d, 5, inverse=True)}),
         Case("Real NVP (8)", "real_nvp", "model.layers=8",
              {"zuko": lambda d: zuko.flows.RealNVP(d, transforms=8, **wide), "nflows": lambda d: nflows_real_nvp(d, 8)}),
+        Case("NSF (5), couplings", "nsf", "model.layers=5 model.affine=false",
+             {"zuko": lambda d: zuko.flows.NSF(d, transforms=5, bins=8, passes=2, **wide), "nflows": lambda d: nflows_nsf(d, 5, False)}),
+        Case("NSF (5), autoregressive", "nsf", "model.layers=5 model.affine=false model.autoregressive=true",
+             {"zuko": lambda d: zuko.flows.NSF(d, transforms=5, bins=8, **wide), "nflows": lambda d: nflows_nsf(d, 5, True)}),
         Case("planar (16)", "planar", "model.layers=16 model.closed=sampling", {"normflows": lambda d: normflows_simple("planar", d, 16)}),
         Case("radial (16)", "radial", "model.layers=16 model.closed=sampling", {"normflows": lambda d: normflows_simple("radial", d, 16)}),
         Case("Glow, K = 8, L = 2, width 64", "glow", "model.steps=8 model.levels=2 model.hidden=64",
@@ -162,7 +184,7 @@ def our_flow(folder, case, d):
     """As it is after two steps from random weights, on noise."""
     import numpy
 
-    data, run = f"{folder}/{d}.npy", f"{folder}/{case.system}{d}"
+    data, run = f"{folder}/{d}.npy", f"{folder}/{case.name}-{d}"
     random = numpy.random.default_rng(0)
     if case.side:
         items = random.integers(0, 17, (300, case.side, case.side)).astype(numpy.float32)

@@ -11,6 +11,7 @@
 #include "models/glow.h"
 #include "models/iaf.h"
 #include "models/maf.h"
+#include "models/nsf.h"
 #include "models/planar.h"
 #include "models/radial.h"
 #include "models/real_nvp.h"
@@ -83,6 +84,7 @@ const std::vector<System>& systems() {
       system_of("glow", models::make_glow),          //
       system_of("maf", models::make_maf),            //
       system_of("iaf", models::make_iaf),            //
+      system_of("nsf", models::make_nsf),            //
   };
   return all;
 }

@@ -9,6 +9,7 @@
 #include "models/glow.h"
 #include "models/iaf.h"
 #include "models/maf.h"
+#include "models/nsf.h"
 #include "models/planar.h"
 #include "models/radial.h"
 #include "models/real_nvp.h"
@@ -51,6 +52,12 @@ inline const Member kFamily[] = {
     {"maf_limited", with(make_maf, {.layers = 3, .hidden = 8, .input_limit = 2})},
     {"iaf", with(make_iaf, {.layers = 3, .hidden = 8})},
     {"iaf_limited", with(make_iaf, {.layers = 3, .hidden = 8, .input_limit = 2})},
+    {"nsf", with(make_nsf, {.layers = 2, .hidden = 8, .bins = 4})},
+    {"nsf_autoregressive",
+     with(make_nsf, {.layers = 3, .hidden = 8, .bins = 5, .affine = false, .autoregressive = true})},
+    {"nsf_autoregressive_affine", with(make_nsf, {.layers = 2, .hidden = 8, .autoregressive = true})},
+    {"nsf_published", with(make_nsf, {.layers = 4, .hidden = 8, .affine = false})},
+    {"nsf_limited", with(make_nsf, {.layers = 4, .hidden = 8, .bound = 2, .affine = false, .input_limit = 2})},
 };
 
 }  // namespace melflow::models

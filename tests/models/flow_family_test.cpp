@@ -259,9 +259,9 @@ TEST_F(FlowParts, MaskedAutoregressiveSeesOnlyWhatIsBefore) {
 }
 
 TEST_F(FlowParts, FastAutoregressivePathsEqualTheWholePasses) {
+  const auto spline = std::make_shared<Spline>(Spline::Options{});
   std::vector<std::shared_ptr<const Transform>> transforms{
-      std::make_shared<Affine>(Scale::tanh),
-      std::make_shared<Composed>(shift_first(Scale::tanh), shift_first(Scale::exp))};
+      std::make_shared<Affine>(Scale::tanh), spline, std::make_shared<Composed>(shift_first(Scale::tanh), spline)};
   for (const auto scale : {Scale::exp, Scale::tanh, Scale::sigmoid, Scale::additive}) {
     transforms.push_back(shift_first(scale));
   }

@@ -1,0 +1,35 @@
+#pragma once
+
+#include "models/flow/transform.h"
+
+namespace melflow::models {
+
+/// Monotone rational-quadratic spline (Durkan et al. 2019, section 3.1; Gregory & Delbourgo 1982): between -bound and
+/// bound `bins` pieces, each a ratio of two quadratics, through knots whose places, heights and slopes a network
+/// chooses; the identity beyond, where slopes are 1. Raw are, for each number, the bins' widths and heights before
+/// their softmax, then the slopes of the knots between before a softplus. Forward and inverse cost the same.
+class Spline : public Transform {
+ public:
+  struct Options {
+    int64_t bins = 8;  ///< 2 to kMostBins
+    double bound = 4;
+  };
+  static constexpr int64_t kMostBins = 32;
+  explicit Spline(const Options& options);
+  int64_t outputs() const override { return 3 * options_.bins - 1; }
+  Moved forward(const torch::Tensor& x, const torch::Tensor& raw) const override;
+  Moved inverse(const torch::Tensor& z, const torch::Tensor& raw) const override;
+  /// The same by LibTorch's operations: the oracle of both, and what other devices do.
+  Moved plain(const torch::Tensor& value, const torch::Tensor& raw, bool inverse) const;
+  void forward(const float* x, float* raw, int64_t stride, float* z, float* log_slope, int64_t n) const override;
+  void forward(const double* x, double* raw, int64_t stride, double* z, double* log_slope, int64_t n) const override;
+  void inverse(const float* z, float* raw, int64_t stride, float* x, float* log_slope, int64_t n) const override;
+  void inverse(const double* z, double* raw, int64_t stride, double* x, double* log_slope, int64_t n) const override;
+
+ private:
+  Moved moved(const torch::Tensor& value, const torch::Tensor& raw, bool inverse) const;
+
+  Options options_;
+};
+
+}  // namespace melflow::models
