@@ -1,7 +1,6 @@
 #include "engine/flow/flow_data.h"
 
 #include <algorithm>
-#include <cmath>
 #include <filesystem>
 
 #include <torch/torch.h>
@@ -99,6 +98,16 @@ void require_finite(const torch::Tensor& x, const std::string& name) {
   throw Error(Exit::no_input, path + ": no such file, and no named distribution" + suggestion(path, names));
 }
 
+/// Takes the first columns off x, to be what its rows depend on.
+void split_context(FlowData& data, torch::Tensor& x, int64_t columns) {
+  if (x.dim() != 2 || x.size(1) <= columns) {
+    refuse(data.name, "has no " + std::to_string(columns) + " columns to spare for a context (--context-columns)");
+  }
+  data.context = x.narrow(1, 0, columns).contiguous();
+  data.first_column += columns;
+  x = x.narrow(1, columns, x.size(1) - columns).contiguous();
+}
+
 /// Items of a file that exists.
 FlowData load_file(const FlowDataOptions& o) {
   FlowData data{.name = o.path};
@@ -118,7 +127,15 @@ FlowData load_file(const FlowDataOptions& o) {
     data.labels_name = o.path;
     x = x.narrow(1, last ? 0 : 1, x.size(1) - 1).contiguous();
   }
+  if (o.context_columns > 0) split_context(data, x, o.context_columns);
   data.x = as_items(x, o);
+  if (!o.context.empty()) {
+    data.context = read_context(o.context);
+    if (data.context.size(0) != data.x.size(0)) {
+      refuse(o.context, std::to_string(data.context.size(0)) + " rows of context for " +
+                            std::to_string(data.x.size(0)) + " items");
+    }
+  }
   if (!o.labels.empty()) {
     const auto labels = read_array(o.labels);
     data.labels = as_labels(vector_tensor(labels.values), data.x.size(0), o.labels);
@@ -141,6 +158,7 @@ void append_validation(FlowData& data, FlowDataOptions o) {
   data.validation_name = o.path;
   data.x = torch::cat({data.x, more.x});
   if (data.labels.defined()) data.labels = torch::cat({data.labels, more.labels});
+  if (data.context.defined()) data.context = torch::cat({data.context, more.context});
 }
 
 }  // namespace
@@ -153,16 +171,28 @@ models::FlowShape FlowData::shape() const {
 
 int64_t FlowData::classes() const { return labels.defined() ? labels.max().item<int64_t>() + 1 : 0; }
 
-FlowData load_flow_data(const FlowDataOptions& o) {
+torch::Tensor read_context(const std::string& path) {
+  std::error_code error;
+  if (!std::filesystem::exists(path, error)) throw Error(Exit::no_input, path + ": no such file; check the path");
+  const auto array = read_array(path);
+  auto rows = vector_tensor(array.values).view(array.shape);
+  if (rows.numel() == 0) refuse(path, "holds nothing");
+  if (rows.dim() == 1) rows = rows.unsqueeze(1);
+  if (rows.dim() != 2) refuse(path, "a context is a table: [items, numbers]");
+  require_finite(rows, path);
+  return rows;
+}
+
+namespace {
+
+/// Options that contradict each other, whatever the files hold.
+void require_consistent(const FlowDataOptions& o) {
   if ((o.height > 0) != (o.width > 0)) {
     throw Error(Exit::config, "data.height and data.width: images have both; give the other one too");
   }
   if (std::max(o.height, o.width) > kLargestSide) {
     throw Error(Exit::config, "data.height and data.width: no image is larger than " + std::to_string(kLargestSide));
   }
-  FlowData data{.name = o.path};
-  data.toy = find_toy(o.path);
-  data.energy = find_energy(o.path);
   if (!o.labels.empty() && !o.validation.empty()) {
     throw Error(Exit::config,
                 "--validation (data.validation): --labels names those of the other items alone; give labels "
@@ -171,11 +201,30 @@ FlowData load_flow_data(const FlowDataOptions& o) {
   if (!o.labels.empty() && !o.label_column.empty()) {
     throw Error(Exit::usage, "--labels and --label-column: both name the labels; give one of them");
   }
+  if (!o.context.empty() && o.context_columns > 0) {
+    throw Error(Exit::usage, "--context and --context-columns: both name the context; give one of them");
+  }
+  if (!o.context.empty() && !o.validation.empty()) {
+    throw Error(Exit::config,
+                "--validation (data.validation): --context names that of the other items alone; give it as columns, "
+                "--context-columns");
+  }
+}
+
+}  // namespace
+
+FlowData load_flow_data(const FlowDataOptions& o) {
+  require_consistent(o);
+  FlowData data{.name = o.path};
+  data.toy = find_toy(o.path);
+  data.energy = find_energy(o.path);
   if (data.toy != nullptr || data.energy != nullptr) {
     if (o.height > 0)
       throw Error(Exit::usage, o.path + ": a named distribution has no images, but rows of two numbers");
     if (!o.labels.empty() || !o.label_column.empty())
       throw Error(Exit::usage, o.path + ": a named distribution has no labels; leave them out");
+    if (!o.context.empty() || o.context_columns > 0)
+      throw Error(Exit::usage, o.path + ": a named distribution has no context; leave it out");
     if (!o.validation.empty())
       throw Error(Exit::usage, o.path + ": a named distribution is validated by itself; leave --validation out");
     return data;
@@ -188,8 +237,8 @@ FlowData load_flow_data(const FlowDataOptions& o) {
 }
 
 FlowBatch take(const FlowData& data, const torch::Tensor& indices) {
-  return {data.x.index_select(0, indices),
-          data.labels.defined() ? data.labels.index_select(0, indices) : torch::Tensor()};
+  const auto some = [&](const torch::Tensor& all) { return all.defined() ? all.index_select(0, indices) : all; };
+  return {some(data.x), some(data.labels), some(data.context)};
 }
 
 FlowBatch draw(const FlowData& data, int64_t count, uint64_t seed) {
@@ -203,11 +252,7 @@ void require_classes(const torch::Tensor& labels, int64_t classes, const std::st
   }
 }
 
-torch::Tensor context_of(const torch::Tensor& labels, int64_t classes, const std::string& name) {
-  if (classes == 0) return {};
-  if (!labels.defined()) {
-    throw Error(Exit::usage, name + ": the flow is conditional on a class; name the labels (--labels, --label-column)");
-  }
+torch::Tensor one_hot(const torch::Tensor& labels, int64_t classes, const std::string& name) {
   require_classes(labels, classes, name);
   return torch::one_hot(labels, classes).to(torch::kFloat32);
 }
@@ -225,50 +270,6 @@ torch::Tensor dequantise(const torch::Tensor& pixels, int64_t levels, uint64_t s
   require_pixels(pixels, levels, name);
   auto random = generator(seed);
   return pixels + torch::rand(pixels.sizes(), random, torch::TensorOptions());
-}
-
-std::vector<std::string> doubtful_columns(const FlowData& data) {
-  constexpr double kFewSteps = 1000;
-  if (!data.x.defined() || data.x.dim() != 2 || data.own_items() < 2) return {};
-  const auto x = data.x.narrow(0, 0, data.own_items());
-  const auto low = std::get<0>(x.min(0)), high = std::get<0>(x.max(0));
-  std::vector<int64_t> constant, coarse, counted;
-  const auto steps = x.slice(0, 1) - x.slice(0, 0, -1);
-  const auto counts = (steps == 1).all(0);
-  for (int64_t column = 0; column < data.x.size(1); ++column) {
-    const auto least = low[column].item<float>(), most = high[column].item<float>();
-    const float size = std::max(std::abs(least), std::abs(most));
-    const double step = static_cast<double>(size) - static_cast<double>(std::nextafter(size, 0.0f));
-    const double spread = static_cast<double>(most) - static_cast<double>(least);
-    if (counts[column].item<bool>()) counted.push_back(column);
-    if (spread == 0) constant.push_back(column);
-    if (spread > 0 && spread < kFewSteps * step) coarse.push_back(column);
-  }
-  const auto named = [&](const std::vector<int64_t>& columns) {
-    constexpr size_t kShown = 5;
-    std::string text = columns.size() > 1 ? "columns" : "column";
-    for (size_t i = 0; i < std::min(columns.size(), kShown); ++i)
-      text += (i > 0 ? ", " : " ") + std::to_string(columns[i] + data.first_column);
-    return columns.size() > kShown ? text + " and " + std::to_string(columns.size() - kShown) + " more" : text;
-  };
-  std::vector<std::string> lines;
-  const auto number_of_column = torch::arange(data.x.size(1)).to(torch::kFloat32) + (data.first_column - 1);
-  if (data.x.size(1) > 1 && torch::equal(data.x[0], number_of_column)) {
-    lines.push_back(data.name +
-                    ": its first row counts the columns; if it is no data, leave it out (pandas: header=False)");
-  }
-  if (!constant.empty()) {
-    lines.push_back(data.name + ": the same in every row, as single precision has it: " + named(constant) +
-                    "; the density there says nothing");
-  }
-  if (!counted.empty()) {
-    lines.push_back(data.name + ": counts the rows: " + named(counted) + "; leave it out (pandas: index=False)");
-  }
-  if (!coarse.empty()) {
-    lines.push_back(data.name + ": single precision tells few values apart in " + named(coarse) +
-                    "; take the mean off first");
-  }
-  return lines;
 }
 
 }  // namespace melflow::engine

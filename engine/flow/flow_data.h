@@ -15,6 +15,8 @@ struct FlowDataOptions {
   std::string path = {};
   std::string labels = {};        ///< a file with a whole number an item; for class-conditional flows
   std::string label_column = {};  ///< "first" or "last": the table's own column that is a label; "": none
+  std::string context = {};       ///< a file with a row of numbers an item, of which its density depends
+  int64_t context_columns = 0;    ///< that many first columns of the table are such numbers
   std::string validation = {};    ///< a file of such items for validation alone; "": some of the others are kept out
   int64_t height = 0, width = 0;  ///< rows of height·width numbers are images; files of images say so themselves
 };
@@ -24,6 +26,8 @@ void fields(FlowDataOptions& o, Visit&& visit) {
   visit("path", o.path);
   visit("labels", o.labels);
   visit("label_column", o.label_column);
+  visit("context", o.context);
+  visit("context_columns", o.context_columns);
   visit("validation", o.validation);
   visit("height", o.height);
   visit("width", o.width);
@@ -35,9 +39,11 @@ struct FlowData {
   torch::Tensor x = {};          ///< [items, channels] or [items, channels, height, width] float32; undefined for toys
   torch::Tensor labels = {};     ///< [items] int64, or undefined
   std::string labels_name = {};  ///< the file that they are from
+  torch::Tensor context = {};    ///< [items, numbers] float32 that each depends on, or undefined
   int64_t validation_items = 0;  ///< the last of x are that many from the file for validation
   std::string validation_name = {};  ///< that file
-  int64_t first_column = 1;          ///< of the file, of a table's rows: 2 where the first is a label
+  int64_t first_column =
+      1;  ///< of the file, of a table's rows: 2 where the first is a label; behind those of a context
   const Toy* toy = nullptr;
   const Energy* energy = nullptr;
 
@@ -45,6 +51,9 @@ struct FlowData {
   models::FlowShape shape() const;                                    ///< without a context
   int64_t classes() const;                                            ///< 1 + the largest label; 0 without labels
 };
+
+/// A file's rows of numbers, which items are to depend on: [rows, numbers] float32. Throws Error{no_input, bad_data}.
+torch::Tensor read_context(const std::string& path);
 
 /// Throws Error{no_input} where the path is neither a file nor a name (with the nearest name), Error{bad_data} for what
 /// cannot be read as numbers, or as labels.
@@ -57,8 +66,9 @@ std::vector<std::string> doubtful_columns(const FlowData& data);
 
 /// Some items, as FlowData has them.
 struct FlowBatch {
-  torch::Tensor x;       ///< [n, channels] or [n, channels, height, width] float32
-  torch::Tensor labels;  ///< [n] int64; undefined where the data have none, as toys never do
+  torch::Tensor x;             ///< [n, channels] or [n, channels, height, width] float32
+  torch::Tensor labels;        ///< [n] int64; undefined where the data have none, as toys never do
+  torch::Tensor context = {};  ///< [n, numbers] float32; undefined likewise
 };
 /// The items at `indices` [n] int64, each from 0 to data.x.size(0) - 1.
 FlowBatch take(const FlowData& data, const torch::Tensor& indices);
@@ -67,9 +77,8 @@ FlowBatch draw(const FlowData& data, int64_t count, uint64_t seed);
 
 /// Throws Error{bad_data} for a label that is none of `classes`; there must be a label.
 void require_classes(const torch::Tensor& labels, int64_t classes, const std::string& name);
-/// One-hot [items, classes] of labels, or undefined where `classes` is 0. Throws Error{bad_data} for a label that is
-/// not among them.
-torch::Tensor context_of(const torch::Tensor& labels, int64_t classes, const std::string& name);
+/// One-hot [items, classes] of labels. Throws Error{bad_data} for a label that is not among them.
+torch::Tensor one_hot(const torch::Tensor& labels, int64_t classes, const std::string& name);
 
 /// Throws Error{bad_data} for a pixel that is no whole number from 0 to levels - 1.
 void require_pixels(const torch::Tensor& pixels, int64_t levels, const std::string& name);

@@ -22,7 +22,7 @@ void require_plane(const FlowModel& model) {
   const auto& shape = model.flow->shape();
   if (shape.channels == 2 && !shape.image() && shape.context == 0) return;
   throw Error(Exit::usage, model.name +
-                               ": this picture is of flows in the plane (2 columns, no classes); the training "
+                               ": this picture is of flows in the plane (2 columns, nothing conditional); the training "
                                "curve is drawn of any flow, of images also --kind images and interpolation");
 }
 

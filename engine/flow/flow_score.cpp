@@ -33,14 +33,48 @@ int64_t items_at_once(const models::FlowShape& shape) {
   return std::clamp<int64_t>(kNumbers / shape.numel(), 1, kItems);
 }
 
+namespace {
+
+void require_width(const torch::Tensor& context, int64_t numbers, const std::string& name) {
+  if (context.size(1) == numbers) return;
+  throw Error(Exit::bad_data, name + ": a context of " + std::to_string(context.size(1)) +
+                                  " numbers, but the flow hears " + std::to_string(numbers));
+}
+
+}  // namespace
+
+torch::Tensor context_of(const nlohmann::json& config, const FlowBatch& batch, const std::string& name) {
+  const auto width = config.at("context").get<int64_t>();
+  if (width == 0) return {};
+  if (hears_numbers(config)) {
+    if (!batch.context.defined()) {
+      throw Error(Exit::usage, name + ": the flow is conditional on " + std::to_string(width) +
+                                   " numbers; name them (--context, --context-columns)");
+    }
+    require_width(batch.context, width, name);
+    return batch.context;
+  }
+  if (!batch.labels.defined()) {
+    throw Error(Exit::usage, name + ": the flow is conditional on a class; name the labels (--labels, --label-column)");
+  }
+  return one_hot(batch.labels, width, name);
+}
+
 void require_fit(const FlowModel& model, const FlowData& data) {
   if (model.flow->shape().context > 0 && !data.x.defined()) {
-    throw Error(Exit::usage, data.name + ": has no classes, and " + model.name +
-                                 " is a flow of them; name a file of data, and its labels");
+    throw Error(Exit::usage, data.name + ": has no labels and no context, and " + model.name +
+                                 " is conditional on them; name a file of data that has");
   }
   const auto theirs = data.shape();
   const auto& ours = model.flow->shape();
-  if (ours.context > 0 && data.labels.defined()) require_classes(data.labels, ours.context, data.labels_name);
+  const bool numbers = hears_numbers(model.config);
+  if (ours.context > 0 && !numbers && data.labels.defined()) {
+    require_classes(data.labels, ours.context, data.labels_name);
+  }
+  if (numbers && data.context.defined()) require_width(data.context, ours.context, data.name);
+  if (data.context.defined() && !numbers) {
+    throw Error(Exit::usage, model.name + ": was not trained on a context; leave --context and --context-columns out");
+  }
   if (theirs.channels == ours.channels && theirs.height == ours.height && theirs.width == ours.width) return;
   const auto text = [](const models::FlowShape& s) {
     auto out = std::to_string(s.channels);
@@ -54,7 +88,7 @@ void require_fit(const FlowModel& model, const FlowData& data) {
 torch::Tensor log_prob(models::Flow& flow, const nlohmann::json& config, const FlowBatch& batch, uint64_t seed,
                        const std::string& name) {
   const auto x = is_of_pixels(config) ? dequantise(batch.x, config.at("pixel_levels"), seed, name) : batch.x;
-  const auto context = context_of(batch.labels, flow.shape().context, name);
+  const auto context = context_of(config, batch, name);
   const auto device = flow.parameters().front().device();
   return flow.log_prob(x.to(device), context.defined() ? context.to(device) : context);
 }
@@ -118,7 +152,7 @@ EnergyScore score_energy(const FlowModel& model, const Energy& energy, int64_t c
 }
 
 torch::Tensor sample_labels(const FlowModel& model, int64_t first, int64_t count, const FlowSampling& sampling) {
-  const auto classes = model.flow->shape().context;
+  const auto classes = hears_numbers(model.config) ? 0 : model.flow->shape().context;
   if (classes == 0) {
     if (sampling.label) throw Error(Exit::usage, model.name + ": was not trained on classes; leave --class out");
     return {};
@@ -146,6 +180,9 @@ torch::Tensor sample_flow(const FlowModel& model, int64_t first, int64_t count, 
   torch::NoGradGuard no_grad;
   const auto& shape = model.flow->shape();
   const auto labels = sample_labels(model, first, count, sampling);
+  if (sampling.context.defined() && !hears_numbers(model.config)) {
+    throw Error(Exit::usage, model.name + ": was not trained on a context; leave --context out");
+  }
   const Noise noise(sampling.seed);
   std::vector<torch::Tensor> parts;
   const auto chunk = items_at_once(shape);
@@ -153,8 +190,13 @@ torch::Tensor sample_flow(const FlowModel& model, int64_t first, int64_t count, 
     const auto n = std::min(chunk, count - done);
     const auto z =
         noise_tensor(noise, shape.numel(), first + done, n)[0].t().reshape(shape.sizes(n)) * sampling.temperature;
-    auto context =
-        shape.context > 0 ? context_of(labels.narrow(0, done, n), shape.context, model.name) : torch::Tensor();
+    FlowBatch given;
+    if (labels.defined()) given.labels = labels.narrow(0, done, n);
+    if (sampling.context.defined()) {
+      const auto turns = torch::arange(first + done, first + done + n).remainder(sampling.context.size(0));
+      given.context = sampling.context.index_select(0, turns);
+    }
+    auto context = context_of(model.config, given, model.name);
     if (context.defined()) context = context.to(model.device());
     parts.push_back(draw_or_refuse(model, z.contiguous().to(model.device()), context).x.to(torch::kCPU));
   }
@@ -168,20 +210,15 @@ torch::Tensor sample_flow(const FlowModel& model, int64_t first, int64_t count, 
   return as_pixels(model, all);
 }
 
-torch::Tensor interpolate(const FlowModel& model, const torch::Tensor& ends, const torch::Tensor& labels,
-                          int64_t count) {
+torch::Tensor interpolate(const FlowModel& model, const FlowBatch& ends, int64_t count) {
   torch::NoGradGuard no_grad;
-  if (is_of_pixels(model.config)) require_pixels(ends, model.config.at("pixel_levels"), "--between");
-  const auto classes = model.flow->shape().context;
-  if (classes > 0 && !labels.defined()) {
-    throw Error(Exit::usage,
-                model.name + ": was trained on classes; name those of the data by --labels or --label-column");
-  }
+  if (is_of_pixels(model.config)) require_pixels(ends.x, model.config.at("pixel_levels"), "--between");
   const auto device = model.device();
-  auto context = classes > 0 ? context_of(labels, classes, model.name).to(device) : torch::Tensor();
+  auto context = context_of(model.config, ends, model.name);
+  if (context.defined()) context = context.to(device);
   // The middle of a pixel stands for the pixel.
   const double middle = is_of_pixels(model.config) ? 0.5 : 0.0;
-  const auto z = model.flow->bijection().forward((ends + middle).to(device), context).value;
+  const auto z = model.flow->bijection().forward((ends.x + middle).to(device), context).value;
   const auto way = [&](const torch::Tensor& two) {
     std::vector<torch::Tensor> steps;
     for (int64_t i = 0; i < count; ++i) {

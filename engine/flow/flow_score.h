@@ -27,6 +27,10 @@ struct FlowScore {
   std::optional<Estimate> gap = {};  ///< of a toy: true log-density minus the flow's on the same points ≥ 0
 };
 
+/// What a flow of this configuration hears of items, [n, numbers]: their context, or their labels one-hot; undefined
+/// where it hears nothing. Throws Error{usage} where they have none, Error{bad_data} where it is not the flow's.
+torch::Tensor context_of(const nlohmann::json& config, const FlowBatch& batch, const std::string& name);
+
 /// ln p of each item [n] in nats, on the flow's device; pixels get noise of the seed. `config` is the flow's, resolved;
 /// `name` says whose items they are. Throws Error{bad_data} for labels and pixels that are none.
 torch::Tensor log_prob(models::Flow& flow, const nlohmann::json& config, const FlowBatch& batch, uint64_t seed,
@@ -35,9 +39,8 @@ torch::Tensor log_prob(models::Flow& flow, const nlohmann::json& config, const F
 /// How many items go through a flow together: 1024, fewer where they are large.
 int64_t items_at_once(const models::FlowShape& shape);
 
-/// Throws Error{bad_data} where items of the data are not of the flow's sizes or their labels not among its classes,
-/// Error{usage} where a flow of classes
-/// gets named data, which has none.
+/// Throws Error{bad_data} where items of the data are not of the flow's sizes, their labels not among its classes or
+/// their contexts of another width, Error{usage} where a conditional flow gets named data, which has neither.
 void require_fit(const FlowModel& model, const FlowData& data);
 
 /// Of all items, or of `count` fresh ones of a toy. Throws as require_fit() does.
@@ -60,7 +63,8 @@ models::Flow::Drawn draw_or_refuse(const FlowModel& model, const torch::Tensor& 
 struct FlowSampling {
   double temperature = 1.0;  ///< a factor of the noise
   uint64_t seed = 0;
-  std::optional<int64_t> label = {};  ///< of a conditional flow; without it the classes take turns
+  std::optional<int64_t> label = {};  ///< of a flow of classes; without it the classes take turns
+  torch::Tensor context = {};         ///< of one of numbers: [rows, numbers], which take turns
 };
 /// Samples number first … first + count - 1 of a seed: however they are split into calls, they are the same up to
 /// rounding. Images are whole pixels from 0 to pixel_levels - 1.
@@ -69,9 +73,8 @@ torch::Tensor sample_flow(const FlowModel& model, int64_t first, int64_t count, 
 /// The labels that sample_flow gives to its samples, or undefined.
 torch::Tensor sample_labels(const FlowModel& model, int64_t first, int64_t count, const FlowSampling& sampling);
 
-/// `count` images on the way between two, `ends` [2, …], both included: equal steps in the latent and, of a conditional
-/// flow, from one's class (labels [2]) to the other's. Throws Error{usage} where such a flow gets no labels.
-torch::Tensor interpolate(const FlowModel& model, const torch::Tensor& ends, const torch::Tensor& labels,
-                          int64_t count);
+/// `count` images on the way between the two of `ends`, both included: equal steps in the latent and, of a conditional
+/// flow, from one's class or context to the other's. Throws as context_of() does.
+torch::Tensor interpolate(const FlowModel& model, const FlowBatch& ends, int64_t count);
 
 }  // namespace melflow::engine

@@ -39,15 +39,17 @@ void set_default(json& object, const char* key, const json& value) {
 void fit_model(json& model, const FlowData& data, bool conditional, const std::string& name) {
   const bool complete = model.contains("channels");  // as a run stores it: what is not said there was not yet
   const auto shape = data.shape();
-  const std::vector<std::pair<const char*, int64_t>> sizes{{"channels", shape.channels},
-                                                           {"height", shape.height},
-                                                           {"width", shape.width},
-                                                           {"context", conditional ? data.classes() : 0}};
-  for (const auto& [key, value] : sizes) {
+  const int64_t numbers = data.context.defined() ? data.context.size(1) : 0;
+  const std::vector<std::pair<const char*, json>> told{{"channels", shape.channels},
+                                                       {"height", shape.height},
+                                                       {"width", shape.width},
+                                                       {"context", conditional ? data.classes() : numbers},
+                                                       {"context_of", numbers > 0 ? "numbers" : "classes"}};
+  for (const auto& [key, value] : told) {
     set_default(model, key, value);
     if (model.at(key) != value) {
-      throw Error(Exit::config, name + ": model." + key + " is " + model.at(key).dump() + ", but the data's is " +
-                                    std::to_string(value));
+      throw Error(Exit::config,
+                  name + ": model." + key + " is " + model.at(key).dump() + ", but the data's is " + value.dump());
     }
   }
   const char* front = shape.image() ? "logit" : data.x.defined() ? "standardise" : "none";
@@ -147,6 +149,11 @@ FlowTrainConfig parse_flow_config(const json& input, const std::vector<std::stri
   }
   if (config.conditional == 0 && !config.data.labels.empty()) {
     throw Error(Exit::config, name + ": --labels (data.labels) means nothing without --conditional");
+  }
+  if (config.conditional == 1 && data.context.defined()) {
+    throw Error(Exit::config, name +
+                                  ": --conditional is on labels, --context and --context-columns on numbers; give one "
+                                  "(labels can be columns of a context, one-hot)");
   }
   if (config.conditional == 1) require_no_gaps(data, config.data.labels.empty() ? data.name : config.data.labels);
   auto model = root.value("model", json::object());

@@ -24,10 +24,10 @@ struct FlowTrainConfig : LoopOptions {
   int64_t conditional = 0;  ///< 1: the flow depends on the item's label
 };
 
-/// Reads `data.shape()` and the number of classes into the model, fits the rest to what kind of data it is where the
-/// configuration does not say: files get patience 10, toys none; pixels a logit, rows are standardised; flows that are
-/// closed in one direction get the one that training needs. `sets` are "key=value" overrides: train keys by their
-/// names, "model.KEY" and "data.KEY". Throws Error{config}.
+/// Reads `data.shape()` and the number of classes, or of a context's numbers, into the model, fits the rest to what
+/// kind of data it is where the configuration does not say: files get patience 10, toys none; pixels a logit, rows are
+/// standardised; flows that are closed in one direction get the one that training needs. `sets` are "key=value"
+/// overrides: train keys by their names, "model.KEY" and "data.KEY". Throws Error{config}.
 FlowTrainConfig parse_flow_config(const nlohmann::json& json, const std::vector<std::string>& sets,
                                   const FlowData& data, const std::string& name);
 /// The data section alone, which must be known before the data can be loaded.

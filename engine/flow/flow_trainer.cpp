@@ -95,7 +95,7 @@ void FlowTrainer::split(int64_t items) {
     require_pixels(data_.x.index_select(0, held_out_), config_.model.at("pixel_levels"), data_.validation_name);
   }
   training_ = order.narrow(0, kept_out, items - kept_out).contiguous();
-  const auto classes = config_.model.at("context").get<int64_t>();
+  const auto classes = hears_numbers(config_.model) ? 0 : config_.model.at("context").get<int64_t>();
   if (classes == 0) return;
   const auto heard = torch::bincount(data_.labels.index_select(0, training_), {}, classes);
   if ((heard > 0).all().item<bool>()) return;
@@ -112,6 +112,7 @@ void FlowTrainer::prepare_model() {
   if (data_.energy != nullptr) return;
   torch::NoGradGuard no_grad;
   if (data_.x.defined() && data_.x.dim() == 2) fit_standardise(*flow_, data_.x.index_select(0, training_));
+  if (data_.context.defined()) fit_context(*flow_, data_.context.index_select(0, training_));
   flow_->train();
   mean_loss(training_batch(0), seed_for(config_.seed, kTrainingNoise, 0));
 }
@@ -152,7 +153,7 @@ int64_t FlowTrainer::data_digest() const {
     all = std::to_string(config_.hold_out) + " " + std::to_string(config_.seed) + "\n";
     if (data_.validation_items > 0) all += std::to_string(data_.validation_items) + "\n";
   }
-  for (const auto& tensor : {data_.x, data_.labels}) {
+  for (const auto& tensor : {data_.x, data_.labels, data_.context}) {
     if (!tensor.defined()) continue;
     const auto values = tensor.contiguous();
     for (const auto size : values.sizes()) all += std::to_string(size) + " ";

@@ -8,6 +8,7 @@
 #include "models/flow/act_norm.h"
 #include "models/flow/chain.h"
 #include "models/flow/logit.h"
+#include "models/flow/standardised_context.h"
 #include "models/glow.h"
 #include "models/iaf.h"
 #include "models/maf.h"
@@ -33,9 +34,20 @@ std::span<const char* const> enum_names(Preprocess) {
   return kNames;
 }
 
+/// What the numbers of a context are.
+enum class ContextOf {
+  classes,  ///< an item's label, one-hot
+  numbers,  ///< as they come from a table, which the flow brings to zero mean and unit variance first
+};
+std::span<const char* const> enum_names(ContextOf) {
+  static constexpr const char* kNames[] = {"classes", "numbers"};
+  return kNames;
+}
+
 /// What every flow has beside its system's own options.
 struct Common {
   FlowShape shape;
+  ContextOf context_of = ContextOf::classes;
   Preprocess preprocess = Preprocess::none;
   int64_t pixel_levels = 256;
   double logit_alpha = 0.01;
@@ -47,6 +59,7 @@ void fields(Common& c, Visit&& visit) {
   visit("height", c.shape.height);
   visit("width", c.shape.width);
   visit("context", c.shape.context);
+  visit("context_of", c.context_of);
   visit("preprocess", c.preprocess);
   visit("pixel_levels", c.pixel_levels);
   visit("logit_alpha", c.logit_alpha);
@@ -135,7 +148,11 @@ std::shared_ptr<models::Flow> build_flow(const json& config, const std::string& 
       parts.push_back(std::make_shared<models::Logit>(static_cast<double>(c.pixel_levels), c.logit_alpha));
     }
     parts.push_back(system.make());
-    return std::make_shared<models::Flow>(c.shape, std::make_shared<models::Chain>(parts));
+    std::shared_ptr<Bijection> whole = std::make_shared<models::Chain>(parts);
+    if (c.shape.context > 0 && c.context_of == ContextOf::numbers) {
+      whole = std::make_shared<models::StandardisedContext>(c.shape.context, whole);
+    }
+    return std::make_shared<models::Flow>(c.shape, whole);
   } catch (const c10::Error& e) {
     throw Error(Exit::config, name + ": " + e.what_without_backtrace());
   }
@@ -151,9 +168,10 @@ json resolved_flow_config(const json& config, const std::string& name) {
 
 namespace {
 
-std::shared_ptr<models::Standardise> standardise_of(models::Flow& flow) {
+template <typename Part>
+std::shared_ptr<Part> part_of(models::Flow& flow) {
   for (const auto& part : flow.modules()) {
-    if (auto found = std::dynamic_pointer_cast<models::Standardise>(part)) return found;
+    if (auto found = std::dynamic_pointer_cast<Part>(part)) return found;
   }
   return nullptr;
 }
@@ -164,12 +182,20 @@ bool is_of_pixels(const json& config) {
   return config.at("height") > 0 && config.value("preprocess", json()) == "logit";  // a run's own file may lack it
 }
 
+bool hears_numbers(const json& config) {
+  return config.at("context") > 0 && config.value("context_of", "classes") == "numbers";
+}
+
 void fit_standardise(models::Flow& flow, const torch::Tensor& rows) {
-  if (const auto layer = standardise_of(flow)) layer->fit(rows);
+  if (const auto layer = part_of<models::Standardise>(flow)) layer->fit(rows);
+}
+
+void fit_context(models::Flow& flow, const torch::Tensor& rows) {
+  if (const auto layer = part_of<models::StandardisedContext>(flow)) layer->fit(rows);
 }
 
 double standardise_log_scale(models::Flow& flow) {
-  const auto layer = standardise_of(flow);
+  const auto layer = part_of<models::Standardise>(flow);
   return layer ? layer->log_scale() : 0;
 }
 

@@ -45,7 +45,7 @@ TEST_P(UseElsewhere, AWaveGlowSpeaksAndScoresAsOnTheCpu) {
 
 TEST_P(UseElsewhere, AFlowIsScoredAndSampledAsOnTheCpu) {
   OPEN_OR_SKIP(device, GetParam());
-  for (const char* system : {"maf", "iaf", "real_nvp", "planar"}) {
+  for (const char* system : {"maf", "iaf", "real_nvp", "nsf", "planar"}) {
     const auto model = flow({{"system", system}, {"channels", 2}, {"layers", 2}});
     const auto data = load_flow_data({.path = "banana", .labels = {}, .label_column = {}});
     const auto here = score_flow(model, data, 200, 1);
@@ -89,12 +89,11 @@ TEST_P(UseElsewhere, ImagesAreSampledAndLieBetweenAsOnTheCpu) {
                            {"hidden", 8},
                            {"pixel_levels", 17}});
   const auto drawn = sample_flow(model, 0, 4, {.label = 1});
-  const auto labels = torch::tensor({0, 2}, torch::kInt64);
-  const auto ends = drawn.narrow(0, 0, 2);
-  const auto between = interpolate(model, ends, labels, 3);
+  const FlowBatch ends{.x = drawn.narrow(0, 0, 2), .labels = torch::tensor({0, 2}, torch::kInt64)};
+  const auto between = interpolate(model, ends, 3);
   model.flow->to(device);
   EXPECT_LT(difference(sample_flow(model, 0, 4, {.label = 1}), drawn), 1e-3);
-  EXPECT_LT(difference(interpolate(model, ends, labels, 3), between), 1e-3);
+  EXPECT_LT(difference(interpolate(model, ends, 3), between), 1e-3);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, UseElsewhere, ::testing::ValuesIn(kPlaces), ::testing::PrintToStringParamName());

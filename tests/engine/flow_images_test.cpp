@@ -87,7 +87,8 @@ TEST_F(DigitLikeImages, WhatLiesBetweenBeginsAndEndsWithTheImagesThemselves) {
   train(t, 5);
   const auto data = load_flow_data(c.data);
   const auto ends = data.x.narrow(0, 0, 2);
-  const auto way = interpolate(load_flow(file("r") / "flow.safetensors"), ends, data.labels.narrow(0, 0, 2), 5);
+  const auto way =
+      interpolate(load_flow(file("r") / "flow.safetensors"), {.x = ends, .labels = data.labels.narrow(0, 0, 2)}, 5);
   ASSERT_EQ(way.size(0), 5);
   EXPECT_TRUE(torch::equal(way[0], ends[0]));
   EXPECT_TRUE(torch::equal(way[4], ends[1]));

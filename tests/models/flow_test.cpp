@@ -9,6 +9,8 @@
 #include "models/flow/permutation.h"
 #include "models/flow/split.h"
 #include "models/flow/squeeze.h"
+#include "models/flow/standardised_context.h"
+#include "models/nets/mlp.h"
 #include "models/nets/wavenet.h"
 #include "tests/models/bijection_checks.h"
 
@@ -178,6 +180,13 @@ TEST_F(FlowTest, EveryOtherPartIsABijection) {
   Standardise standardise(3);
   standardise.fit(torch::randn({50, 3}) * 4 + 2);
   expect_bijection(standardise, torch::randn({2, 3}));
+  const auto inner =
+      std::make_shared<Coupling>(3, std::make_shared<Mlp>(Mlp::Options{.in = 1, .out = 4, .hidden = 8, .context = 2}));
+  shake(*inner);
+  StandardisedContext told(2, inner);
+  const auto context = torch::randn({50, 2}) * 100 + 1000;
+  told.fit(context);
+  expect_bijection(told, torch::randn({2, 3}), context.narrow(0, 0, 2));
 }
 
 TEST_F(FlowTest, Conv1x1LuStartsAsARotationAndKeepsItsSign) {

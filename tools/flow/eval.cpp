@@ -156,12 +156,14 @@ int run_flow_eval(CLI::App& app, std::vector<std::string> arguments) {
   app.add_flag("--json", o.as_json, "one object");
   app.add_option("--log-prob", o.log_prob, "the log-likelihood of each item of --data, in nats, to this .npy");
   app.add_flag("--force", o.force, "overwrite it");
-  o.use.add_labels_to(app);
+  o.use.add_conditions_to(app);
   o.use.add_to(app);
   parse(app, std::move(arguments));
   const auto file = named_input(o.use.flow);
   if (!is_flow(file)) {
-    refuse_options(app, {"--count", "--labels", "--label-column", "--log-prob", "--force"}, "for a voice");
+    refuse_options(app,
+                   {"--count", "--labels", "--label-column", "--context", "--context-columns", "--log-prob", "--force"},
+                   "for a voice");
     const auto item = eval_voice(o.use, file);
     if (o.as_json) {
       std::cout << json_text(item) << std::endl;
@@ -179,7 +181,7 @@ int run_flow_eval(CLI::App& app, std::vector<std::string> arguments) {
   }
   if (o.log_prob.empty()) refuse_options(app, {"--force"}, "without --log-prob");
   require_ending("--log-prob", o.log_prob, ".npy");
-  require_other(o.log_prob, {file, o.use.data, o.use.labels});
+  require_other(o.log_prob, {file, o.use.data, o.use.labels, o.use.context});
   json item{{"flow", o.use.flow}, {"data", o.use.data}};
   item.update(data.energy != nullptr ? eval_energy(o, model, *data.energy) : eval_items(o, model, data));
   if (o.as_json) std::cout << json_text(item) << std::endl;

@@ -32,11 +32,13 @@ int run_flow_sample(CLI::App& app, std::vector<std::string> arguments) {
   bool force = false;
   app.add_option("--flow", use.flow, "a flow's file: RUN/flow.safetensors")->required();
   app.add_option("-o,--out,--output", output, ".npy, or .png for images; - is .npy on stdout")->required();
-  app.add_option("-n,--count", count, "how many")->check(CLI::Range(1, 100000000));
+  app.add_option("-n,--count", count, "how many; left out, 1000, or one for each row of --context")
+      ->check(CLI::Range(1, 100000000));
   app.add_option("--temperature", temperature, "a factor of the noise; below 1: likelier, less varied")
       ->check(within(0.0, 100.0));
   app.add_option("--class", label, "of a conditional flow; left out, the classes take turns")
       ->check(CLI::Range(0, 999));
+  app.add_option("--context", use.context, "rows of numbers that samples depend on, which take turns: .npy, .csv");
   app.add_option("--columns", columns, "of a .png")->check(CLI::Range(1, 1000));
   app.add_option("--labels-output", labels_output, "the class of each sample, .npy");
   app.add_flag("--force", force, "overwrite");
@@ -45,6 +47,10 @@ int run_flow_sample(CLI::App& app, std::vector<std::string> arguments) {
   const auto model = use.load();
   engine::FlowSampling sampling{.temperature = temperature, .seed = use.seed};
   if (label >= 0) sampling.label = label;
+  if (!use.context.empty()) {
+    sampling.context = engine::read_context(use.context);
+    if (app.count("--count") == 0) count = sampling.context.size(0);
+  }
   const bool picture = has_ending(output, ".png");
   if (output != "-" && !picture && !has_ending(output, ".npy")) {
     throw Error(Exit::usage, output + ": samples are written as .npy, images also as .png");
@@ -52,8 +58,8 @@ int run_flow_sample(CLI::App& app, std::vector<std::string> arguments) {
   if (!picture) refuse_options(app, {"--columns"}, "but for a .png");
   require_ending("--labels-output", labels_output, ".npy");
   require_apart("-o", output, "--labels-output", labels_output);
-  require_other(output, {use.flow});
-  require_other(labels_output, {use.flow});
+  require_other(output, {use.flow, use.context});
+  require_other(labels_output, {use.flow, use.context});
   if (picture) engine::require_picture(model, count, columns);
   const auto labels = engine::sample_labels(model, 0, count, sampling);
   if (!labels_output.empty() && !labels.defined()) {
@@ -82,11 +88,8 @@ files::Image interpolation(const FlowUse& use, const engine::FlowModel& model, c
   if (!data.x.defined() || std::max(between[0], between[1]) >= data.x.size(0)) {
     throw Error(Exit::usage, use.data + ": has no such item");
   }
-  const auto two = [&](const torch::Tensor& all) {
-    return torch::cat({all.narrow(0, between[0], 1), all.narrow(0, between[1], 1)});
-  };
-  const auto labels = data.labels.defined() ? two(data.labels) : torch::Tensor();
-  return engine::picture_images(model, engine::interpolate(model, two(data.x), labels, columns), columns);
+  const auto ends = engine::take(data, torch::tensor(between));
+  return engine::picture_images(model, engine::interpolate(model, ends, columns), columns);
 }
 
 /// Options that a kind of picture has no use for.
@@ -97,6 +100,8 @@ void refuse_unused_by(const std::string& kind, const CLI::App& app) {
                  {"--data", "samples density grid interpolation"},
                  {"--labels", "samples density grid interpolation"},
                  {"--label-column", "samples density grid interpolation"},
+                 {"--context", "interpolation"},
+                 {"--context-columns", "interpolation"},
                  {"--count", "samples images"},
                  {"--seed", "samples images"},
                  {"--columns", "images interpolation"},
@@ -121,7 +126,7 @@ int run_flow_plot(CLI::App& app, std::vector<std::string> arguments) {
   app.add_option(
          "--kind", kind,
          "samples beside --data, the learned density and the grid of the noise warped by the flow, in the plane "
-         "of --data (2 columns, no classes); the training curve; images; images between two of --data")
+         "of --data (2 columns, nothing conditional); the training curve; images; images between two of --data")
       ->check(CLI::IsMember({"samples", "density", "grid", "training", "images", "interpolation"}));
   app.add_option("-o,--out,--output", output, ".png")->required();
   app.add_option("-n,--count", count, "how many samples, or images; left out, 5000 and ten rows")
@@ -132,11 +137,11 @@ int run_flow_plot(CLI::App& app, std::vector<std::string> arguments) {
       ->expected(2)
       ->check(CLI::NonNegativeNumber);
   app.add_flag("--force", force, "overwrite");
-  use.add_labels_to(app);
+  use.add_conditions_to(app);
   use.add_to(app);
   parse(app, std::move(arguments));
   if (output != "-") require_ending("-o", output, ".png");
-  require_other(output, {use.flow, use.data, use.labels});
+  require_other(output, {use.flow, use.data, use.labels, use.context});
   refuse_unused_by(kind, app);
   auto file = open_output(output, force);
   if (kind == "training") {

@@ -18,9 +18,10 @@ namespace melflow::tools {
 namespace {
 
 struct TrainArguments {
-  std::string flow, data, labels, label_column, validation, out, config, device = "cpu";
+  std::string flow, data, labels, label_column, context, validation, out, config, device = "cpu";
   std::vector<std::string> sets;
   bool resume = false, conditional = false;
+  int64_t context_columns = 0;
   int threads = 0;
 };
 
@@ -30,6 +31,9 @@ TrainArguments train_arguments(CLI::App& app, std::vector<std::string> arguments
   app.add_option("--data", a.data, ".npy, .csv, idx (also .gz), or a named distribution: melflow flow --help");
   app.add_option("--labels", a.labels, "a file with a label for each item");
   app.add_option("--label-column", a.label_column, "first or last: the column of the table that is a label");
+  app.add_option("--context", a.context, "a file with numbers for each item: learn a density for each row of them");
+  app.add_option("--context-columns", a.context_columns, "that many first columns of the table are such numbers")
+      ->check(CLI::Range(1, 65536));
   app.add_option("--validation", a.validation, "a file of such items for validation; else some of --data are kept out");
   app.add_flag("--conditional", a.conditional, "learn a density for each label");
   app.add_option("-o,--out", a.out, "folder of the run")->required()->check(run_folder());
@@ -50,6 +54,8 @@ TrainArguments train_arguments(CLI::App& app, std::vector<std::string> arguments
   add("data.path", a.data);
   add("data.labels", a.labels);
   add("data.label_column", a.label_column);
+  add("data.context", a.context);
+  if (a.context_columns > 0) named.push_back("data.context_columns=" + std::to_string(a.context_columns));
   add("data.validation", a.validation);
   if (a.conditional) named.push_back("train.conditional=1");
   a.sets.insert(a.sets.begin(), named.begin(), named.end());

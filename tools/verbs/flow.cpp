@@ -21,9 +21,12 @@ constexpr Verb kVerbs[] = {
 
 }  // namespace
 
-void FlowUse::add_labels_to(CLI::App& app) {
+void FlowUse::add_conditions_to(CLI::App& app) {
   app.add_option("--labels", labels, "a file with a label for each item of --data, for class-conditional flows");
   app.add_option("--label-column", label_column, "first or last: the column of --data that is a label");
+  app.add_option("--context", context, "a file with numbers for each item of --data, for flows trained on such");
+  app.add_option("--context-columns", context_columns, "that many first columns of --data are such numbers")
+      ->check(CLI::Range(1, 65536));
 }
 
 void FlowUse::add_to(CLI::App& app) {
@@ -45,8 +48,13 @@ engine::FlowData FlowUse::load_data(const engine::FlowModel& model) const {
   if (!labels.empty() && shape.context == 0) {
     throw Error(Exit::usage, "--labels: means nothing to " + model.name + ", a flow without classes; leave it out");
   }
-  auto loaded = engine::load_flow_data(
-      {.path = data, .labels = labels, .label_column = label_column, .height = shape.height, .width = shape.width});
+  auto loaded = engine::load_flow_data({.path = data,
+                                        .labels = labels,
+                                        .label_column = label_column,
+                                        .context = context,
+                                        .context_columns = context_columns,
+                                        .height = shape.height,
+                                        .width = shape.width});
   engine::require_fit(model, loaded);
   return loaded;
 }
