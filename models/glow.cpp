@@ -3,6 +3,7 @@
 #include "models/flow/act_norm.h"
 #include "models/flow/chain.h"
 #include "models/flow/conv1x1.h"
+#include "models/flow/spline.h"
 #include "models/flow/split.h"
 #include "models/flow/squeeze.h"
 #include "models/nets/conv_net.h"
@@ -29,8 +30,18 @@ double net_weight_count(int64_t in, int64_t out, const FlowShape& shape, const G
                        : net_options<Mlp>(in, out, shape, o).weight_count();
 }
 
+/// Of a step's coupling.
+std::shared_ptr<const Transform> transform_of(const GlowOptions& o) {
+  if (o.bins == 0) return std::make_shared<Affine>(o.scale);
+  return affine_and_spline(o.scale, Affine::Order::scale_first, {.bins = o.bins, .bound = o.bound});
+}
+
+/// Numbers that a step's network says of each that moves.
+int64_t outputs(const GlowOptions& o) { return o.bins == 0 ? 2 : 2 + 3 * o.bins - 1; }
+
 void append_steps(Parts& parts, const FlowShape& shape, const GlowOptions& o) {
   const auto c = shape.channels;
+  const auto transform = transform_of(o);
   for (int64_t k = 0; k < o.steps; ++k) {
     parts.push_back(std::make_shared<ActNorm>(c));
     if (o.convolution == Convolution::lu) {
@@ -38,8 +49,8 @@ void append_steps(Parts& parts, const FlowShape& shape, const GlowOptions& o) {
     } else {
       parts.push_back(std::make_shared<Conv1x1>(c));
     }
-    parts.push_back(std::make_shared<Coupling>(c, net(c / 2, 2 * (c - c / 2), shape, o), Keep::first,
-                                               std::make_shared<Affine>(o.scale)));
+    parts.push_back(
+        std::make_shared<Coupling>(c, net(c / 2, outputs(o) * (c - c / 2), shape, o), Keep::first, transform));
   }
 }
 
@@ -64,7 +75,7 @@ std::shared_ptr<Bijection> level(const FlowShape& shape, const GlowOptions& o, i
 
 /// Of the steps at one level.
 double steps_weight_count(const FlowShape& shape, const GlowOptions& o) {
-  const auto c = shape.channels, in = c / 2, out = 2 * (c - in);
+  const auto c = shape.channels, in = c / 2, out = outputs(o) * (c - in);
   const auto mixing = o.convolution == Convolution::lu ? Conv1x1Lu::weight_count(c) : Conv1x1::weight_count(c);
   return static_cast<double>(o.steps) * (mixing + net_weight_count(in, out, shape, o));
 }

@@ -25,6 +25,8 @@ struct GlowOptions {
   int64_t hidden = 64;
   Scale scale = Scale::tanh;
   Convolution convolution = Convolution::lu;
+  int64_t bins = 0;  ///< of a spline (flow/spline.h) behind each step's shift and scale; 0: none, as published
+  double bound = 3;  ///< its reach
 };
 std::shared_ptr<Bijection> make_glow(const FlowShape& shape, const GlowOptions& options);
 
@@ -38,6 +40,8 @@ void fields(GlowOptions& o, Visit&& visit) {
   visit("hidden", o.hidden);
   visit("scale", o.scale);
   visit("convolution", o.convolution);
+  visit("bins", o.bins);
+  visit("bound", o.bound);
 }
 
 }  // namespace melflow::models

@@ -9,9 +9,9 @@ namespace melflow::models {
 namespace {
 
 std::shared_ptr<const Transform> transform_of(const NsfOptions& o) {
-  const auto spline = std::make_shared<Spline>(Spline::Options{.bins = o.bins, .bound = o.bound});
-  if (!o.affine) return spline;
-  return std::make_shared<Composed>(std::make_shared<Affine>(Scale::tanh, Affine::Order::shift_first), spline);
+  const Spline::Options spline{.bins = o.bins, .bound = o.bound};
+  if (!o.affine) return std::make_shared<Spline>(spline);
+  return affine_and_spline(Scale::tanh, Affine::Order::shift_first, spline);
 }
 
 /// What a network says of each number.

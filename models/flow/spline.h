@@ -32,4 +32,11 @@ class Spline : public Transform {
   Options options_;
 };
 
+/// A spline behind a shift and a scale, as each number of a flow wants it: the spline's bound is then in units of what
+/// those leave, and what lies beyond is moved by them.
+inline std::shared_ptr<const Transform> affine_and_spline(Scale scale, Affine::Order order,
+                                                          const Spline::Options& options) {
+  return std::make_shared<Composed>(std::make_shared<Affine>(scale, order), std::make_shared<Spline>(options));
+}
+
 }  // namespace melflow::models

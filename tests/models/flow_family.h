@@ -47,6 +47,7 @@ inline const Member kFamily[] = {
     {"glow", with(make_glow, {.steps = 2, .hidden = 8}), true},
     {"glow_plain", with(make_glow, {.steps = 2, .hidden = 8, .convolution = Convolution::plain}), true},
     {"glow_sigmoid", with(make_glow, {.steps = 2, .hidden = 8, .scale = Scale::sigmoid}), true},
+    {"glow_splines", with(make_glow, {.steps = 2, .hidden = 8, .bins = 4}), true},
     {"maf", with(make_maf, {.layers = 3, .hidden = 8})},
     {"maf_linear", with(make_maf, {.layers = 3, .hidden = 8, .norm = Norm::batch_norm, .mixing = Mixing::linear})},
     {"maf_limited", with(make_maf, {.layers = 3, .hidden = 8, .input_limit = 2})},
