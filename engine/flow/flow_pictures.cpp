@@ -18,12 +18,23 @@ namespace {
 
 using files::Window;
 
-void require_plane(const FlowModel& model) {
+void require_plane(const FlowModel& model, const torch::Tensor& context = {}) {
   const auto& shape = model.flow->shape();
-  if (shape.channels == 2 && !shape.image() && shape.context == 0) return;
-  throw Error(Exit::usage, model.name +
-                               ": this picture is of flows in the plane (2 columns, nothing conditional); the training "
-                               "curve is drawn of any flow, of images also --kind images and interpolation");
+  if (shape.channels != 2 || shape.image()) {
+    throw Error(Exit::usage, model.name +
+                                 ": this picture is of flows in the plane (2 columns); the training curve is drawn of "
+                                 "any flow, of images also --kind images and interpolation");
+  }
+  if (shape.context > 0 && !context.defined()) {
+    throw Error(Exit::usage, model.name +
+                                 ": is conditional; its density and its grid are drawn of what --given names, samples "
+                                 "beside data are not");
+  }
+}
+
+/// A row of context for each of `items`, on the flow's device.
+torch::Tensor for_each(const FlowModel& model, const torch::Tensor& context, int64_t items) {
+  return context.defined() ? context.expand({items, -1}).contiguous().to(model.device()) : context;
 }
 
 /// `count` rows of a file, or all of fewer, wherever they lie: files are often sorted.
@@ -82,14 +93,16 @@ files::Image picture_samples(const FlowModel& model, const FlowData& data, int64
   return files::scatter_picture(sets, window_of(data));
 }
 
-files::Image picture_density(const FlowModel& model, const FlowData& data) {
-  require_plane(model);
+files::Image picture_density(const FlowModel& model, const FlowData& data, const torch::Tensor& context) {
+  require_plane(model, context);
   torch::NoGradGuard no_grad;
   constexpr int kCells = 128;
   const auto window = window_of(data);
   const auto x = cells_of(window, kCells);
   std::vector<torch::Tensor> parts;
-  for (const auto& part : x.split(4096)) parts.push_back(model.flow->log_prob(part.to(model.device())));
+  for (const auto& part : x.split(4096)) {
+    parts.push_back(model.flow->log_prob(part.to(model.device()), for_each(model, context, part.size(0))));
+  }
   // Relative to the largest: in units of a millionth the densities themselves are beyond single precision.
   const auto log_density = torch::cat(parts).nan_to_num(-INFINITY);
   const auto relative = (log_density - log_density.max()).exp();
@@ -98,15 +111,15 @@ files::Image picture_density(const FlowModel& model, const FlowData& data) {
   return files::side_by_side(panels);
 }
 
-files::Image picture_grid(const FlowModel& model, const FlowData& data) {
-  require_plane(model);
+files::Image picture_grid(const FlowModel& model, const FlowData& data, const torch::Tensor& context) {
+  require_plane(model, context);
   torch::NoGradGuard no_grad;
   constexpr int kLines = 25, kPoints = 300;
   std::vector<std::vector<float>> curves;
   for (int i = 0; i < kLines; ++i) {
     const auto along = torch::linspace(-3, 3, kPoints), at = torch::full({kPoints}, -3.0 + 6.0 * i / (kLines - 1));
     for (const auto& z : {torch::stack({along, at}, 1), torch::stack({at, along}, 1)}) {
-      curves.push_back(tensor_vector(draw_or_refuse(model, z.to(model.device()), {}).x));
+      curves.push_back(tensor_vector(draw_or_refuse(model, z.to(model.device()), for_each(model, context, kPoints)).x));
     }
   }
   return files::curve_picture(curves, window_of(data));

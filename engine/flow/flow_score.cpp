@@ -151,6 +151,26 @@ EnergyScore score_energy(const FlowModel& model, const Energy& energy, int64_t c
           .effective_share = std::exp(log_size.item<double>()) / static_cast<double>(count)};
 }
 
+torch::Tensor context_row(const FlowModel& model, const std::vector<float>& given) {
+  const auto width = model.flow->shape().context;
+  const auto refuse = [&](const std::string& what) {
+    return Error(Exit::usage, "--given: " + model.name + " " + what);
+  };
+  if (width == 0) throw refuse("depends on nothing; leave it out");
+  const auto row = torch::tensor(given).unsqueeze(0);
+  if (!hears_numbers(model.config)) {
+    const bool one =
+        given.size() == 1 && given[0] == std::floor(given[0]) && given[0] >= 0 && given[0] < static_cast<float>(width);
+    if (!one) throw refuse("wants one class, 0 to " + std::to_string(width - 1));
+    return one_hot(row.flatten().to(torch::kInt64), width, model.name);
+  }
+  if (row.size(1) != width) {
+    throw refuse("wants " + std::to_string(width) + " numbers, not " + std::to_string(given.size()));
+  }
+  if (!row.isfinite().all().item<bool>()) throw refuse("wants numbers that are finite");
+  return row;
+}
+
 torch::Tensor sample_labels(const FlowModel& model, int64_t first, int64_t count, const FlowSampling& sampling) {
   const auto classes = hears_numbers(model.config) ? 0 : model.flow->shape().context;
   if (classes == 0) {
@@ -181,7 +201,7 @@ torch::Tensor sample_flow(const FlowModel& model, int64_t first, int64_t count, 
   const auto& shape = model.flow->shape();
   const auto labels = sample_labels(model, first, count, sampling);
   if (sampling.context.defined() && !hears_numbers(model.config)) {
-    throw Error(Exit::usage, model.name + ": was not trained on a context; leave --context out");
+    throw Error(Exit::usage, model.name + ": was not trained on a context; leave --context and --given out");
   }
   const Noise noise(sampling.seed);
   std::vector<torch::Tensor> parts;

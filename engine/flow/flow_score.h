@@ -60,6 +60,10 @@ EnergyScore score_energy(const FlowModel& model, const Energy& energy, int64_t c
 /// Error{bad_data} where it is not found.
 models::Flow::Drawn draw_or_refuse(const FlowModel& model, const torch::Tensor& z, const torch::Tensor& context);
 
+/// What a conditional flow hears of `given`: its numbers as they are, or a class one-hot; [1, numbers]. Throws
+/// Error{usage} where the flow hears nothing, or something else.
+torch::Tensor context_row(const FlowModel& model, const std::vector<float>& given);
+
 struct FlowSampling {
   double temperature = 1.0;  ///< a factor of the noise
   uint64_t seed = 0;

@@ -32,6 +32,12 @@ void write_stdout(std::span<const std::byte> bytes) {
   }
 }
 
+void deliver(std::optional<AtomicFile>& file, std::span<const std::byte> bytes) {
+  if (!file) return write_stdout(bytes);
+  file->write(bytes);
+  file->commit();
+}
+
 std::optional<AtomicFile> open_output(const std::string& path, bool force) {
   if (path.empty() || path == "-") return std::nullopt;
   return std::make_optional<AtomicFile>(path, existing(force));

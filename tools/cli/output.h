@@ -40,6 +40,9 @@ std::optional<AtomicFile> open_output(const std::string& path, bool force);
 /// All bytes to standard output. Throws Error{io_error}, or ClosedPipe.
 void write_stdout(std::span<const std::byte> bytes);
 
+/// All bytes to what open_output() opened, or to standard output where that is nothing. Throws as both do.
+void deliver(std::optional<AtomicFile>& file, std::span<const std::byte> bytes);
+
 /// Sound on its way to a file or to stdout ("-"), as it is computed: WAV, FLAC, raw PCM, or .npy of the exact float32
 /// samples, by extension. A file appears under its name when finish() has returned. A WAV to a pipe whose length nobody
 /// knows says so by the largest length that its header can hold, and players play to the end of the pipe.
