@@ -7,8 +7,8 @@ namespace melflow::cpu {
 namespace {
 
 /// ln x of a normal positive x, to 2 units in the last place: x = 2ⁿ·m, m within √½ and √2, a polynomial in m - 1
-/// (Cephes' logf). No branch, so that loops over it are vectorised. Of what is not positive, nothing sensible; NaN
-/// stays no number that is finite.
+/// (Cephes' logf). No branch, so that loops over it are vectorised. Of what is not positive,
+/// infinite or no number: some number within ±90.
 [[gnu::always_inline]] inline float fast_log(float x) {
   constexpr int32_t kRootHalf = 0x3f3504f3;
   const int32_t above = __builtin_bit_cast(int32_t, x) - kRootHalf;

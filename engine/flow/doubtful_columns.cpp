@@ -6,16 +6,26 @@
 #include "engine/flow/flow_data.h"
 
 namespace melflow::engine {
+namespace {
 
-std::vector<std::string> doubtful_columns(const FlowData& data) {
+/// Up to five columns, by their numbers in the file.
+std::string named(const std::vector<int64_t>& columns, int64_t first_column) {
+  constexpr size_t kShown = 5;
+  std::string text = columns.size() > 1 ? "columns" : "column";
+  for (size_t i = 0; i < std::min(columns.size(), kShown); ++i)
+    text += (i > 0 ? ", " : " ") + std::to_string(columns[i] + first_column);
+  return columns.size() > kShown ? text + " and " + std::to_string(columns.size() - kShown) + " more" : text;
+}
+
+/// Of rows [items, columns], the first of which is `first_column` of the file `name`; `constant_says`: what follows of
+/// a column that is the same everywhere.
+void append_doubts(std::vector<std::string>& lines, const torch::Tensor& x, const std::string& name,
+                   int64_t first_column, const std::string& constant_says) {
   constexpr double kFewSteps = 1000;
-  if (!data.x.defined() || data.x.dim() != 2 || data.own_items() < 2) return {};
-  const auto x = data.x.narrow(0, 0, data.own_items());
   const auto low = std::get<0>(x.min(0)), high = std::get<0>(x.max(0));
   std::vector<int64_t> constant, coarse, counted;
-  const auto steps = x.slice(0, 1) - x.slice(0, 0, -1);
-  const auto counts = (steps == 1).all(0);
-  for (int64_t column = 0; column < data.x.size(1); ++column) {
+  const auto counts = (x.slice(0, 1) - x.slice(0, 0, -1) == 1).all(0);
+  for (int64_t column = 0; column < x.size(1); ++column) {
     const auto least = low[column].item<float>(), most = high[column].item<float>();
     const float size = std::max(std::abs(least), std::abs(most));
     const double step = static_cast<double>(size) - static_cast<double>(std::nextafter(size, 0.0f));
@@ -24,29 +34,35 @@ std::vector<std::string> doubtful_columns(const FlowData& data) {
     if (spread == 0) constant.push_back(column);
     if (spread > 0 && spread < kFewSteps * step) coarse.push_back(column);
   }
-  const auto named = [&](const std::vector<int64_t>& columns) {
-    constexpr size_t kShown = 5;
-    std::string text = columns.size() > 1 ? "columns" : "column";
-    for (size_t i = 0; i < std::min(columns.size(), kShown); ++i)
-      text += (i > 0 ? ", " : " ") + std::to_string(columns[i] + data.first_column);
-    return columns.size() > kShown ? text + " and " + std::to_string(columns.size() - kShown) + " more" : text;
-  };
-  std::vector<std::string> lines;
-  const auto number_of_column = torch::arange(data.x.size(1)).to(torch::kFloat32) + (data.first_column - 1);
-  if (data.x.size(1) > 1 && torch::equal(data.x[0], number_of_column)) {
-    lines.push_back(data.name +
-                    ": its first row counts the columns; if it is no data, leave it out (pandas: header=False)");
+  const auto number_of_column = torch::arange(x.size(1)).to(torch::kFloat32) + (first_column - 1);
+  if (x.size(1) > 1 && torch::equal(x[0], number_of_column)) {
+    lines.push_back(name + ": its first row counts the columns; if it is no data, leave it out (pandas: header=False)");
   }
   if (!constant.empty()) {
-    lines.push_back(data.name + ": the same in every row, as single precision has it: " + named(constant) +
-                    "; the density there says nothing");
+    lines.push_back(name + ": the same in every row, as single precision has it: " + named(constant, first_column) +
+                    "; " + constant_says);
   }
   if (!counted.empty()) {
-    lines.push_back(data.name + ": counts the rows: " + named(counted) + "; leave it out (pandas: index=False)");
+    lines.push_back(name + ": counts the rows: " + named(counted, first_column) +
+                    "; leave it out (pandas: index=False)");
   }
   if (!coarse.empty()) {
-    lines.push_back(data.name + ": single precision tells few values apart in " + named(coarse) +
+    lines.push_back(name + ": single precision tells few values apart in " + named(coarse, first_column) +
                     "; take the mean off first");
+  }
+}
+
+}  // namespace
+
+std::vector<std::string> doubtful_columns(const FlowData& data) {
+  std::vector<std::string> lines;
+  if (!data.x.defined() || data.own_items() < 2) return lines;
+  const auto own = [&](const torch::Tensor& all) { return all.narrow(0, 0, data.own_items()); };
+  if (data.context.defined()) {
+    append_doubts(lines, own(data.context), data.context_name, data.context_column, "nothing depends on it");
+  }
+  if (data.x.dim() == 2) {
+    append_doubts(lines, own(data.x), data.name, data.first_column, "the density there says nothing");
   }
   return lines;
 }

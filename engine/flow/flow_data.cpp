@@ -104,6 +104,8 @@ void split_context(FlowData& data, torch::Tensor& x, int64_t columns) {
     refuse(data.name, "has no " + std::to_string(columns) + " columns to spare for a context (--context-columns)");
   }
   data.context = x.narrow(1, 0, columns).contiguous();
+  data.context_name = data.name;
+  data.context_column = data.first_column;
   data.first_column += columns;
   x = x.narrow(1, columns, x.size(1) - columns).contiguous();
 }
@@ -131,6 +133,7 @@ FlowData load_file(const FlowDataOptions& o) {
   data.x = as_items(x, o);
   if (!o.context.empty()) {
     data.context = read_context(o.context);
+    data.context_name = o.context;
     if (data.context.size(0) != data.x.size(0)) {
       refuse(o.context, std::to_string(data.context.size(0)) + " rows of context for " +
                             std::to_string(data.x.size(0)) + " items");

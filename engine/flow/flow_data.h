@@ -36,11 +36,13 @@ void fields(FlowDataOptions& o, Visit&& visit) {
 /// Data of a flow: items with their labels, or a distribution that can be drawn from or is known up to a constant.
 struct FlowData {
   std::string name;
-  torch::Tensor x = {};          ///< [items, channels] or [items, channels, height, width] float32; undefined for toys
-  torch::Tensor labels = {};     ///< [items] int64, or undefined
-  std::string labels_name = {};  ///< the file that they are from
-  torch::Tensor context = {};    ///< [items, numbers] float32 that each depends on, or undefined
-  int64_t validation_items = 0;  ///< the last of x are that many from the file for validation
+  torch::Tensor x = {};           ///< [items, channels] or [items, channels, height, width] float32; undefined for toys
+  torch::Tensor labels = {};      ///< [items] int64, or undefined
+  std::string labels_name = {};   ///< the file that they are from
+  torch::Tensor context = {};     ///< [items, numbers] float32 that each depends on, or undefined
+  std::string context_name = {};  ///< the file that it is from
+  int64_t context_column = 1;     ///< of that file, of its first number
+  int64_t validation_items = 0;   ///< the last of x are that many from the file for validation
   std::string validation_name = {};  ///< that file
   int64_t first_column =
       1;  ///< of the file, of a table's rows: 2 where the first is a label; behind those of a context
@@ -59,9 +61,9 @@ torch::Tensor read_context(const std::string& path);
 /// cannot be read as numbers, or as labels.
 FlowData load_flow_data(const FlowDataOptions& options);
 
-/// What there is to say of a table's columns whose density says nothing, or little: those that are the same in every
-/// row, and those whose spread single precision rounds to few steps, as a time of day in seconds since 1970. A line for
-/// either.
+/// What there is to say of a table's columns, or of its context's, whose density says nothing, or little: those that
+/// are the same in every row, and those whose spread single precision rounds to few steps, as a time of day in seconds
+/// since 1970. A line for either.
 std::vector<std::string> doubtful_columns(const FlowData& data);
 
 /// Some items, as FlowData has them.

@@ -48,8 +48,10 @@ torch::Tensor context_of(const nlohmann::json& config, const FlowBatch& batch, c
   if (width == 0) return {};
   if (hears_numbers(config)) {
     if (!batch.context.defined()) {
-      throw Error(Exit::usage, name + ": the flow is conditional on " + std::to_string(width) +
-                                   " numbers; name them (--context, --context-columns)");
+      throw Error(
+          Exit::usage,
+          name + ": the flow is conditional on " + std::to_string(width) +
+              " numbers; name them (--context or, of a table, --context-columns; of samples, --context or --given)");
     }
     require_width(batch.context, width, name);
     return batch.context;
@@ -74,6 +76,10 @@ void require_fit(const FlowModel& model, const FlowData& data) {
   if (numbers && data.context.defined()) require_width(data.context, ours.context, data.name);
   if (data.context.defined() && !numbers) {
     throw Error(Exit::usage, model.name + ": was not trained on a context; leave --context and --context-columns out");
+  }
+  if (numbers && data.x.defined() && !data.context.defined()) {
+    throw Error(Exit::usage, data.name + ": the flow is conditional on " + std::to_string(ours.context) +
+                                 " numbers; name them (--context or --context-columns)");
   }
   if (theirs.channels == ours.channels && theirs.height == ours.height && theirs.width == ours.width) return;
   const auto text = [](const models::FlowShape& s) {
@@ -171,6 +177,12 @@ torch::Tensor context_row(const FlowModel& model, const std::vector<float>& give
   return row;
 }
 
+void give(const FlowModel& model, const std::vector<float>& given, FlowSampling& sampling) {
+  const auto row = context_row(model, given);
+  if (hears_numbers(model.config)) sampling.context = row;
+  if (!hears_numbers(model.config)) sampling.label = static_cast<int64_t>(given[0]);
+}
+
 torch::Tensor sample_labels(const FlowModel& model, int64_t first, int64_t count, const FlowSampling& sampling) {
   const auto classes = hears_numbers(model.config) ? 0 : model.flow->shape().context;
   if (classes == 0) {
@@ -201,7 +213,8 @@ torch::Tensor sample_flow(const FlowModel& model, int64_t first, int64_t count, 
   const auto& shape = model.flow->shape();
   const auto labels = sample_labels(model, first, count, sampling);
   if (sampling.context.defined() && !hears_numbers(model.config)) {
-    throw Error(Exit::usage, model.name + ": was not trained on a context; leave --context and --given out");
+    throw Error(Exit::usage,
+                model.name + ": was not trained on a context; leave --context and --given out (of classes: --class)");
   }
   const Noise noise(sampling.seed);
   std::vector<torch::Tensor> parts;

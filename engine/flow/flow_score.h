@@ -70,6 +70,8 @@ struct FlowSampling {
   std::optional<int64_t> label = {};  ///< of a flow of classes; without it the classes take turns
   torch::Tensor context = {};         ///< of one of numbers: [rows, numbers], which take turns
 };
+/// Of what all samples are conditional on: numbers, or one class. Throws as context_row() does.
+void give(const FlowModel& model, const std::vector<float>& given, FlowSampling& sampling);
 /// Samples number first … first + count - 1 of a seed: however they are split into calls, they are the same up to
 /// rounding. Images are whole pixels from 0 to pixel_levels - 1.
 torch::Tensor sample_flow(const FlowModel& model, int64_t first, int64_t count, const FlowSampling& sampling);

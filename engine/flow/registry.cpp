@@ -194,6 +194,16 @@ void fit_context(models::Flow& flow, const torch::Tensor& rows) {
   if (const auto layer = part_of<models::StandardisedContext>(flow)) layer->fit(rows);
 }
 
+torch::Tensor any_context(models::Flow& flow, int64_t count) {
+  const auto width = flow.shape().context;
+  if (width == 0) return {};
+  const auto like = flow.parameters().front().options();
+  if (const auto layer = part_of<models::StandardisedContext>(flow)) {
+    return layer->from_standard(torch::randn({count, width}).to(like));
+  }
+  return torch::eye(width).index_select(0, torch::arange(count).remainder(width)).to(like);
+}
+
 double standardise_log_scale(models::Flow& flow) {
   const auto layer = part_of<models::Standardise>(flow);
   return layer ? layer->log_scale() : 0;

@@ -35,6 +35,9 @@ bool hears_numbers(const nlohmann::json& config);
 void fit_standardise(models::Flow& flow, const torch::Tensor& rows);
 /// The same of the layer that standardises the context, [items, numbers].
 void fit_context(models::Flow& flow, const torch::Tensor& rows);
+/// `count` contexts such as the flow may have heard, [count, numbers]: of numbers by their means and deviations, drawn
+/// by LibTorch's generator; of classes each in turn. Undefined where it hears nothing.
+torch::Tensor any_context(models::Flow& flow, int64_t count);
 /// Σ ln std of the standardising layer: what to add to nats of the data's units for nats of standardised ones. 0 where
 /// there is none.
 double standardise_log_scale(models::Flow& flow);

@@ -2,6 +2,8 @@
 
 #include <ATen/Parallel.h>
 
+#include <limits>
+
 #include "models/flow/spline_loops.h"
 
 namespace melflow::models {
@@ -11,6 +13,7 @@ namespace {
 /// answers: [batch, outputs, d]; work(first item, items, raw [outputs, items·d]).
 template <typename T, typename Work>
 void for_tiles(const torch::Tensor& answers, int64_t outputs, int64_t d, Work&& work) {
+  if (answers.numel() == 0) return;
   constexpr int64_t kNumbers = 8192;  // of a tile's answers, which stay in the second-level cache
   const int64_t batch = answers.size(0), tile_items = std::clamp<int64_t>(kNumbers / (outputs * d), 1, batch);
   const T* from = answers.const_data_ptr<T>();
@@ -81,6 +84,7 @@ class Moving : public torch::autograd::Function<Moving> {
   }
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  torch::autograd::variable_list of) {
+    TORCH_CHECK(!at::GradMode::is_enabled(), "Spline: has no second derivative on a CPU; Spline::plain has");
     const auto saved = context->get_saved_variables();
     const SplineSize size{context->saved_data["bins"].toInt(), context->saved_data["bound"].toDouble()};
     const bool inverse = context->saved_data["inverse"].toBool();
@@ -99,7 +103,7 @@ class Moving : public torch::autograd::Function<Moving> {
 Spline::Spline(const Options& options) : options_(options) {
   TORCH_CHECK(options.bins >= 2 && options.bins <= kMostBins, "spline: model.bins must be 2 to ", kMostBins, ", not ",
               options.bins);
-  TORCH_CHECK(options.bound > 0 && options.bound < 1e6, "spline: model.bound must be above 0 and below a million, not ",
+  TORCH_CHECK(options.bound > 0 && options.bound <= 1000, "spline: model.bound must be above 0 and 1000 at most, not ",
               options.bound);
 }
 
@@ -149,7 +153,11 @@ Transform::Moved Spline::plain(const torch::Tensor& value, const torch::Tensor& 
   if (inverse) {  // eq. 6 to 8
     const auto above = v - y0;
     const auto a = h * (s - d0) + above * bend, b = h * d0 - above * bend, c = -s * above;
-    xi = 2 * c / (-b - (b * b - 4 * a * c).clamp_min(0).sqrt());
+    // Where rounding leaves nothing under the root its slope would be infinite.
+    const double epsilon = value.scalar_type() == torch::kFloat64 ? std::numeric_limits<double>::epsilon()
+                                                                  : std::numeric_limits<float>::epsilon();
+    const auto least = (b * b * epsilon).detach();
+    xi = 2 * c / (-b - torch::maximum(b * b - 4 * a * c, least).sqrt());
   } else {
     xi = (v - x0) / w;
   }

@@ -12,14 +12,15 @@ class Spline : public Transform {
  public:
   struct Options {
     int64_t bins = 8;  ///< 2 to kMostBins
-    double bound = 4;
+    double bound = 4;  ///< up to 1000
   };
   static constexpr int64_t kMostBins = 32;
   explicit Spline(const Options& options);
   int64_t outputs() const override { return 3 * options_.bins - 1; }
   Moved forward(const torch::Tensor& x, const torch::Tensor& raw) const override;
   Moved inverse(const torch::Tensor& z, const torch::Tensor& raw) const override;
-  /// The same by LibTorch's operations: the oracle of both, and what other devices do.
+  /// The same by LibTorch's operations: the oracle of both, and what other devices do. It has second derivatives, which
+  /// the loops on a CPU refuse.
   Moved plain(const torch::Tensor& value, const torch::Tensor& raw, bool inverse) const;
   void forward(const float* x, float* raw, int64_t stride, float* z, float* log_slope, int64_t n) const override;
   void forward(const double* x, double* raw, int64_t stride, double* z, double* log_slope, int64_t n) const override;

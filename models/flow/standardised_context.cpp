@@ -1,6 +1,11 @@
 #include "models/flow/standardised_context.h"
 
 namespace melflow::models {
+namespace {
+
+constexpr double kLeastStd = 1e-30;  // of single precision, by which numbers can be divided
+
+}  // namespace
 
 StandardisedContext::StandardisedContext(int64_t numbers, std::shared_ptr<Bijection> inner)
     : mean_(register_buffer("context_mean", torch::zeros({numbers}))),
@@ -10,13 +15,13 @@ StandardisedContext::StandardisedContext(int64_t numbers, std::shared_ptr<Biject
 void StandardisedContext::fit(const torch::Tensor& context) {
   torch::NoGradGuard no_grad;
   const auto rows = context.to(torch::kFloat64);
-  const auto std = rows.std(0, /*unbiased=*/false);
+  const auto std = rows.std(0, /*unbiased=*/false).to(torch::kFloat32);
   mean_.copy_(rows.mean(0));
-  std_.copy_(torch::where(std > 0, std, torch::ones_like(std)));
+  std_.copy_(torch::where(std > kLeastStd, std, torch::ones_like(std)));
 }
 
 std::string StandardisedContext::wrong_buffers() const {
-  const bool sound = (mean_.isfinite() & std_.isfinite() & (std_ > 0)).all().item<bool>();
+  const bool sound = (mean_.isfinite() & std_.isfinite() & (std_ > kLeastStd)).all().item<bool>();
   return sound ? "" : "its 'context_mean' and 'context_std' are no means and deviations";
 }
 

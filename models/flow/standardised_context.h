@@ -13,6 +13,8 @@ class StandardisedContext : public Bijection {
   StandardisedContext(int64_t numbers, std::shared_ptr<Bijection> inner);
   /// Takes mean and standard deviation of each column of context [items, numbers]; a constant one gets deviation 1.
   void fit(const torch::Tensor& context);
+  /// Contexts like the data's, from standard normal ones [batch, numbers].
+  torch::Tensor from_standard(const torch::Tensor& standard) const { return mean_ + standard * std_; }
   Mapped forward(const torch::Tensor& x, const torch::Tensor& context) override;
   Mapped inverse(const torch::Tensor& z, const torch::Tensor& context) override;
   std::string wrong_buffers() const override;

@@ -82,6 +82,55 @@ TEST_F(SplineTest, SinglePrecisionIsNearDouble) {
   }
 }
 
+/// What a training goes by.
+TEST_F(SplineTest, SinglePrecisionsGradientsAreNearDoubles) {
+  const Spline spline({.bins = 8, .bound = 3});
+  for (const bool inverse : {false, true}) {
+    const auto x = (torch::randn({1000, 3}) * 1.5).set_requires_grad(true);
+    const auto raw = torch::randn({1000, 3 * spline.outputs()}).set_requires_grad(true);
+    const auto gradients = [&](const torch::Tensor& value, const torch::Tensor& said, bool plainly) {
+      const auto moved = plainly   ? spline.plain(value, said, inverse)
+                         : inverse ? spline.inverse(value, said)
+                                   : spline.forward(value, said);
+      return torch::autograd::grad({moved.value.sum() + moved.log_slope.sum()}, {value, said});
+    };
+    const auto single = gradients(x, raw, false);
+    const auto exact = gradients(x.detach().to(torch::kFloat64).set_requires_grad(true),
+                                 raw.detach().to(torch::kFloat64).set_requires_grad(true), true);
+    for (size_t i = 0; i < 2; ++i)
+      EXPECT_LT(far(single[i] / (1 + exact[i].abs()), exact[i] / (1 + exact[i].abs())), 5e-3);
+  }
+}
+
+/// In a steep bin, near its upper knot, rounding leaves nothing under the root, whose slope would be infinite.
+TEST_F(SplineTest, GradientsOfTheInverseAreFiniteWhereRoundingLeavesNothingUnderTheRoot) {
+  const int64_t bins = 8, items = 20000, steep = 3;
+  const Spline spline({.bins = bins});
+  auto raw = torch::randn({items, spline.outputs()}) * 0.3;
+  raw.select(1, steep) -= 6;
+  raw.select(1, bins + steep) += 6;
+  raw.narrow(1, 2 * bins, bins - 1) -= 5;
+  const auto shares =
+      kLeastShare + (1 - bins * kLeastShare) * torch::softmax(raw.narrow(1, 0, bins).to(torch::kFloat64), 1);
+  const auto knot = 8 * torch::cumsum(shares, 1).narrow(1, steep, 1) - 4;
+  const auto below = knot - 1e-4 * 8 * shares.narrow(1, steep, 1);
+  const auto z = spline.plain(below, raw.to(torch::kFloat64), false).value.to(torch::kFloat32).set_requires_grad(true);
+  raw.set_requires_grad(true);
+  for (const auto& moved : {spline.inverse(z, raw), spline.plain(z, raw, true)}) {
+    for (const auto& gradient : torch::autograd::grad({moved.value.sum() + moved.log_slope.sum()}, {z, raw})) {
+      EXPECT_TRUE(gradient.isfinite().all().item<bool>());
+    }
+  }
+}
+
+TEST_F(SplineTest, NoRowsAreNoRows) {
+  const Spline spline({});
+  const auto x = torch::zeros({0, 2}).set_requires_grad(true), raw = torch::zeros({0, 2 * spline.outputs()});
+  const auto z = spline.forward(x, raw);
+  EXPECT_EQ(z.value.sizes(), torch::IntArrayRef({0, 2}));
+  EXPECT_EQ(torch::autograd::grad({z.value.sum()}, {x})[0].sizes(), torch::IntArrayRef({0, 2}));
+}
+
 TEST_F(SplineTest, OfZerosIsTheIdentity) {
   const Spline spline({});
   const auto x = torch::linspace(-6, 6, 101).unsqueeze(1), raw = torch::zeros({101, spline.outputs()});
@@ -115,7 +164,7 @@ TEST_F(SplineTest, EndsAndWhatIsNoNumber) {
   const auto z = spline.forward(x, torch::randn({6, spline.outputs()})).value;
   for (int64_t i = 0; i < 5; ++i) EXPECT_EQ(z[i].item<float>(), x[i].item<float>()) << i;
   EXPECT_TRUE(z[5].isnan().item<bool>());
-  // What a network said that is no number is not hidden by a clamp.
+  // What a network said that is no number is not hidden by a clamp, where it is heard.
   EXPECT_TRUE(spline.forward(torch::zeros({1, 1}), torch::full({1, spline.outputs()}, nan)).value.isnan().item<bool>());
 }
 
@@ -123,6 +172,7 @@ TEST_F(SplineTest, RefusesSizesThatAreNone) {
   EXPECT_THROW(Spline({.bins = 1}), c10::Error);
   EXPECT_THROW(Spline({.bins = Spline::kMostBins + 1}), c10::Error);
   EXPECT_THROW(Spline({.bound = 0}), c10::Error);
+  EXPECT_THROW(Spline({.bound = 1001}), c10::Error);
   EXPECT_THROW(Spline({.bound = std::numeric_limits<double>::quiet_NaN()}), c10::Error);
 }
 

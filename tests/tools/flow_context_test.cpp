@@ -67,12 +67,19 @@ TEST_F(FlowCli, DensityOfEachContext) {
     EXPECT_EQ(ran.code, code) << ran.err;
     EXPECT_NE(ran.err.find(why), std::string::npos) << ran.err;
   };
-  refused({"sample", "--flow", flow(), "-o", path("n.npy")}, 64, "--context");
+  refused({"sample", "--flow", flow(), "-o", path("n.npy")}, 64, "--given");
+  refused({"eval", "--flow", flow(), "--data", path("pairs.csv")}, 64, "--context-columns");
+  refused({"eval", "--flow", flow(), "--data", path("y.csv"), "--context", path("x.csv"), "--labels", path("x.csv")},
+          64, "--labels");
+  const auto bench = run({"bench", "--flow", flow(), "--batch", "2", "--seconds", "0.01", "--json"});
+  EXPECT_LT(json::parse(bench.out)["largest_difference_in_log_density"].get<double>(), 1e-3);
   refused({"eval", "--flow", flow(), "--data", path("y.csv")}, 64, "--context");
   refused({"sample", "--flow", flow(), "--class", "0", "-o", path("n.npy")}, 64, "--class");
   refused({"sample", "--flow", flow(), "--context", path("pairs.csv"), "-o", path("n.npy")}, 65, "2 numbers");
   refused({"eval", "--flow", flow(), "--data", path("y.csv"), "--context", path("two.csv")}, 65, "2 rows of context");
-  refused({"plot", "--kind", "density", "--flow", flow(), "--data", path("y.csv"), "-o", path("p.png")}, 64, "plane");
+  refused({"plot", "--kind", "density", "--flow", flow(), "--data", path("pairs.csv"), "--context-columns", "1", "-o",
+           path("p.png")},
+          64, "plane");
   ASSERT_EQ(run({"sample", "--flow", flow(), "--given", "400", "-n", "2", "-o", path("g.npy")}).code, 0);
   EXPECT_EQ(files::read_npy(path("g.npy")).values[0], samples.values[0]);
   refused({"sample", "--flow", flow(), "--given", "1", "2", "-o", path("n.npy")}, 64, "wants 1 numbers, not 2");

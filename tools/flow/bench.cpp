@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/flow/flow_score.h"
+#include "engine/flow/registry.h"
 #include "tools/cli/batch.h"
 #include "tools/cli/options.h"
 #include "tools/flow/verbs.h"
@@ -58,10 +59,7 @@ int run_flow_bench(CLI::App& app, std::vector<std::string> arguments) {
   for (const auto batch : batches) {
     const auto device = model.device();
     const auto z = torch::randn(shape.sizes(batch)).to(device);
-    torch::Tensor context;
-    if (shape.context > 0) {
-      context = torch::eye(shape.context).repeat({batch / shape.context + 1, 1}).narrow(0, 0, batch).to(device);
-    }
+    const auto context = engine::any_context(*model.flow, batch);
     const auto drawn = engine::draw_or_refuse(model, z, context);
     const double density = seconds_of(clock, about, [&] { model.flow->log_prob(drawn.x, context).cpu(); });
     const double sampling = seconds_of(clock, about, [&] { model.flow->draw(z, context).x.cpu(); });

@@ -36,7 +36,7 @@ void refuse_unused_by(const std::string& kind, const CLI::App& app) {
                  {"--seed", "samples images"},
                  {"--columns", "images interpolation"},
                  {"--temperature", "images"},
-                 {"--given", "density grid"},
+                 {"--given", "density grid images"},
                  {"--between", "interpolation"}},
                 {kind}, "for --kind " + kind);
 }
@@ -68,7 +68,8 @@ int run_flow_plot(CLI::App& app, std::vector<std::string> arguments) {
   app.add_option("--between", between, "two item numbers of --data, from 0")
       ->expected(2)
       ->check(CLI::NonNegativeNumber);
-  app.add_option("--given", given, "numbers that the density depends on; of a flow of classes, the class");
+  app.add_option("--given", given, "numbers that the density or the images depend on; of a flow of classes, the class")
+      ->delimiter(',');
   app.add_flag("--force", force, "overwrite");
   use.add_conditions_to(app);
   use.add_to(app);
@@ -88,7 +89,9 @@ int run_flow_plot(CLI::App& app, std::vector<std::string> arguments) {
   if (kind == "images") {
     const auto shown = app.count("--count") > 0 ? count : 10L * columns;
     engine::require_picture(model, shown, columns);
-    const auto x = engine::sample_flow(model, 0, shown, {.temperature = temperature, .seed = use.seed});
+    engine::FlowSampling sampling{.temperature = temperature, .seed = use.seed};
+    if (!given.empty()) engine::give(model, given, sampling);
+    const auto x = engine::sample_flow(model, 0, shown, sampling);
     image = engine::picture_images(model, x, columns);
   } else if (kind == "interpolation") {
     image = interpolation(use, model, between, columns);

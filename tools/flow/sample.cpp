@@ -28,7 +28,7 @@ int run_flow_sample(CLI::App& app, std::vector<std::string> arguments) {
   app.add_option("--class", label, "of a conditional flow; left out, the classes take turns")
       ->check(CLI::Range(0, 999));
   app.add_option("--context", use.context, "rows of numbers that samples depend on, which take turns: .npy, .csv");
-  app.add_option("--given", given, "numbers that every sample depends on")->excludes("--context");
+  app.add_option("--given", given, "numbers that every sample depends on")->delimiter(',')->excludes("--context");
   app.add_option("--columns", columns, "of a .png")->check(CLI::Range(1, 1000));
   app.add_option("--labels-output", labels_output, "the class of each sample, .npy");
   app.add_flag("--force", force, "overwrite");
@@ -37,7 +37,7 @@ int run_flow_sample(CLI::App& app, std::vector<std::string> arguments) {
   const auto model = use.load();
   engine::FlowSampling sampling{.temperature = temperature, .seed = use.seed};
   if (label >= 0) sampling.label = label;
-  if (!given.empty()) sampling.context = engine::context_row(model, given);
+  if (!given.empty()) engine::give(model, given, sampling);
   if (!use.context.empty()) {
     sampling.context = engine::read_context(use.context);
     if (app.count("--count") == 0) count = sampling.context.size(0);

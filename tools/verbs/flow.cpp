@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "engine/device.h"
 #include "engine/flow/flow_score.h"
+#include "engine/flow/registry.h"
 #include "tools/cli/options.h"
 #include "tools/cli/verb_family.h"
 #include "tools/cli/with_torch.h"
@@ -45,7 +46,7 @@ engine::FlowModel FlowUse::load() const {
 
 engine::FlowData FlowUse::load_data(const engine::FlowModel& model) const {
   const auto& shape = model.flow->shape();
-  if (!labels.empty() && shape.context == 0) {
+  if (!labels.empty() && (shape.context == 0 || engine::hears_numbers(model.config))) {
     throw Error(Exit::usage, "--labels: means nothing to " + model.name + ", a flow without classes; leave it out");
   }
   auto loaded = engine::load_flow_data({.path = data,
