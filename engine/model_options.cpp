@@ -151,6 +151,8 @@ int64_t first_sample_frames(const ModelOptions& options) {
   return std::visit([](const auto& o) { return o.first_sample_frames(); }, options);
 }
 
+int64_t frames_behind(const ModelOptions& options, int64_t delay) { return delay + (reach(options).endless ? 0 : 1); }
+
 bool chooses_draws(const ModelOptions& options) { return std::holds_alternative<models::BlockFlowOptions>(options); }
 
 double weight_count(const ModelOptions& options) {

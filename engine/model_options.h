@@ -34,6 +34,9 @@ int64_t hop_length(const ModelOptions& options);
 int64_t group_size(const ModelOptions& options);
 models::Reach reach(const ModelOptions& options);
 int64_t first_sample_frames(const ModelOptions& options);
+/// Frames that something behind the model, of a delay of its own, adds to those: a WaveGlow begins with less than a
+/// hop, and what follows it wants whole ones.
+int64_t frames_behind(const ModelOptions& options, int64_t delay);
 /// Whether it may take the best of several draws of noise for each group: a BlockFlow, that is.
 bool chooses_draws(const ModelOptions& options);
 double weight_count(const ModelOptions& options);

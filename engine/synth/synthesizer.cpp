@@ -143,11 +143,10 @@ std::unique_ptr<Stream> Synthesizer::open_stream(const Noise& noise) const {
 }
 
 int64_t Synthesizer::first_frames() const {
-  // WaveGlow begins with less than a hop, and what follows it wants whole ones.
-  const int64_t begun = reach(voice_.options()).endless ? 0 : 1;
-  auto frames = hurry_.value_or(first_sample_frames(voice_.options()));
-  if (denoise_ > 0) frames += (Denoiser::kFft - 1) / voice_.mel.hop_length + begun;  // a whole window
-  if (refining_delay() > 0) frames += refining_delay() + begun;
+  const auto options = voice_.options();
+  auto frames = hurry_.value_or(first_sample_frames(options));
+  if (denoise_ > 0) frames += frames_behind(options, (Denoiser::kFft - 1) / voice_.mel.hop_length);  // a whole window
+  if (refining_delay() > 0) frames += frames_behind(options, refining_delay());
   return frames;
 }
 

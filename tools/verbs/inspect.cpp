@@ -54,8 +54,10 @@ json voice_facts(const engine::Voice& voice, int64_t parameters) {
   const auto options = voice.options();
   const double frame_ms = 1e3 * static_cast<double>(voice.mel.hop_length) / voice.mel.sample_rate;
   const auto lookahead = engine::reach(options).lookahead_frames;
-  const auto first = engine::first_sample_frames(options) +
-                     (voice.refine > 0 ? audio::RefineOptions::of(voice.mel, voice.refine).delay : 0);
+  auto first = engine::first_sample_frames(options);
+  if (voice.refine > 0) {
+    first += engine::frames_behind(options, audio::RefineOptions::of(voice.mel, voice.refine).delay);
+  }
   return {{"model", voice.model_config},
           {"parameters", parameters},
           {"lookahead_frames", lookahead},
