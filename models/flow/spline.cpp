@@ -170,17 +170,13 @@ Transform::Moved Spline::plain(const torch::Tensor& value, const torch::Tensor& 
           torch::where(inside, log_slope.squeeze(1), torch::zeros_like(value))};
 }
 
-void Spline::forward(const float* x, float* raw, int64_t stride, float* z, float* log_slope, int64_t n) const {
-  spline_move({options_.bins, options_.bound}, false, x, raw, stride, z, log_slope, n);
+void Spline::move(bool inverse, const float* from, float* raw, int64_t stride, float* to, float* log_slope,
+                  int64_t n) const {
+  spline_move({options_.bins, options_.bound}, inverse, from, raw, stride, to, log_slope, n);
 }
-void Spline::forward(const double* x, double* raw, int64_t stride, double* z, double* log_slope, int64_t n) const {
-  spline_move({options_.bins, options_.bound}, false, x, raw, stride, z, log_slope, n);
-}
-void Spline::inverse(const float* z, float* raw, int64_t stride, float* x, float* log_slope, int64_t n) const {
-  spline_move({options_.bins, options_.bound}, true, z, raw, stride, x, log_slope, n);
-}
-void Spline::inverse(const double* z, double* raw, int64_t stride, double* x, double* log_slope, int64_t n) const {
-  spline_move({options_.bins, options_.bound}, true, z, raw, stride, x, log_slope, n);
+void Spline::move(bool inverse, const double* from, double* raw, int64_t stride, double* to, double* log_slope,
+                  int64_t n) const {
+  spline_move({options_.bins, options_.bound}, inverse, from, raw, stride, to, log_slope, n);
 }
 
 }  // namespace melflow::models

@@ -22,10 +22,10 @@ class Spline : public Transform {
   /// The same by LibTorch's operations: the oracle of both, and what other devices do. It has second derivatives, which
   /// the loops on a CPU refuse.
   Moved plain(const torch::Tensor& value, const torch::Tensor& raw, bool inverse) const;
-  void forward(const float* x, float* raw, int64_t stride, float* z, float* log_slope, int64_t n) const override;
-  void forward(const double* x, double* raw, int64_t stride, double* z, double* log_slope, int64_t n) const override;
-  void inverse(const float* z, float* raw, int64_t stride, float* x, float* log_slope, int64_t n) const override;
-  void inverse(const double* z, double* raw, int64_t stride, double* x, double* log_slope, int64_t n) const override;
+  void move(bool inverse, const float* from, float* raw, int64_t stride, float* to, float* log_slope,
+            int64_t n) const override;
+  void move(bool inverse, const double* from, double* raw, int64_t stride, double* to, double* log_slope,
+            int64_t n) const override;
 
  private:
   Moved moved(const torch::Tensor& value, const torch::Tensor& raw, bool inverse) const;

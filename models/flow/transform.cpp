@@ -91,21 +91,15 @@ Transform::Moved Affine::inverse(const torch::Tensor& z, const torch::Tensor& ra
   return {torch::addcmul(shift, z, log_s.exp()), log_s};
 }
 
-void Affine::forward(const float* x, float* raw, int64_t stride, float* z, float* log_slope, int64_t n) const {
-  (order_ == Order::scale_first ? scale_and_shift<float> : shift_and_shrink<float>)(scale_, x, raw, stride, z,
-                                                                                    log_slope, n);
+void Affine::move(bool inverse, const float* from, float* raw, int64_t stride, float* to, float* log_slope,
+                  int64_t n) const {
+  const bool shrinks = (order_ == Order::shift_first) != inverse;
+  (shrinks ? shift_and_shrink<float> : scale_and_shift<float>)(scale_, from, raw, stride, to, log_slope, n);
 }
-void Affine::forward(const double* x, double* raw, int64_t stride, double* z, double* log_slope, int64_t n) const {
-  (order_ == Order::scale_first ? scale_and_shift<double> : shift_and_shrink<double>)(scale_, x, raw, stride, z,
-                                                                                      log_slope, n);
-}
-void Affine::inverse(const float* z, float* raw, int64_t stride, float* x, float* log_slope, int64_t n) const {
-  (order_ == Order::scale_first ? shift_and_shrink<float> : scale_and_shift<float>)(scale_, z, raw, stride, x,
-                                                                                    log_slope, n);
-}
-void Affine::inverse(const double* z, double* raw, int64_t stride, double* x, double* log_slope, int64_t n) const {
-  (order_ == Order::scale_first ? shift_and_shrink<double> : scale_and_shift<double>)(scale_, z, raw, stride, x,
-                                                                                      log_slope, n);
+void Affine::move(bool inverse, const double* from, double* raw, int64_t stride, double* to, double* log_slope,
+                  int64_t n) const {
+  const bool shrinks = (order_ == Order::shift_first) != inverse;
+  (shrinks ? shift_and_shrink<double> : scale_and_shift<double>)(scale_, from, raw, stride, to, log_slope, n);
 }
 
 std::pair<torch::Tensor, torch::Tensor> Composed::parts(const torch::Tensor& raw) const {
@@ -132,28 +126,21 @@ void Composed::run(bool inverse, const T* from, T* raw, int64_t stride, T* to, T
   T* const raw2 = raw + first_->outputs() * stride;
   for (int64_t at = 0; at < n; at += kNumbers) {
     const int64_t count = std::min(kNumbers, n - at);
-    if (inverse) {
-      second_->inverse(from + at, raw2 + at, stride, to + at, middle, count);
-      first_->inverse(to + at, raw + at, stride, to + at, log_slope + at, count);
-    } else {
-      first_->forward(from + at, raw + at, stride, to + at, middle, count);
-      second_->forward(to + at, raw2 + at, stride, to + at, log_slope + at, count);
-    }
+    const Transform &begin = inverse ? *second_ : *first_, &end = inverse ? *first_ : *second_;
+    T *const of_begin = inverse ? raw2 : raw, *const of_end = inverse ? raw : raw2;
+    begin.move(inverse, from + at, of_begin + at, stride, to + at, middle, count);
+    end.move(inverse, to + at, of_end + at, stride, to + at, log_slope + at, count);
     for (int64_t i = 0; i < count; ++i) log_slope[at + i] += middle[i];
   }
 }
 
-void Composed::forward(const float* x, float* raw, int64_t stride, float* z, float* log_slope, int64_t n) const {
-  run(false, x, raw, stride, z, log_slope, n);
+void Composed::move(bool inverse, const float* from, float* raw, int64_t stride, float* to, float* log_slope,
+                    int64_t n) const {
+  run(inverse, from, raw, stride, to, log_slope, n);
 }
-void Composed::forward(const double* x, double* raw, int64_t stride, double* z, double* log_slope, int64_t n) const {
-  run(false, x, raw, stride, z, log_slope, n);
-}
-void Composed::inverse(const float* z, float* raw, int64_t stride, float* x, float* log_slope, int64_t n) const {
-  run(true, z, raw, stride, x, log_slope, n);
-}
-void Composed::inverse(const double* z, double* raw, int64_t stride, double* x, double* log_slope, int64_t n) const {
-  run(true, z, raw, stride, x, log_slope, n);
+void Composed::move(bool inverse, const double* from, double* raw, int64_t stride, double* to, double* log_slope,
+                    int64_t n) const {
+  run(inverse, from, raw, stride, to, log_slope, n);
 }
 
 }  // namespace melflow::models

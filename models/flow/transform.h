@@ -25,12 +25,12 @@ class Transform {
   virtual Moved forward(const torch::Tensor& x, const torch::Tensor& raw) const = 0;
   virtual Moved inverse(const torch::Tensor& z, const torch::Tensor& raw) const = 0;
 
-  /// The same for n numbers in plain arrays, without gradients: output k of number i is raw[k·stride + i], which may be
-  /// overwritten. x and z may be the same.
-  virtual void forward(const float* x, float* raw, int64_t stride, float* z, float* log_slope, int64_t n) const = 0;
-  virtual void forward(const double* x, double* raw, int64_t stride, double* z, double* log_slope, int64_t n) const = 0;
-  virtual void inverse(const float* z, float* raw, int64_t stride, float* x, float* log_slope, int64_t n) const = 0;
-  virtual void inverse(const double* z, double* raw, int64_t stride, double* x, double* log_slope, int64_t n) const = 0;
+  /// forward(), or with `inverse` that, of n numbers in plain arrays, without gradients: output k of number i is
+  /// raw[k·stride + i], which may be overwritten. from and to may be the same.
+  virtual void move(bool inverse, const float* from, float* raw, int64_t stride, float* to, float* log_slope,
+                    int64_t n) const = 0;
+  virtual void move(bool inverse, const double* from, double* raw, int64_t stride, double* to, double* log_slope,
+                    int64_t n) const = 0;
 };
 
 /// Answers of `items` items, [items, outputs, d] → raw [outputs, items·d], as the arrays want them.
@@ -61,10 +61,10 @@ class Affine : public Transform {
   int64_t outputs() const override { return 2; }
   Moved forward(const torch::Tensor& x, const torch::Tensor& raw) const override;
   Moved inverse(const torch::Tensor& z, const torch::Tensor& raw) const override;
-  void forward(const float* x, float* raw, int64_t stride, float* z, float* log_slope, int64_t n) const override;
-  void forward(const double* x, double* raw, int64_t stride, double* z, double* log_slope, int64_t n) const override;
-  void inverse(const float* z, float* raw, int64_t stride, float* x, float* log_slope, int64_t n) const override;
-  void inverse(const double* z, double* raw, int64_t stride, double* x, double* log_slope, int64_t n) const override;
+  void move(bool inverse, const float* from, float* raw, int64_t stride, float* to, float* log_slope,
+            int64_t n) const override;
+  void move(bool inverse, const double* from, double* raw, int64_t stride, double* to, double* log_slope,
+            int64_t n) const override;
 
  private:
   Scale scale_;
@@ -79,10 +79,10 @@ class Composed : public Transform {
   int64_t outputs() const override { return first_->outputs() + second_->outputs(); }
   Moved forward(const torch::Tensor& x, const torch::Tensor& raw) const override;
   Moved inverse(const torch::Tensor& z, const torch::Tensor& raw) const override;
-  void forward(const float* x, float* raw, int64_t stride, float* z, float* log_slope, int64_t n) const override;
-  void forward(const double* x, double* raw, int64_t stride, double* z, double* log_slope, int64_t n) const override;
-  void inverse(const float* z, float* raw, int64_t stride, float* x, float* log_slope, int64_t n) const override;
-  void inverse(const double* z, double* raw, int64_t stride, double* x, double* log_slope, int64_t n) const override;
+  void move(bool inverse, const float* from, float* raw, int64_t stride, float* to, float* log_slope,
+            int64_t n) const override;
+  void move(bool inverse, const double* from, double* raw, int64_t stride, double* to, double* log_slope,
+            int64_t n) const override;
 
  private:
   /// Its two parts of raw [batch, outputs()·D, …].

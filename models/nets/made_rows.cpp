@@ -67,7 +67,7 @@ void move_rows(const Transform& transform, const T* x, const T* out, T* z, T* lo
   for (int64_t first = 0; first < rows; first += tile_rows) {
     const int64_t items = std::min(tile_rows, rows - first), n = items * d;
     gather_raw(out + first * outputs * d, items, outputs, d, raw.data());
-    transform.forward(x + first * d, raw.data(), n, z + first * d, log_slope.data(), n);
+    transform.move(false, x + first * d, raw.data(), n, z + first * d, log_slope.data(), n);
     for (int64_t b = 0; b < items; ++b) log_det[first + b] = sum_of(log_slope.data() + b * d, d);
   }
 }
@@ -116,7 +116,7 @@ class Inverter {
       const auto dimension = net_.dimension_at(place);
       for (int64_t k = 0; k < net_.options().outputs; ++k) output(k * d + dimension, place, raw(k), items);
       for (int64_t b = 0; b < items; ++b) value[b] = z[(first + b) * d + dimension];
-      transform_.inverse(value, raw(0), kTile, value, log_slope, items);
+      transform_.move(true, value, raw(0), kTile, value, log_slope, items);
       for (int64_t b = 0; b < items; ++b) {
         log_det[first + b] += log_slope[b];
         x[(first + b) * d + dimension] = value[b];
